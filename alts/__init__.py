@@ -1,0 +1,1 @@
+"""Tests distribution packages end to end on throw-away machines."""

@@ -1,0 +1,79 @@
+"""What a runner gives: a machine to test on, made ready, and gone afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from alts.command import Completed, OutputSink
+from alts.shared.spec import TaskSpec
+from alts.stop import Stop
+
+
+class Instance(Protocol):
+    """A running machine."""
+
+    name: str
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        stop: Stop,
+        env: Mapping[str, str] | None = None,
+        sink: OutputSink | None = None,
+    ) -> Completed:
+        """Run a program as root, with nothing on its standard input, until it ends or `stop` says so.
+
+        What is stopped is killed with all that it started; the result's `stopped` says why. A child that goes on
+        in the background with the output open is not waited for.
+        Raises InstanceLost where the machine is gone.
+        """
+
+    def pull(self, path: str) -> bytes:
+        """The content of a file. Raises FileNotFoundError, or InstanceLost."""
+
+    def alive(self) -> bool:
+        """Whether the machine still runs: asked before anything is blamed on the package."""
+
+
+@dataclass(frozen=True)
+class Provisioned:
+    """A ready machine, and what it was made of."""
+
+    instance: Instance
+    image: Mapping[str, str]
+    """reference, id, origin."""
+    tools: Mapping[str, str]
+    """Versions of terraform, ansible and docker, as they said when they ran."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a runner is asked for."""
+
+    task_id: str
+    attempt: int
+    spec: TaskSpec
+    work_folder: Path
+    """Exists, is empty and belongs to this attempt alone; whoever made it removes it."""
+
+
+class Runner(Protocol):
+    """A way to get machines."""
+
+    def provision(self, order: Order, *, stop: Stop, log: OutputSink) -> AbstractContextManager[Provisioned]:
+        """A ready machine for as long as the `with` lasts. Entering it succeeds or leaves nothing behind.
+
+        The machine is named and labelled with task and attempt. What terraform and ansible say goes to `log`.
+        Raises ProvisionFailed, ImageUnavailable, RepositoryUnreachable or Stopped.
+        """
+
+    def remove_leftovers(self, task_id: str, *, below: int) -> int:
+        """Destroy what attempts of this task before `below` have left behind; says how many machines."""
+
+    def close(self) -> None:
+        """Give back what the runner holds for all tasks, such as the provider's process."""

@@ -1,0 +1,118 @@
+"""The queue, as both sides must see it: one definition of queues, arguments and Celery settings.
+
+RabbitMQ refuses a queue declared twice with other arguments (406 PRECONDITION_FAILED), so nobody else declares one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from urllib.parse import quote
+
+from celery import Celery
+from kombu.entity import Exchange, Queue
+
+from alts.shared.config import Config
+from alts.shared.routing import queues_of
+
+TASK_NAME = "alts.run"
+"""The one Celery task: come and claim the task of this id."""
+
+DEAD_LETTER_QUEUE = "alts-dead"
+# A message that has killed its consumer this often is put aside; the ledger sends a fresh one when it is due.
+DELIVERY_LIMIT = 5
+
+_EXCHANGE = Exchange("alts", type="direct", durable=True)
+_DEAD_LETTER_EXCHANGE = Exchange("alts-dead", type="fanout", durable=True)
+
+
+def task_queue(name: str) -> Queue:
+    """A durable quorum queue whose poison messages end in the dead-letter queue."""
+    return Queue(
+        name,
+        _EXCHANGE,
+        routing_key=name,
+        durable=True,
+        queue_arguments={
+            "x-queue-type": "quorum",
+            "x-delivery-limit": DELIVERY_LIMIT,
+            "x-dead-letter-exchange": _DEAD_LETTER_EXCHANGE.name,
+        },
+    )
+
+
+def dead_letter_queue() -> Queue:
+    """Where messages go that no worker survived."""
+    return Queue(DEAD_LETTER_QUEUE, _DEAD_LETTER_EXCHANGE, durable=True, queue_arguments={"x-queue-type": "quorum"})
+
+
+def broker_url(config: Config) -> str:
+    """The address with the password in it: never log it."""
+    if config.broker == "memory":
+        return "memory://"
+    user, password, vhost = (
+        quote(part, safe="")
+        for part in (config.rabbitmq_user, config.rabbitmq_password.get_secret_value(), config.rabbitmq_vhost)
+    )
+    return f"amqp://{user}:{password}@{config.rabbitmq_host}:{config.rabbitmq_port}/{vhost}"
+
+
+def celery_app(config: Config, *, architectures: Iterable[str] | None = None) -> Celery:
+    """The Celery application: a scheduler publishes with it, a worker consumes the queues of `architectures`."""
+    app = Celery("alts", broker=broker_url(config), set_as_current=False)
+    app.conf.update(
+        task_queues=[task_queue(name) for name in queues_of(config.runners, architectures)],
+        task_create_missing_queues=False,
+        task_serializer="json",
+        accept_content=["json"],
+        result_serializer="json",
+        # Early acks: the ledger's lease, not the message, decides who runs a task (shared design, "Why so").
+        task_acks_late=False,
+        worker_prefetch_multiplier=1,
+        worker_detect_quorum_queues=True,
+        worker_enable_remote_control=False,
+        worker_send_task_events=False,
+        worker_hijack_root_logger=False,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        task_track_started=False,
+        **_transport_settings(config),
+        **_result_settings(config),
+    )
+    return app
+
+
+def _transport_settings(config: Config) -> dict[str, object]:
+    if config.broker == "memory":
+        return {"broker_transport_options": {"polling_interval": 0.01}}
+    return {
+        "broker_transport_options": {"confirm_publish": True},
+        "broker_heartbeat": 30,
+        "broker_connection_timeout": 4,
+    }
+
+
+def _result_settings(config: Config) -> dict[str, object]:
+    """Where Celery keeps the summaries that the task returns: next to the artifacts, in a folder of their own."""
+    if config.storage == "folder":
+        folder = config.storage_folder.absolute() / config.results_root_directory
+        folder.mkdir(parents=True, exist_ok=True)
+        return {"result_backend": f"file://{folder}", "result_expires": None}
+    return {
+        "result_backend": "s3",
+        "s3_access_key_id": config.s3_access_key_id,
+        "s3_secret_access_key": config.s3_secret_access_key.get_secret_value(),
+        "s3_bucket": config.s3_bucket,
+        "s3_base_path": config.results_root_directory.strip("/") + "/",
+        "s3_region": config.s3_region,
+        "s3_endpoint_url": config.s3_endpoint_url,
+        "result_expires": None,
+    }
+
+
+def send_invitation(app: Celery, task_id: str, queue: str) -> None:
+    """Publish "come and claim this task", confirmed by the broker.
+
+    Raises kombu.exceptions.OperationalError where the broker is away.
+    """
+    app.send_task(TASK_NAME, args=[task_id], task_id=task_id, queue=queue, retry=False, ignore_result=False)

@@ -1,0 +1,184 @@
+"""The configuration: one YAML file, checked once, handed in from the entry points.
+
+Only alts/app.py, scheduler/app.py and alts/cli.py read the file. configs/example_config.yaml comments every key.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from alts.shared.errors import ConfigurationError
+
+DEFAULT_PATH = Path("configs/alts_config.yaml")
+PATH_VARIABLE = "ALTS_CONFIG"
+
+# RFC 7518 3.2: an HMAC key has at least as many bytes as the hash's output.
+SECRET_BYTES: Mapping[str, int] = {"HS256": 32, "HS384": 48, "HS512": 64}
+
+
+def _host_architecture() -> Literal["x86_64", "aarch64"]:
+    return "aarch64" if platform.machine() in ("aarch64", "arm64") else "x86_64"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class RunnerConfig(_Section):
+    """A way to get machines, as routing sees it."""
+
+    cost: int = Field(default=0, ge=0, le=1000)
+    architectures: tuple[Literal["x86_64", "aarch64"], ...] = ("x86_64",)
+
+
+class InstanceLimits(_Section):
+    """What one machine under test may use."""
+
+    memory_mb: int = Field(default=2048, ge=64)
+    cpus: float = Field(default=2.0, gt=0)
+    pids: int = Field(default=2048, ge=64)
+
+
+class Config(_Section):
+    """Every key of the configuration file."""
+
+    # tokens
+    jwt_secret: SecretStr
+    jwt_algorithm: Literal["HS256", "HS384", "HS512"] = "HS256"
+
+    # the ledger
+    database_url: str = "sqlite:///.alts/state/ledger.sqlite"
+
+    # the queue
+    broker: Literal["rabbitmq", "memory"] = "rabbitmq"
+    rabbitmq_host: str = "localhost"
+    rabbitmq_port: int = Field(default=5672, ge=1, le=65535)
+    rabbitmq_user: str = "alts"
+    rabbitmq_password: SecretStr = SecretStr("")
+    rabbitmq_vhost: str = "/"
+
+    # artifacts and results
+    storage: Literal["s3", "folder"] = "s3"
+    storage_folder: Path = Path(".alts/state/storage")
+    s3_endpoint_url: str | None = None
+    s3_region: str = "us-east-1"
+    s3_bucket: str = "alts"
+    s3_access_key_id: str = ""
+    s3_secret_access_key: SecretStr = SecretStr("")
+    artifacts_root_directory: str = "artifacts"
+    results_root_directory: str = "results"
+
+    # the scheduler
+    scheduler_url: str = "http://localhost:8000"
+    lease_seconds: float = Field(default=30.0, gt=0)
+    max_attempts: int = Field(default=3, ge=1, le=20)
+    retry_delay: float = Field(default=10.0, ge=0)
+    resend_after: float = Field(default=600.0, gt=0)
+    reconcile_interval: float = Field(default=2.0, gt=0)
+
+    # the worker
+    worker_name: str = Field(default_factory=socket.gethostname)
+    work_folder: Path = Path(".alts/work")
+    cache_folder: Path = Path(".alts/cache")
+    heartbeat_seconds: float = Field(default=5.0, gt=0)
+    task_timeout: float = Field(default=3600.0, gt=0)
+    provision_timeout: float = Field(default=600.0, gt=0)
+
+    # the machines
+    runners: dict[str, RunnerConfig] = Field(default_factory=lambda: {"docker": RunnerConfig()})
+    host_architecture: Literal["x86_64", "aarch64"] = Field(default_factory=_host_architecture)
+    docker_host: str = "unix:///var/run/docker.sock"
+    docker_provider: Literal["embedded", "registry"] = "embedded"
+    docker_provider_version: str = "~> 3.6"
+    terraform: str | None = None
+    image_pull: bool = True
+    image_pull_timeout: float = Field(default=300.0, gt=0)
+    image_bootstrap: bool = True
+    mirrors: dict[str, str] = Field(default_factory=dict)
+    instance_limits: InstanceLimits = InstanceLimits()
+
+    @field_validator("runners")
+    @classmethod
+    def _runners_exist(cls, runners: dict[str, RunnerConfig]) -> dict[str, RunnerConfig]:
+        if unknown := set(runners) - {"docker"}:
+            raise ValueError(f"unknown runner {', '.join(sorted(unknown))}; choose of: docker")
+        if not runners:
+            raise ValueError("at least one runner is needed, such as docker: {}")
+        return runners
+
+    @model_validator(mode="after")
+    def _secrets_are_strong(self) -> Config:
+        needed = SECRET_BYTES[self.jwt_algorithm]
+        secret = self.jwt_secret.get_secret_value()
+        # A key of one repeated word has the length, not the strength: eight different characters is what hex of a
+        # random key always has.
+        if len(secret.encode()) < needed or len(set(secret)) < 8:
+            raise ConfigurationError(
+                "jwt_secret",
+                f"too weak: {self.jwt_algorithm} needs at least {needed} random bytes",
+                resolution=f"make one with: openssl rand -hex {needed}",
+            )
+        if self.broker == "rabbitmq" and not self.rabbitmq_password.get_secret_value():
+            raise ConfigurationError("rabbitmq_password", "missing", resolution="needed with broker: rabbitmq")
+        if self.storage == "s3" and not self.s3_secret_access_key.get_secret_value():
+            raise ConfigurationError("s3_secret_access_key", "missing", resolution="needed with storage: s3")
+        if self.heartbeat_seconds * 2 > self.lease_seconds:
+            raise ConfigurationError(
+                "heartbeat_seconds", "a lease must outlive two heartbeats", resolution="at most lease_seconds / 2"
+            )
+        return self
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the broker lives in the process: worker and scheduler must then share it."""
+        return self.broker == "memory"
+
+
+def config_path() -> Path:
+    """The file that ALTS_CONFIG names, else configs/alts_config.yaml below the current folder."""
+    return Path(os.environ.get(PATH_VARIABLE) or DEFAULT_PATH)
+
+
+def load_config(path: Path) -> Config:
+    """Read and check a configuration file.
+
+    Raises ConfigurationError, naming the key (or the file), for whatever is wrong.
+    """
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(
+            str(path), f"cannot be read: {error.strerror}", resolution="copy configs/example_config.yaml there"
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigurationError(str(path), f"is not YAML: {' '.join(str(error).split())}") from error
+    return parse_config(data)
+
+
+def parse_config(data: Any) -> Config:
+    """Check what a configuration file holds. Raises ConfigurationError, naming the first wrong key."""
+    if not isinstance(data, dict):
+        raise ConfigurationError("configuration", "must be a mapping of keys to values")
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        key = ".".join(str(part) for part in first["loc"]) or "configuration"
+        message = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
+        raise ConfigurationError(key, message[:1].lower() + message[1:]) from None

@@ -1,0 +1,102 @@
+"""The exception tree. Whose fault comes first, the spelling follows.
+
+AltsError
+├── RequestError              the caller's: refused before anything is queued
+│   ├── UnsupportedPlatform     422  nothing offers the distribution, version and architecture
+│   ├── UnknownTask             404  no task of that id
+│   └── InvalidToken            401  the bearer token is missing, forged or expired
+├── ConfigurationError        the operator's: the process does not start
+├── StaleAttempt              nobody's: the lease has lapsed, somebody else owns the task now
+└── InfrastructureError       ours: the task becomes ERRORED, never FAILED
+    ├── ProvisionFailed         terraform or ansible did not give a machine
+    ├── ImageUnavailable        the base image could be neither pulled nor bootstrapped
+    ├── InstanceLost            the machine vanished in mid-run
+    ├── RepositoryUnreachable   a mirror or a repository did not answer
+    ├── LedgerUnavailable       the scheduler did not answer
+    └── StorageUnavailable      S3 or the artifact folder did not answer
+
+A package that does not work is no exception: it is a Finding, see alts.shared.report.
+"""
+
+from __future__ import annotations
+
+
+class AltsError(Exception):
+    """Every error of ours: a brief message, details (such as the tail of an output) and a way out.
+
+    `retryable` says whether the same thing may work on another attempt.
+    """
+
+    default_retryable = False
+
+    def __init__(self, message: str, *, details: str = "", resolution: str = "", retryable: bool | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.details = details
+        self.resolution = resolution
+        self.retryable = self.default_retryable if retryable is None else retryable
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.resolution})" if self.resolution else self.message
+
+
+class RequestError(AltsError):
+    """The caller asked for something that cannot be had."""
+
+
+class UnsupportedPlatform(RequestError):  # noqa: N818 - reads as what happened
+    """No runner offers the distribution, version and architecture. `field` is the field to blame."""
+
+    def __init__(self, message: str, *, resolution: str, field: str = "dist_name") -> None:
+        super().__init__(message, resolution=resolution)
+        self.field = field
+
+
+class UnknownTask(RequestError):  # noqa: N818
+    """The ledger has no task of that id."""
+
+
+class InvalidToken(RequestError):  # noqa: N818
+    """The bearer token is missing, malformed, forged, expired or lacks a scope."""
+
+
+class ConfigurationError(AltsError):
+    """A key of the configuration is unknown, of the wrong type, or too weak to run with."""
+
+    def __init__(self, key: str, message: str, *, resolution: str = "") -> None:
+        super().__init__(f"{key}: {message}", resolution=resolution)
+        self.key = key
+
+
+class StaleAttempt(AltsError):  # noqa: N818
+    """The attempt no longer owns the task: its lease lapsed, or the task is finished."""
+
+
+class InfrastructureError(AltsError):
+    """Something of ours failed, not the package."""
+
+    default_retryable = True
+
+
+class ProvisionFailed(InfrastructureError):  # noqa: N818
+    """No instance could be made ready: terraform or ansible failed, or took too long."""
+
+
+class ImageUnavailable(InfrastructureError):  # noqa: N818
+    """The base image could be neither found, pulled nor bootstrapped."""
+
+
+class InstanceLost(InfrastructureError):  # noqa: N818
+    """The instance is gone, or does not answer, in the middle of a run."""
+
+
+class RepositoryUnreachable(InfrastructureError):  # noqa: N818
+    """A mirror or a repository did not answer, or answered with an error of its own."""
+
+
+class LedgerUnavailable(InfrastructureError):  # noqa: N818
+    """The scheduler could not be reached, or answered 5xx."""
+
+
+class StorageUnavailable(InfrastructureError):  # noqa: N818
+    """An artifact could not be stored or read."""

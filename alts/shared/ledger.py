@@ -1,0 +1,61 @@
+"""What a worker needs of the ledger: claim, heartbeat, report.
+
+Implemented by scheduler.store (the worker runs in the scheduler's process), by alts.tools.scheduler (over HTTP) and by
+tests/fakes.py; all three pass tests/contract/test_ledger.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from alts.shared.report import Report, StageResult
+from alts.shared.spec import TaskSpec
+
+
+class TaskState(StrEnum):
+    """Where the work on a task is."""
+
+    ACCEPTED = "accepted"
+    """On disk; its invitation is not sent yet."""
+    QUEUED = "queued"
+    RUNNING = "running"
+    FINISHED = "finished"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assignment:
+    """A claimed task: this attempt is the worker's, for as long as it sends heartbeats."""
+
+    task_id: str
+    attempt: int
+    """From 1; what was done under a lower number belongs to nobody any more."""
+    spec: TaskSpec
+    lease_seconds: float
+    """The lease lapses this long after the claim or the last heartbeat."""
+
+
+class Ledger(Protocol):
+    """The truth about tasks, as a worker sees it. Every call may raise LedgerUnavailable."""
+
+    def claim(self, task_id: str, *, worker: str) -> Assignment | None:
+        """Take the task for its next attempt; None where it is not to be had (unknown, claimed, finished)."""
+
+    def heartbeat(self, task_id: str, attempt: int, *, progress: tuple[StageResult, ...] = ()) -> bool:
+        """Prolong the lease and show the stages so far; True asks the worker to cancel.
+
+        Raises StaleAttempt where the attempt does not own the task any more.
+        """
+
+    def report(self, task_id: str, attempt: int, report: Report) -> None:
+        """End the attempt. Saying the same report again is harmless.
+
+        Raises StaleAttempt where the attempt does not own the task any more.
+        """
+
+    def release(self, task_id: str, attempt: int, *, reason: str) -> None:
+        """Hand the task back unfinished, for another worker to claim at once.
+
+        Raises StaleAttempt where the attempt does not own the task any more.
+        """

@@ -1,0 +1,68 @@
+"""Which queue a task goes to, and which queues a worker listens on. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from alts.distributions import DISTRIBUTIONS
+from alts.shared.config import RunnerConfig
+from alts.shared.errors import UnsupportedPlatform
+from alts.shared.spec import TaskSpec
+
+ANY_RUNNER = "any"
+
+
+def queue_name(runner: str, architecture: str, cost: int) -> str:
+    """Such as "docker-x86_64-0"."""
+    return f"{runner}-{architecture}-{cost}"
+
+
+def queue_for(spec: TaskSpec, runners: Mapping[str, RunnerConfig]) -> str:
+    """Name the queue whose workers can run this task, such as "docker-x86_64-0".
+
+    Of the runners that offer the platform the cheapest wins; equals go by name.
+    Raises UnsupportedPlatform, listing what is offered, when there is none.
+    """
+    architecture = spec.host_architecture
+    candidates = sorted(
+        (runner.cost, name)
+        for name, runner in runners.items()
+        if spec.runner_type in (ANY_RUNNER, name)
+        and architecture in runner.architectures
+        and architecture in spec.release.architectures
+    )
+    if not candidates:
+        raise UnsupportedPlatform(
+            f"no runner offers {spec.platform}",
+            resolution=f"choose one of: {', '.join(offered(runners, spec.runner_type)) or 'nothing is offered'}",
+            field="dist_arch",
+        )
+    cost, name = candidates[0]
+    return queue_name(name, architecture, cost)
+
+
+def offered(runners: Mapping[str, RunnerConfig], runner_type: str = ANY_RUNNER) -> list[str]:
+    """What can be asked for, such as ["debian-11 on x86_64", ...]."""
+    architectures = {
+        architecture
+        for name, runner in runners.items()
+        if runner_type in (ANY_RUNNER, name)
+        for architecture in runner.architectures
+    }
+    return sorted(
+        f"{distribution.name}-{release.version} on {architecture}"
+        for distribution in DISTRIBUTIONS.values()
+        for release in distribution.releases.values()
+        for architecture in release.architectures & architectures
+    )
+
+
+def queues_of(runners: Mapping[str, RunnerConfig], architectures: Iterable[str] | None = None) -> list[str]:
+    """Every queue that the runners can be reached by; with `architectures`, only those of such hosts."""
+    wanted = None if architectures is None else set(architectures)
+    return sorted(
+        queue_name(name, architecture, runner.cost)
+        for name, runner in runners.items()
+        for architecture in runner.architectures
+        if wanted is None or architecture in wanted
+    )

@@ -1,0 +1,20 @@
+"""Choose the artifact store that the configuration asks for."""
+
+from __future__ import annotations
+
+from alts.shared.artifacts import ArtifactStore, FolderStore
+from alts.shared.config import Config
+from alts.shared.s3 import S3Store
+
+
+def artifact_store(config: Config) -> ArtifactStore:
+    """The store for `config.storage`."""
+    if config.storage == "folder":
+        return FolderStore(config.storage_folder)
+    return S3Store(
+        endpoint_url=config.s3_endpoint_url,
+        region=config.s3_region,
+        bucket=config.s3_bucket,
+        access_key_id=config.s3_access_key_id,
+        secret_access_key=config.s3_secret_access_key,
+    )

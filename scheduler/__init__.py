@@ -1,0 +1,1 @@
+"""The service that takes requests, keeps the ledger and invites workers."""
