@@ -1,0 +1,1 @@
+"""Package managers: argv builders and output readers, pure."""
