@@ -83,3 +83,6 @@ class PackageManager(Protocol):
     def remove_argv(self, spec: TaskSpec) -> Sequence[str]: ...
 
     def remove_findings(self, spec: TaskSpec, done: Completed) -> tuple[Finding, ...]: ...
+
+    def removal_refused(self, done: Completed) -> str:
+        """Why the system cannot do without the package, as one plain line; empty where it can."""

@@ -75,5 +75,8 @@ class Runner(Protocol):
     def remove_leftovers(self, task_id: str, *, below: int) -> int:
         """Destroy what attempts of this task before `below` have left behind; says how many machines."""
 
+    def remove_all_of(self, worker: str) -> int:
+        """Destroy every machine of the worker of that identity, which is known to be dead; says how many."""
+
     def close(self) -> None:
         """Give back what the runner holds for all tasks, such as the provider's process."""

@@ -8,10 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from urllib.parse import quote
 
+from amqp.exceptions import AMQPError
 from celery import Celery
+from celery.exceptions import QueueNotFound
 from kombu.entity import Exchange, Queue
+from kombu.exceptions import KombuError
 
 from alts.shared.config import Config
+from alts.shared.errors import BrokerUnavailable, UnknownQueue
 from alts.shared.routing import queues_of
 
 TASK_NAME = "alts.run"
@@ -20,6 +24,9 @@ TASK_NAME = "alts.run"
 DEAD_LETTER_QUEUE = "alts-dead"
 # A message that has killed its consumer this often is put aside; the ledger sends a fresh one when it is due.
 DELIVERY_LIMIT = 5
+
+# kombu wraps only what it thinks recoverable: a refused login or a queue declared otherwise comes as amqp's own error.
+_BROKER_TROUBLE = (KombuError, AMQPError, OSError)
 
 _EXCHANGE = Exchange("alts", type="direct", durable=True)
 _DEAD_LETTER_EXCHANGE = Exchange("alts-dead", type="fanout", durable=True)
@@ -113,6 +120,24 @@ def _result_settings(config: Config) -> dict[str, object]:
 def send_invitation(app: Celery, task_id: str, queue: str) -> None:
     """Publish "come and claim this task", confirmed by the broker.
 
-    Raises kombu.exceptions.OperationalError where the broker is away.
+    Raises BrokerUnavailable where the broker does not take it, UnknownQueue where the configuration has no such queue.
     """
-    app.send_task(TASK_NAME, args=[task_id], task_id=task_id, queue=queue, retry=False, ignore_result=False)
+    try:
+        app.send_task(TASK_NAME, args=[task_id], task_id=task_id, queue=queue, retry=False, ignore_result=False)
+    except QueueNotFound as error:
+        raise UnknownQueue(f"no runner of the configuration listens on {queue}") from error
+    except _BROKER_TROUBLE as error:
+        raise BrokerUnavailable(f"the broker did not take a message: {_plain(error)}") from error
+
+
+def check_broker(app: Celery, *, seconds: float) -> None:
+    """Connect and leave again, within about `seconds`. Raises BrokerUnavailable."""
+    try:
+        with app.connection_for_write(connect_timeout=seconds) as connection:
+            connection.connect()
+    except _BROKER_TROUBLE as error:
+        raise BrokerUnavailable(f"the broker cannot be reached: {_plain(error)}") from error
+
+
+def _plain(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -160,15 +160,25 @@ def load_config(path: Path) -> Config:
 
     Raises ConfigurationError, naming the key (or the file), for whatever is wrong.
     """
+    return parse_config(read_config_file(path))
+
+
+def read_config_file(path: Path) -> Any:
+    """What the file holds, unchecked. Raises ConfigurationError, naming the file, where it is not readable YAML."""
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigurationError(
             str(path), f"cannot be read: {error.strerror}", resolution="copy configs/example_config.yaml there"
         ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigurationError(str(path), f"is not YAML: {' '.join(str(error).split())}") from error
-    return parse_config(data)
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(str(path), "is not UTF-8 text") from error
+    except yaml.YAMLError as error:
+        # Not str(error): it quotes the line at fault, which may hold a secret.
+        problem = getattr(error, "problem", None) or "cannot be parsed"
+        mark = getattr(error, "problem_mark", None)
+        where = f" in line {mark.line + 1}" if mark else ""
+        raise ConfigurationError(str(path), f"is not YAML: {problem}{where}") from None
 
 
 def parse_config(data: Any) -> Config:

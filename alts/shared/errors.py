@@ -4,7 +4,9 @@ AltsError
 ├── RequestError              the caller's: refused before anything is queued
 │   ├── UnsupportedPlatform     422  nothing offers the distribution, version and architecture
 │   ├── UnknownTask             404  no task of that id
-│   └── InvalidToken            401  the bearer token is missing, forged or expired
+│   ├── TaskFinished            409  too late to cancel
+│   ├── InvalidToken            401  the bearer token is missing, forged or expired
+│   └── MissingScope            403  the bearer token does not allow this
 ├── ConfigurationError        the operator's: the process does not start
 ├── StaleAttempt              nobody's: the lease has lapsed, somebody else owns the task now
 └── InfrastructureError       ours: the task becomes ERRORED, never FAILED
@@ -13,6 +15,8 @@ AltsError
     ├── InstanceLost            the machine vanished in mid-run
     ├── RepositoryUnreachable   a mirror or a repository did not answer
     ├── LedgerUnavailable       the scheduler did not answer
+    ├── BrokerUnavailable       the queue did not take a message
+    │   └── UnknownQueue          the configuration has no such queue any more
     └── StorageUnavailable      S3 or the artifact folder did not answer
 
 A package that does not work is no exception: it is a Finding, see alts.shared.report.
@@ -56,8 +60,20 @@ class UnknownTask(RequestError):  # noqa: N818
     """The ledger has no task of that id."""
 
 
+class TaskFinished(RequestError):  # noqa: N818
+    """The task has ended already: there is nothing left to cancel."""
+
+
 class InvalidToken(RequestError):  # noqa: N818
-    """The bearer token is missing, malformed, forged, expired or lacks a scope."""
+    """The bearer token is missing, malformed, forged or expired."""
+
+
+class MissingScope(RequestError):  # noqa: N818
+    """The bearer token is good, but does not allow what was asked."""
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(f"the token lacks the scope {scope}", resolution="get a token that has it")
+        self.scope = scope
 
 
 class ConfigurationError(AltsError):
@@ -96,6 +112,14 @@ class RepositoryUnreachable(InfrastructureError):  # noqa: N818
 
 class LedgerUnavailable(InfrastructureError):  # noqa: N818
     """The scheduler could not be reached, or answered 5xx."""
+
+
+class BrokerUnavailable(InfrastructureError):  # noqa: N818
+    """The queue could not be reached, or did not confirm a message."""
+
+
+class UnknownQueue(BrokerUnavailable):
+    """A task waits for a queue that the configuration does not offer (any more)."""
 
 
 class StorageUnavailable(InfrastructureError):  # noqa: N818

@@ -17,8 +17,8 @@ def queue_name(runner: str, architecture: str, cost: int) -> str:
     return f"{runner}-{architecture}-{cost}"
 
 
-def queue_for(spec: TaskSpec, runners: Mapping[str, RunnerConfig]) -> str:
-    """Name the queue whose workers can run this task, such as "docker-x86_64-0".
+def runner_for(spec: TaskSpec, runners: Mapping[str, RunnerConfig]) -> str:
+    """Name the runner for this task, such as "docker".
 
     Of the runners that offer the platform the cheapest wins; equals go by name.
     Raises UnsupportedPlatform, listing what is offered, when there is none.
@@ -37,8 +37,16 @@ def queue_for(spec: TaskSpec, runners: Mapping[str, RunnerConfig]) -> str:
             resolution=f"choose one of: {', '.join(offered(runners, spec.runner_type)) or 'nothing is offered'}",
             field="dist_arch",
         )
-    cost, name = candidates[0]
-    return queue_name(name, architecture, cost)
+    return candidates[0][1]
+
+
+def queue_for(spec: TaskSpec, runners: Mapping[str, RunnerConfig]) -> str:
+    """Name the queue whose workers can run this task, such as "docker-x86_64-0".
+
+    Raises UnsupportedPlatform like runner_for.
+    """
+    name = runner_for(spec, runners)
+    return queue_name(name, spec.host_architecture, runners[name].cost)
 
 
 def offered(runners: Mapping[str, RunnerConfig], runner_type: str = ANY_RUNNER) -> list[str]:

@@ -1,0 +1,1 @@
+"""What alts.plan names: one file a stage."""

@@ -1,0 +1,62 @@
+# What people type. Everything is quick where nothing is left to do; see README.md.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-run setup-test run token test check lock up down
+
+PYTHON ?= python3
+PORT ?= 8000
+ONCE ?=
+PACKAGE ?=
+# Of one test; those that build images ask for more themselves.
+TEST_TIMEOUT ?= 300
+
+BIN := .venv/bin
+# In the virtualenv, so that it goes when that goes.
+VENV := .venv/ready
+COMPOSE = $$(command -v docker-compose || echo docker compose)
+
+help:  ## this list
+	@awk -F ':.*##' '/^[a-z]+:.*##/ { printf "make %-7s%s\n", $$1, $$2 }' Makefile
+
+setup: setup-test  ## install whatever is missing: virtualenv, system packages, Docker engine
+
+$(VENV): requirements/lock.txt pyproject.toml resources/host/virtualenv.sh
+	@PYTHON='$(PYTHON)' resources/host/virtualenv.sh .venv
+	@touch $@
+
+setup-run: $(VENV)
+	@resources/host/packages.sh run
+	@resources/host/engine.sh $(BIN)/python
+
+setup-test: $(VENV)
+	@resources/host/packages.sh test
+	@resources/host/engine.sh $(BIN)/python
+
+run: setup-run  ## start the whole service here and test a package (PORT=8000 PACKAGE=hello ONCE=1)
+	@exec $(BIN)/alts run --config configs/embedded.yaml --port '$(PORT)' \
+	    $(if $(PACKAGE),--package '$(PACKAGE)') $(if $(ONCE),--once)
+
+token: $(VENV)  ## print a token for the running service: make -s token
+	@exec $(BIN)/alts token
+
+test: setup-test  ## every test, with real containers, a private RabbitMQ and a private S3 server
+	$(BIN)/python -m pytest --timeout=$(TEST_TIMEOUT) $(ARGS)
+
+check: $(VENV)  ## ruff, mypy --strict and the fast tests: under a minute, needs neither root nor Docker
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q --timeout=60 -m 'not docker and not services and not compose' $(ARGS)
+
+lock: $(VENV)  ## choose the newest versions that requirements/ allow
+	@{ echo "# Every package that the virtualenv gets, at the version that was tested. Made by: make lock"; \
+	  $(BIN)/uv pip compile --quiet --upgrade --no-header --no-emit-index-url --no-emit-find-links \
+	    --python-version 3.11 requirements/tests.txt requirements/setup.txt; } >requirements/lock.txt.new
+	@mv requirements/lock.txt.new requirements/lock.txt
+
+up:  ## build and start the docker-compose stack, see README.md
+	$(COMPOSE) up -d --build
+
+down:  ## stop the docker-compose stack; what it stored stays
+	$(COMPOSE) down

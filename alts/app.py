@@ -1,0 +1,86 @@
+"""Worker entry: `celery -A alts.app worker --pool=threads --concurrency=10`.
+
+The queues are those that the configuration's runners offer on this host's architecture.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from datetime import timedelta
+
+from celery import Celery, signals
+
+from alts.log_lines import log_to_stderr
+from alts.shared.broker import celery_app
+from alts.shared.config import Config, config_path, load_config
+from alts.shared.errors import AltsError, ConfigurationError
+from alts.shared.tokens import Scope, issue_token
+from alts.tasks import register_task
+from alts.tools.scheduler import HttpLedger
+from alts.worker import Worker, open_worker
+
+WORKER_TOKEN_LIFETIME = timedelta(minutes=10)
+
+
+class _WorkerProcess:
+    """The worker of this process, opened when Celery starts it and closed when it ends."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._worker: Worker | None = None
+
+    def open(self, **_: object) -> None:
+        ledger = HttpLedger(self._config.scheduler_url, token=self._token)
+        try:
+            self._worker = open_worker(self._config, ledger)
+        except AltsError as error:
+            sys.exit(f"alts: {error}")
+
+    def close(self, **_: object) -> None:
+        if self._worker is not None:
+            self._worker.close()
+            self._worker = None
+
+    def get(self) -> Worker:
+        if self._worker is None:
+            raise RuntimeError("the worker is not open")
+        return self._worker
+
+    def _token(self) -> str:
+        return issue_token(
+            self._config.jwt_secret,
+            algorithm=self._config.jwt_algorithm,
+            email=f"worker@{self._config.worker_name}",
+            lifetime=WORKER_TOKEN_LIFETIME,
+            scopes=(Scope.WORKER,),
+        )
+
+
+def create_worker_app(config: Config) -> Celery:
+    """The Celery application of a worker process."""
+    celery = celery_app(config, architectures=(config.host_architecture,))
+    process = _WorkerProcess(config)
+    register_task(celery, process.get)
+    # weak=False: nobody else holds these bound methods
+    signals.worker_init.connect(process.open, weak=False)
+    signals.worker_shutdown.connect(process.close, weak=False)
+    signals.setup_logging.connect(_set_up_logging, weak=False)
+    return celery
+
+
+def _set_up_logging(loglevel: int | str = logging.INFO, **_: object) -> None:
+    log_to_stderr(loglevel)
+
+
+def _configured() -> Config:
+    try:
+        config = load_config(config_path())
+    except ConfigurationError as error:
+        sys.exit(f"alts: {error}")
+    if config.embedded:
+        sys.exit("alts: broker: memory cannot be reached from another process (use `alts run`, or rabbitmq)")
+    return config
+
+
+app = create_worker_app(_configured())

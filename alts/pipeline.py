@@ -1,0 +1,172 @@
+"""Run a plan on a machine: order, deadline, skip, cancel, verdict. Knows no tool."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from alts.command import OutputSink
+from alts.packages.base import PackageManager
+from alts.runners.base import Instance
+from alts.shared.errors import (
+    ImageUnavailable,
+    InfrastructureError,
+    InstanceLost,
+    ProvisionFailed,
+    RepositoryUnreachable,
+)
+from alts.shared.report import Finding, Kind, Outcome, Severity, StageResult, outcome_of_findings
+from alts.shared.spec import TaskSpec
+from alts.stages.base import Observations, Stage, StageAnswer, StageContext, StageLog
+from alts.stop import Stop, Stopped, StopReason
+
+_KINDS: tuple[tuple[type[InfrastructureError], Kind], ...] = (
+    (ImageUnavailable, Kind.IMAGE_UNAVAILABLE),
+    (InstanceLost, Kind.INSTANCE_LOST),
+    (ProvisionFailed, Kind.PROVISION_FAILED),
+    (RepositoryUnreachable, Kind.REPOSITORY_UNREACHABLE),
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a plan is run with."""
+
+    spec: TaskSpec
+    packages: PackageManager
+    stop: Stop
+    provide: Callable[[Stop, OutputSink], Instance]
+    """Gives the machine; called once, in the first stage's time and log."""
+    keep_log: Callable[[str, str], str | None]
+    """Takes a stage's name and its log, says where it is kept now."""
+    show: Callable[[tuple[StageResult, ...]], None]
+    """Told of the stages so far whenever one has ended."""
+    clock: Callable[[], float] = time.monotonic
+
+
+@dataclass
+class PlanResult:
+    """What a run of a plan has yielded."""
+
+    stages: list[StageResult] = field(default_factory=list)
+    seen: Observations = field(default_factory=Observations)
+    retryable: bool = False
+    """Where a stage ERRORED: whether another attempt may end otherwise."""
+
+
+@dataclass(frozen=True)
+class _Ending:
+    outcome: Outcome
+    findings: tuple[Finding, ...] = ()
+    reason: str = ""
+    retryable: bool = False
+
+
+def run_plan(plan: Sequence[Stage], run: Run) -> PlanResult:
+    """Every stage of the plan has a result afterwards, be it SKIPPED.
+
+    Raises Stopped where the attempt is not ours to finish any more (lease lost, draining): there is no verdict then.
+    """
+    result = PlanResult()
+    machine = _Machine(run.provide)
+    for stage in plan:
+        if skipped := _why_skipped(stage, result.stages):
+            result.stages.append(StageResult(stage=stage.name, outcome=Outcome.SKIPPED, reason=skipped))
+            continue
+        _run_stage(stage, run, machine, result)
+        run.show(tuple(result.stages))
+    return result
+
+
+class _Machine:
+    """The instance, there from the first stage on."""
+
+    def __init__(self, provide: Callable[[Stop, OutputSink], Instance]) -> None:
+        self._provide = provide
+        self._instance: Instance | None = None
+
+    def get(self, stop: Stop, log: OutputSink) -> Instance:
+        if self._instance is None:
+            self._instance = self._provide(stop, log)
+        return self._instance
+
+    def lost(self) -> bool:
+        return self._instance is not None and not self._instance.alive()
+
+
+def _why_skipped(stage: Stage, done: Sequence[StageResult]) -> str:
+    for result in done:
+        if result.outcome in (Outcome.ERRORED, Outcome.CANCELLED):
+            return f"{result.stage} was {result.outcome}"
+        if result.stage in stage.needs and result.outcome is not Outcome.PASSED:
+            return f"{result.stage} has not passed"
+        # What hangs once leaves the machine in a state that nobody asked for.
+        if any(finding.kind is Kind.TIMEOUT for finding in result.findings):
+            return f"{result.stage} did not come to an end"
+    return ""
+
+
+def _run_stage(stage: Stage, run: Run, machine: _Machine, result: PlanResult) -> None:
+    log = StageLog()
+    started = run.clock()
+    context: StageContext | None = None
+    try:
+        stop = run.stop.within(stage.timeout)
+        stop.check()
+        instance = machine.get(stop, log.write)
+        context = StageContext(run.spec, instance, run.packages, stop, log, result.seen)
+        ending = _judge(stage.action(context), machine)
+    except Stopped as stopped:
+        ending = _stopped(stage, stopped.reason, machine)
+    except InfrastructureError as error:
+        ending = _errored(error)
+    if ending.reason:
+        log.line(f"[{ending.outcome}: {ending.reason}]")
+    result.retryable = result.retryable or ending.retryable
+    result.stages.append(
+        StageResult(
+            stage=stage.name,
+            outcome=ending.outcome,
+            seconds=round(run.clock() - started, 3),
+            exit_code=context.commands[-1].exit_code if context and context.commands else None,
+            findings=ending.findings,
+            reason=ending.reason,
+            log=run.keep_log(stage.name, log.text()),
+        )
+    )
+
+
+def _judge(answer: StageAnswer, machine: _Machine) -> _Ending:
+    """Is the machine alive? Was it the mirror? Only then the package."""
+    if answer.skipped:
+        return _Ending(Outcome.SKIPPED, reason=answer.skipped)
+    outcome = outcome_of_findings(answer.findings)
+    if outcome is not Outcome.PASSED and machine.lost():
+        return _errored(InstanceLost("the machine is gone"))
+    return _Ending(outcome, answer.findings, _reason(answer.findings), retryable=outcome is Outcome.ERRORED)
+
+
+def _stopped(stage: Stage, reason: StopReason, machine: _Machine) -> _Ending:
+    if reason is StopReason.CANCELLED:
+        return _Ending(Outcome.CANCELLED, reason="cancelled on request")
+    if reason is not StopReason.DEADLINE:
+        raise Stopped(reason)
+    if machine.lost():
+        return _errored(InstanceLost("the machine is gone"))
+    finding = Finding(kind=stage.overrun, message=f"{stage.name} did not end in its time of {stage.timeout:.0f} s")
+    outcome = outcome_of_findings((finding,))
+    return _Ending(outcome, (finding,), finding.message, retryable=outcome is Outcome.ERRORED)
+
+
+def _errored(error: InfrastructureError) -> _Ending:
+    kind = next((kind for category, kind in _KINDS if isinstance(error, category)), Kind.INTERNAL)
+    finding = Finding(kind=kind, message=str(error), evidence=error.details)
+    return _Ending(Outcome.ERRORED, (finding,), str(error), retryable=error.retryable)
+
+
+def _reason(findings: Sequence[Finding]) -> str:
+    """One plain line: what is ours outweighs what is the package's."""
+    errors = [finding for finding in findings if finding.severity is Severity.ERROR]
+    errors.sort(key=lambda finding: not finding.kind.ours)
+    return errors[0].message if errors else ""

@@ -1,0 +1,315 @@
+"""Containers, images and networks on a docker engine, as Terraform wants to have them made and removed."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import docker
+from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from docker.models.containers import Container as DockerContainer
+from tf.iface import Resource
+from tf.schema import Schema
+from tf.types import Unknown
+from tf.utils import Diagnostics
+
+from alts.provider.schemas import container_schema, image_schema, labels_of, network_schema
+
+State = dict[str, Any]
+"""A resource's attributes by name; None or Unknown where nothing was said."""
+
+_ENGINE_TIMEOUT = 120  # seconds for one answer of the engine; a loaded one takes long to start a container
+_REMOVAL_SECONDS = 30.0  # for a removal that somebody else has begun
+_MEBIBYTE = 1024 * 1024
+
+# requests' own errors are OSErrors, and so is what the socket below them raises.
+_ENGINE_ERRORS = (DockerException, OSError)
+
+log = logging.getLogger(__name__)
+
+
+class Engine:
+    """A docker engine, with a client for each thread: the SDK does not promise that one may be shared."""
+
+    def __init__(self, host: str) -> None:
+        self.host = host
+        self._local = threading.local()
+
+    @property
+    def client(self) -> docker.DockerClient:
+        """Raises DockerException where the engine does not answer."""
+        if not hasattr(self._local, "client"):
+            self._local.client = docker.DockerClient(base_url=self.host, timeout=_ENGINE_TIMEOUT)
+        client: docker.DockerClient = self._local.client
+        return client
+
+
+class EngineResource(Resource):  # type: ignore[misc]  # tf is untyped
+    """What the resources have in common. Errors of the engine become diagnostics, which terraform shows."""
+
+    name: ClassVar[str]
+    undone_when_orphaned: ClassVar[bool]
+    """Whether to delete again what was made for a terraform that was killed meanwhile."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    @classmethod
+    def get_name(cls) -> str:
+        return cls.name
+
+    def create(self, ctx: Any, planned: State) -> State | None:
+        with _reported(ctx):
+            return self.make(planned)
+        return None
+
+    def read(self, ctx: Any, current: State) -> State | None:
+        with _reported(ctx):
+            return self.look_up(current)
+        return current
+
+    def update(self, ctx: Any, current: State, planned: State) -> State:  # noqa: ARG002 - tf's signature
+        # What cannot be changed in place requires a replacement; the rest is only about how to delete.
+        return planned
+
+    def delete(self, ctx: Any, current: State) -> State | None:
+        with _reported(ctx):
+            self.remove(current)
+            return None
+        return current
+
+    def upgrade(self, ctx: Any, version: int, old: State) -> State:  # noqa: ARG002 - tf's signature
+        return old
+
+    def make(self, planned: State) -> State:
+        """Make it whole or not at all; gives its state. Raises DockerException or OSError."""
+        raise NotImplementedError
+
+    def look_up(self, current: State) -> State | None:
+        """The state as it is now, None where it is gone. Raises DockerException or OSError."""
+        raise NotImplementedError
+
+    def remove(self, current: State) -> None:
+        """Remove it; harmless where it is gone. Raises DockerException or OSError."""
+        raise NotImplementedError
+
+
+@contextlib.contextmanager
+def _reported(ctx: Any) -> Iterator[None]:
+    try:
+        yield
+    except _ENGINE_ERRORS as error:
+        explanation = error.explanation if isinstance(error, APIError) else None
+        ctx.diagnostics.add_error(f"{ctx.type_name}: {type(error).__name__}", str(explanation or error))
+
+
+class ContainerResource(EngineResource):
+    """`docker_container`"""
+
+    name = "container"
+    undone_when_orphaned = True
+
+    @classmethod
+    def get_schema(cls) -> Schema:
+        return container_schema()
+
+    def validate(self, diags: Diagnostics, type_name: str, config: State) -> None:
+        super().validate(diags, type_name, config)
+        cpus = _known(config, "cpus")
+        if cpus is not None and not _is_positive(cpus):
+            diags.add_error(f"{type_name}.cpus is not a number of CPUs", f"not a positive number: {cpus}", ["cpus"])
+
+    def make(self, planned: State) -> State:
+        container = self._create(planned)
+        try:
+            for network in (planned.get("networks_advanced") or ())[1:]:
+                self.engine.client.networks.get(network["name"]).connect(container, aliases=network.get("aliases"))
+            container.start()
+            container.reload()
+        except _ENGINE_ERRORS:
+            _discard(container)
+            raise
+        return {**planned, "id": container.id, "network_data": _network_data(container)}
+
+    def look_up(self, current: State) -> State | None:
+        try:
+            container = self.engine.client.containers.get(current["id"])
+        except NotFound:
+            return None
+        # A container that has stopped stays in the state: destroy must still remove it.
+        running = bool(container.attrs["State"]["Running"])
+        return {
+            **current,
+            "must_run": _known(current, "must_run") if running else False,
+            "network_data": _network_data(container),
+        }
+
+    def remove(self, current: State) -> None:
+        try:
+            container = self.engine.client.containers.get(current["id"])
+            if grace := _known(current, "destroy_grace_seconds"):
+                container.stop(timeout=int(grace))
+            container.remove(force=True, v=_known(current, "remove_volumes") is not False)
+        except NotFound:
+            return
+        except APIError as error:
+            if error.status_code != 409:
+                raise
+            # "removal ... is already in progress": it is gone when that has ended, and not before.
+            if not self._gone(current["id"]):
+                raise
+
+    def _create(self, planned: State) -> DockerContainer:
+        client = self.engine.client
+        network_mode = _known(planned, "network_mode")
+        networks = planned.get("networks_advanced") or ()
+        memory, swap, cpus = (_known(planned, name) for name in ("memory", "memory_swap", "cpus"))
+        options: dict[str, Any] = {
+            "command": _known(planned, "command"),
+            "environment": _known(planned, "env"),
+            "hostname": _known(planned, "hostname"),
+            "init": _known(planned, "init"),
+            "labels": labels_of(planned),
+            "security_opt": _known(planned, "security_opts"),
+            "mem_limit": int(memory) * _MEBIBYTE if memory else None,
+            "memswap_limit": int(swap) * _MEBIBYTE if swap else None,
+            "nano_cpus": round(float(cpus) * 1e9) if cpus else None,
+            "pids_limit": _known(planned, "pids_limit"),
+        }
+        if networks:
+            aliases = client.api.create_endpoint_config(aliases=networks[0].get("aliases"))
+            options |= {"network": networks[0]["name"], "networking_config": {networks[0]["name"]: aliases}}
+        else:
+            options["network_mode"] = network_mode
+        try:
+            return client.containers.create(planned["image"], name=planned["name"], **options)
+        except APIError:
+            raise  # an answer: nothing was made
+        except OSError:
+            # No answer: the engine may have made it all the same, or be about to.
+            self._discard_unanswered(planned)
+            raise
+
+    def _discard_unanswered(self, planned: State) -> None:
+        labels = labels_of(planned)
+        try:
+            found = self.engine.client.containers.get(planned["name"])
+            if labels and labels.items() <= found.labels.items():
+                _discard(found)
+        except NotFound:
+            pass
+        except _ENGINE_ERRORS as error:
+            log.warning("the engine does not say whether %s was made: %s", planned["name"], error)
+
+    def _gone(self, container_id: str) -> bool:
+        end = time.monotonic() + _REMOVAL_SECONDS
+        while time.monotonic() < end:
+            try:
+                self.engine.client.containers.get(container_id)
+            except NotFound:
+                return True
+            time.sleep(0.1)
+        return False
+
+
+class ImageResource(EngineResource):
+    """`docker_image`: pulled where it is not there."""
+
+    name = "image"
+    # It may have been there before; and an image that is there harms nobody.
+    undone_when_orphaned = False
+
+    @classmethod
+    def get_schema(cls) -> Schema:
+        return image_schema()
+
+    def make(self, planned: State) -> State:
+        images = self.engine.client.images
+        try:
+            image = images.get(planned["name"])
+        except ImageNotFound:
+            image = images.pull(planned["name"], platform=_known(planned, "platform"))
+        return {**planned, "id": f"{image.id}{planned['name']}", "image_id": image.id}
+
+    def look_up(self, current: State) -> State | None:
+        try:
+            image = self.engine.client.images.get(current["name"])
+        except ImageNotFound:
+            return None
+        return {**current, "id": f"{image.id}{current['name']}", "image_id": image.id}
+
+    def remove(self, current: State) -> None:
+        if _known(current, "keep_locally"):
+            return
+        with contextlib.suppress(ImageNotFound):
+            self.engine.client.images.remove(current["name"], force=bool(_known(current, "force_remove")))
+
+
+class NetworkResource(EngineResource):
+    """`docker_network`"""
+
+    name = "network"
+    undone_when_orphaned = True
+
+    @classmethod
+    def get_schema(cls) -> Schema:
+        return network_schema()
+
+    def make(self, planned: State) -> State:
+        network = self.engine.client.networks.create(
+            planned["name"],
+            driver=_known(planned, "driver") or "bridge",
+            internal=bool(_known(planned, "internal")),
+            labels=labels_of(planned),
+            check_duplicate=True,
+        )
+        return {**planned, "id": network.id}
+
+    def look_up(self, current: State) -> State | None:
+        try:
+            self.engine.client.networks.get(current["id"])
+        except NotFound:
+            return None
+        return current
+
+    def remove(self, current: State) -> None:
+        with contextlib.suppress(NotFound):
+            self.engine.client.networks.get(current["id"]).remove()
+
+
+def _known(state: State, name: str) -> Any:
+    value = state.get(name)
+    return None if value is Unknown else value
+
+
+def _is_positive(number: str) -> bool:
+    try:
+        return float(number) > 0
+    except ValueError:
+        return False
+
+
+def _network_data(container: DockerContainer) -> list[dict[str, str]]:
+    return [
+        {
+            "network_name": name,
+            "ip_address": network["IPAddress"],
+            "gateway": network["Gateway"],
+            "mac_address": network["MacAddress"],
+        }
+        for name, network in sorted(container.attrs["NetworkSettings"]["Networks"].items())
+    ]
+
+
+def _discard(container: DockerContainer) -> None:
+    """Remove a half-made container; what is in the way is said in the log, for the first trouble matters more."""
+    try:
+        container.remove(force=True, v=True)
+    except NotFound:
+        pass
+    except _ENGINE_ERRORS as error:
+        log.warning("the half-made container %s stays: %s", container.name, error)

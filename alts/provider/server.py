@@ -1,0 +1,110 @@
+"""Serve the provider on a Unix socket, for any number of terraforms to attach to, until whoever started us is gone."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import grpc
+from tf.gen import grpc_controller_pb2, grpc_controller_pb2_grpc, grpc_stdio_pb2_grpc, tfplugin_pb2_grpc
+
+from alts.provider import ADDRESS
+from alts.provider.resources import Engine
+from alts.provider.service import DockerProvider, DockerServicer
+
+_WORKERS = 32  # calls at once; each waits for the engine most of the time
+_LOOK_INTERVAL = 1.0  # seconds between two looks at who our parent is
+_UNDO_SECONDS = 60.0  # in which calls that are under way may end, and undo what nobody waits for
+
+log = logging.getLogger(__name__)
+
+
+class _Controller(grpc_controller_pb2_grpc.GRPCControllerServicer):  # type: ignore[misc]  # tf is untyped
+    """The goodbye of go-plugin: one terraform's goodbye must not end what the others use."""
+
+    def Shutdown(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002 - the protocol's signature
+        return grpc_controller_pb2.Empty()
+
+
+class _Stdio(grpc_stdio_pb2_grpc.GRPCStdioServicer):  # type: ignore[misc]  # tf is untyped
+    """go-plugin asks for our output as a stream; it goes to the log file instead."""
+
+    def StreamStdio(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002 - the protocol's signature
+        return iter(())
+
+
+def reattach_value(socket: Path, pid: int) -> str:
+    """What TF_REATTACH_PROVIDERS must say (Terraform docs, "Debugging Providers").
+
+    "Test" makes terraform take the running provider as it is, and leave it running.
+    """
+    address = {"Network": "unix", "String": str(socket)}
+    return json.dumps({ADDRESS: {"Protocol": "grpc", "ProtocolVersion": 6, "Pid": pid, "Test": True, "Addr": address}})
+
+
+def serve(socket: Path, *, docker_host: str) -> None:
+    """Serve until standard input ends, the parent dies, or SIGTERM or SIGINT comes.
+
+    Once the socket is ready the value for TF_REATTACH_PROVIDERS is printed, as one line. Socket and, where it is
+    empty then, its folder are removed at the end. Who may enter the folder may use the provider: there is no
+    other protection.
+    """
+    done = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: done.set())
+    pool = ThreadPoolExecutor(_WORKERS)
+    server = _listening_server(pool, socket, docker_host)
+    sys.stdout.write(reattach_value(socket, os.getpid()) + "\n")
+    sys.stdout.flush()
+    _wait_for_the_end(done)
+    _stop(server, pool)
+    socket.unlink(missing_ok=True)
+    try:
+        socket.parent.rmdir()
+    except OSError as error:
+        log.info("the socket's folder stays: %s", error)
+
+
+def _listening_server(pool: ThreadPoolExecutor, socket: Path, docker_host: str) -> Any:
+    server = grpc.server(pool)
+    tfplugin_pb2_grpc.add_ProviderServicer_to_server(DockerServicer(DockerProvider(Engine(docker_host))), server)
+    grpc_controller_pb2_grpc.add_GRPCControllerServicer_to_server(_Controller(), server)
+    grpc_stdio_pb2_grpc.add_GRPCStdioServicer_to_server(_Stdio(), server)
+    socket.unlink(missing_ok=True)
+    os.umask(0o177)
+    # Raises RuntimeError where the address cannot be bound.
+    server.add_insecure_port(f"unix:{socket}")
+    server.start()
+    return server
+
+
+def _wait_for_the_end(done: threading.Event) -> None:
+    # The worker holds the other end of our standard input; however it dies, the kernel closes that. The parent's id
+    # is a second sign, for a descriptor that some other child of the worker has inherited.
+    parent = os.getppid()
+    threading.Thread(target=_wait_for_end_of_input, args=(done,), daemon=True).start()
+    while not done.wait(_LOOK_INTERVAL):
+        if os.getppid() != parent:
+            return
+
+
+def _wait_for_end_of_input(done: threading.Event) -> None:
+    while os.read(0, 1024):
+        pass
+    done.set()
+
+
+def _stop(server: Any, pool: ThreadPoolExecutor) -> None:
+    """End the calls that are under way: their clients are told at once, and what they make is undone."""
+    last_resort = threading.Timer(_UNDO_SECONDS, os._exit, [1])
+    last_resort.daemon = True
+    last_resort.start()
+    server.stop(grace=None).wait()
+    pool.shutdown(wait=True)

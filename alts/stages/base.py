@@ -1,0 +1,91 @@
+"""What a stage is, and what it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from alts.command import BoundedOutput, Completed, shown
+from alts.packages.base import InstalledPackage, PackageManager
+from alts.runners.base import Instance
+from alts.shared.report import Finding, Kind
+from alts.shared.spec import TaskSpec
+from alts.stop import Stop, Stopped
+
+LOG_HEAD = 4_000_000
+LOG_TAIL = 1_000_000
+
+
+class StageLog:
+    """What a stage's commands said, for the artifact; cut in the middle when long (characters)."""
+
+    def __init__(self) -> None:
+        self._output = BoundedOutput(head_limit=LOG_HEAD, tail_limit=LOG_TAIL)
+
+    def write(self, text: str) -> None:
+        self._output.write(text)
+
+    def line(self, text: str) -> None:
+        """A line of ours, on a line of its own."""
+        self.write(f"{text}\n")
+
+    def text(self) -> str:
+        return self._output.text()
+
+
+@dataclass
+class Observations:
+    """What stages learn for those after them and for the report."""
+
+    package: InstalledPackage | None = None
+    origin: str = ""
+    package_manager: str = ""
+
+
+@dataclass(frozen=True)
+class StageContext:
+    """What a stage works on. One is made for every stage of a run; `seen` is shared by all of them."""
+
+    spec: TaskSpec
+    instance: Instance
+    packages: PackageManager
+    stop: Stop
+    log: StageLog
+    seen: Observations
+    commands: list[Completed] = field(default_factory=list)
+
+    def run(self, argv: Sequence[str]) -> Completed:
+        """Run a program on the instance, logged. Raises Stopped where the stage's time is up, or InstanceLost."""
+        self.log.line(f"$ {shown(argv)}")
+        done = self.instance.run(argv, stop=self.stop, env=self.packages.environment, sink=self.log.write)
+        if done.output and not done.output.endswith("\n"):
+            self.log.line("")
+        ending = f"exit code {done.exit_code}" if done.stopped is None else f"killed: {done.stopped.value}"
+        self.log.line(f"[{ending}, {done.seconds:.2f} s]")
+        self.commands.append(done)
+        if done.stopped is not None:
+            raise Stopped(done.stopped)
+        return done
+
+
+@dataclass(frozen=True)
+class StageAnswer:
+    """What a stage has to say when it ran to its end."""
+
+    findings: tuple[Finding, ...] = ()
+    skipped: str = ""
+    """Why there was nothing to do; empty where there was."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A step of a plan."""
+
+    name: str
+    action: Callable[[StageContext], StageAnswer]
+    timeout: float
+    """Seconds that it may take."""
+    overrun: Kind
+    """What it means when it takes longer: Kind.TIMEOUT blames the package, a kind of ours does not."""
+    needs: tuple[str, ...] = ()
+    """Stages that must have passed before."""

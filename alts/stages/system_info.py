@@ -1,0 +1,20 @@
+"""Describe the machine under test, so that a verdict can be understood later."""
+
+from __future__ import annotations
+
+from alts.shared.report import Finding, Kind
+from alts.stages.base import StageAnswer, StageContext
+
+
+def system_info(context: StageContext) -> StageAnswer:
+    """Log release, kernel, architecture, repositories and what is installed. The package is not there yet."""
+    for argv in context.packages.system_argv():
+        done = context.run(argv)
+        if not done.ok:
+            finding = Finding(
+                kind=Kind.INTERNAL,
+                message=f"{argv[0]} failed on the fresh machine with exit code {done.exit_code}",
+                evidence=done.tail(1),
+            )
+            return StageAnswer((finding,))
+    return StageAnswer()

@@ -1,0 +1,75 @@
+"""The one Celery task: claim, execute, report."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from celery import Celery
+from celery.exceptions import Ignore
+
+from alts.shared.broker import TASK_NAME
+from alts.shared.errors import LedgerUnavailable, StaleAttempt
+from alts.shared.report import Report
+from alts.stop import Stopped
+from alts.worker import Worker, internal_error
+
+log = logging.getLogger(__name__)
+
+Summary = dict[str, str | int | None]
+
+
+def register_task(app: Celery, worker: Callable[[], Worker]) -> None:
+    """Give the application its task. `worker` is asked for when a message comes, not before."""
+
+    @app.task(name=TASK_NAME, shared=False)  # type: ignore[untyped-decorator]
+    def run(task_id: str) -> Summary:
+        summary = run_task(worker(), task_id)
+        if summary is None:
+            # Somebody else's task, or nobody's any more: no result of ours must stand beside the true one.
+            raise Ignore
+        return summary
+
+
+def run_task(worker: Worker, task_id: str) -> Summary | None:
+    """Carry one task from claim to report; the summary for Celery's result backend, None where it is not ours."""
+    try:
+        assignment = worker.claim(task_id)
+    except LedgerUnavailable as error:
+        # The invitation is spent, but not the task: the ledger sends another one (resend_after).
+        log.warning("claim not heard", extra={"task_id": task_id, "error": str(error)})
+        return None
+    if assignment is None:
+        log.info("claim refused", extra={"task_id": task_id})
+        return None
+    task = {"task_id": task_id, "attempt": assignment.attempt}
+    log.info("task claimed", extra=task)
+    try:
+        report = worker.execute(assignment)
+    except Stopped as stopped:
+        log.warning("task given up", extra={**task, "reason": stopped.reason.value})
+        worker.hand_back(assignment, stopped.reason)
+        return None
+    except Exception as error:
+        # The one place that catches everything: a bug of ours must not lose the task.
+        log.exception("task broke", extra=task)
+        message = f"{type(error).__name__}: {error}"
+        report = internal_error(assignment, worker=worker.config.worker_name, message=message)
+    try:
+        worker.report(assignment, report)
+    except StaleAttempt:
+        log.warning("report refused: the attempt is stale", extra=task)
+        return None
+    log.info("task reported", extra={**task, "outcome": report.outcome.value, "reason": report.reason})
+    return summary_of(report)
+
+
+def summary_of(report: Report) -> Summary:
+    """What Celery keeps as the task's result."""
+    return {
+        "task_id": report.task_id,
+        "attempt": report.attempt,
+        "outcome": report.outcome.value,
+        "reason": report.reason,
+        "artifacts": report.artifacts,
+    }

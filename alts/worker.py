@@ -1,0 +1,160 @@
+"""A worker: its folder, its runners, its ledger, and how it carries a task from claim to report."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from alts.execution import Executor
+from alts.heartbeat import Heartbeat
+from alts.packages import PACKAGE_MANAGERS
+from alts.plan import PLAN
+from alts.runners import RUNNERS
+from alts.runners.base import Order, Runner
+from alts.shared.config import Config
+from alts.shared.errors import InfrastructureError, LedgerUnavailable, StaleAttempt
+from alts.shared.ledger import Assignment, Ledger
+from alts.shared.report import Finding, Kind, Outcome, Report, StageResult
+from alts.shared.routing import runner_for
+from alts.shared.storage import artifact_store
+from alts.stop import Stop, StopReason
+from alts.work_folder import WorkFolder
+
+log = logging.getLogger(__name__)
+
+# The ledger may be away for minutes; a verdict is worth waiting for it (seconds).
+REPORT_PATIENCE = 900.0
+REPORT_DELAY_LIMIT = 10.0
+
+
+@dataclass
+class Worker:
+    """What the Celery task works with; one for a process."""
+
+    config: Config
+    ledger: Ledger
+    folder: WorkFolder
+    executors: Mapping[str, Executor]
+    """By the runner's name."""
+    report_patience: float = REPORT_PATIENCE
+    sleep: Callable[[float], None] = time.sleep
+    stops: dict[str, Stop] = field(default_factory=dict)
+    """Of the tasks that are running now, by task id."""
+
+    def claim(self, task_id: str) -> Assignment | None:
+        """The task for this worker's next attempt, clean of what earlier ones left; None where it is not to be had."""
+        assignment = self.ledger.claim(task_id, worker=self.config.worker_name)
+        if assignment is not None and assignment.attempt > 1:
+            self.remove_leftovers()
+            for executor in self.executors.values():
+                executor.runner.remove_leftovers(task_id, below=assignment.attempt)
+        return assignment
+
+    def execute(self, assignment: Assignment) -> Report:
+        """Run the attempt while the heart beats. Raises Stopped where it is not ours to finish any more."""
+        stop = Stop(self.config.task_timeout)
+        executor = self.executors[runner_for(assignment.spec, self.config.runners)]
+        self.stops[assignment.task_id] = stop
+        try:
+            with (
+                self.folder.attempt(assignment.task_id, assignment.attempt) as folder,
+                Heartbeat(self.ledger, assignment, stop=stop, interval=self.config.heartbeat_seconds) as heart,
+            ):
+                order = Order(assignment.task_id, assignment.attempt, assignment.spec, folder)
+                return executor.execute(order, stop=stop, show=heart.show)
+        finally:
+            del self.stops[assignment.task_id]
+
+    def report(self, assignment: Assignment, report: Report) -> None:
+        """Tell the ledger, patiently. Raises StaleAttempt, or LedgerUnavailable in the end."""
+        delay, waited = 0.5, 0.0
+        while True:
+            try:
+                self.ledger.report(assignment.task_id, assignment.attempt, report)
+            except LedgerUnavailable:
+                if waited >= self.report_patience:
+                    raise
+                self.sleep(delay)
+                waited += delay
+                delay = min(delay * 2, REPORT_DELAY_LIMIT)
+            else:
+                return
+
+    def hand_back(self, assignment: Assignment, reason: StopReason) -> None:
+        """Let another worker have a task that was stopped; a lost lease has done that already."""
+        if reason is StopReason.LEASE_LOST:
+            return
+        try:
+            self.ledger.release(assignment.task_id, assignment.attempt, reason=reason.value)
+        except (StaleAttempt, LedgerUnavailable) as error:
+            log.warning("task not handed back", extra={"task_id": assignment.task_id, "error": str(error)})
+
+    def remove_leftovers(self) -> None:
+        """Destroy the machines and folders of workers on this host that have died."""
+        with self.folder.dead() as identities:
+            for identity in identities:
+                self._remove_all_of(identity)
+
+    def close(self) -> None:
+        for stop in list(self.stops.values()):
+            stop.request(StopReason.DRAINING)
+        for executor in self.executors.values():
+            executor.runner.close()
+        self.folder.close()
+
+    def _remove_all_of(self, identity: str) -> None:
+        for name, executor in self.executors.items():
+            try:
+                count = executor.runner.remove_all_of(identity)
+            except InfrastructureError as error:
+                log.warning("leftovers not removed", extra={"runner": name, "error": str(error)})
+            else:
+                if count:
+                    log.info("leftovers removed", extra={"runner": name, "machines": count})
+
+
+def open_worker(config: Config, ledger: Ledger) -> Worker:
+    """A worker ready for its first claim: what its dead predecessors on this host left is gone.
+
+    Raises ConfigurationError or InfrastructureError where it cannot work here.
+    """
+    folder = WorkFolder(config.work_folder)
+    folder.reset()
+    artifacts = artifact_store(config)
+    executors = {}
+    for name in config.runners:
+        runner: Runner = RUNNERS[name](config, worker=folder.identity, folder=folder.shared)
+        executors[name] = Executor(
+            runner=runner,
+            plan=PLAN,
+            packages=PACKAGE_MANAGERS,
+            artifacts=artifacts,
+            artifacts_root=config.artifacts_root_directory,
+            worker=config.worker_name,
+        )
+    worker = Worker(config=config, ledger=ledger, folder=folder, executors=executors)
+    worker._remove_all_of(folder.identity)
+    worker.remove_leftovers()
+    return worker
+
+
+def internal_error(assignment: Assignment, *, worker: str, message: str) -> Report:
+    """The report of an attempt that a bug of ours has ended; tried again once."""
+    finding = Finding(kind=Kind.INTERNAL, message=message)
+    stage = StageResult(stage="internal", outcome=Outcome.ERRORED, findings=(finding,), reason=message)
+    now = datetime.now(UTC)
+    return Report(
+        task_id=assignment.task_id,
+        attempt=assignment.attempt,
+        outcome=Outcome.ERRORED,
+        reason=f"internal: {message}",
+        retryable=assignment.attempt == 1,
+        stages=(stage,),
+        platform=assignment.spec.platform,
+        worker=worker,
+        started_at=now,
+        finished_at=now,
+    )

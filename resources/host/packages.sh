@@ -1,0 +1,99 @@
+#!/bin/sh
+# Install those of the given Debian packages that are missing: resources/host/packages.sh venv|engine|run|test
+#
+# Quick where nothing is missing. Nothing that gets installed is started, and services that run already stay as they
+# are. Where it may not install (not root, not Debian) it says in one line per missing thing what to install; exit 1.
+set -eu
+
+want=${1:?usage: packages.sh venv|engine|run|test}
+missing=""
+
+# need PACKAGE WHY TEST...: the package is missing where the test fails.
+need() {
+    package=$1 why=$2
+    shift 2
+    "$@" >/dev/null 2>&1 || {
+        missing="$missing $package"
+        reasons="${reasons:-}$package|$why
+"
+    }
+}
+
+has() { command -v "$1"; }
+# Debian keeps the server's own script out of PATH; the one in PATH refuses a folder of one's own.
+has_rabbitmq() { ls /usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmq-server; }
+has_compose() { has docker-compose || docker compose version; }
+# Without a service manager nothing mounts the control groups that an engine needs.
+has_cgroups() { test -d /run/systemd/system || grep -qs ' /sys/fs/cgroup' /proc/mounts || has cgroupfs-mount; }
+
+case $want in
+    venv)
+        need ca-certificates "to trust HTTPS servers" test -s "${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}"
+        need python3-venv "to make the virtualenv" "${PYTHON:-python3}" -c "import ensurepip, venv"
+        ;;
+    engine)
+        need docker.io "the engine that machines are started on" has dockerd
+        need cgroupfs-mount "for an engine without a service manager" has_cgroups
+        ;;
+    run)
+        need mmdebstrap "to make base images where no registry answers" has mmdebstrap
+        ;;
+    test)
+        need mmdebstrap "to make base images where no registry answers" has mmdebstrap
+        need rabbitmq-server "for the tests' private RabbitMQ" has_rabbitmq
+        need docker-compose "for the test of docker-compose.yml" has_compose
+        ;;
+    *)
+        echo "packages.sh: unknown set $want; choose venv, engine, run or test" >&2
+        exit 2
+        ;;
+esac
+
+[ -n "$missing" ] || exit 0
+
+if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+    if command -v apt-get >/dev/null; then how="as root: apt-get install"; else how="install what your system calls"; fi
+    printf '%s' "$reasons" | while IFS='|' read -r package why; do
+        echo "missing: $package, $why ($how $package)" >&2
+    done
+    exit 1
+fi
+
+echo "installing:$missing" >&2
+if command -v epmd >/dev/null; then had_erlang=yes; else had_erlang=no; fi
+
+# invoke-rc.d asks policy-rc.d before it starts anything: 101 forbids it (/usr/share/doc/init-system-helpers).
+policy=/usr/sbin/policy-rc.d
+saved=$policy.alts-saved
+restore_policy() {
+    rm -f "$policy"
+    if [ -e "$saved" ] || [ -L "$saved" ]; then mv "$saved" "$policy"; fi
+}
+# A run that was killed in between has left the caller's own policy aside.
+if [ -e "$saved" ] || [ -L "$saved" ]; then restore_policy; fi
+if [ -e "$policy" ] || [ -L "$policy" ]; then mv "$policy" "$saved"; fi
+trap restore_policy EXIT
+trap 'exit 130' HUP INT TERM
+printf '#!/bin/sh\nexit 101\n' >"$policy"
+chmod 755 "$policy"
+
+export DEBIAN_FRONTEND=noninteractive
+apt() { apt-get -qq -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=120 -o Acquire::Retries=3 "$@" </dev/null >&2; }
+apt update
+# What is recommended besides may restart services of others (needrestart) and is not needed.
+# shellcheck disable=SC2086 # a list of words
+apt install -y --no-install-recommends $missing
+
+# Packages enable their services for the next boot: a RabbitMQ that only tests use must not come up by itself.
+case $missing in
+    *rabbitmq-server*)
+        units="rabbitmq-server.service"
+        [ "$had_erlang" = yes ] || units="$units epmd.service epmd.socket"
+        if command -v systemctl >/dev/null; then
+            # shellcheck disable=SC2086 # a list of words
+            systemctl disable $units </dev/null >&2
+        else
+            update-rc.d rabbitmq-server disable >&2
+        fi
+        ;;
+esac

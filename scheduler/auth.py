@@ -1,0 +1,55 @@
+"""Who asks, and whether they may: bearer tokens as FastAPI dependencies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic import SecretStr
+
+from alts.shared.errors import InvalidToken, MissingScope
+from alts.shared.tokens import Caller, Scope, read_token
+
+# With a security scheme in its OpenAPI document, the page /docs has an Authorize button.
+BEARER = HTTPBearer(auto_error=False, bearerFormat="JWT", description="A token made by generate_jwt_token.py")
+
+
+@dataclass(frozen=True)
+class TokenReader:
+    """Reads the tokens of one secret and one algorithm."""
+
+    secret: SecretStr
+    algorithm: str
+
+    def read(self, token: str) -> Caller:
+        """Raises InvalidToken."""
+        return read_token(token, self.secret, algorithm=self.algorithm)
+
+
+@dataclass(frozen=True)
+class Requires:
+    """A dependency: the caller, who has this scope.
+
+    The TokenReader is `request.app.state.token_reader`. Raises InvalidToken or MissingScope.
+    """
+
+    scope: Scope
+
+    # async, although nothing is awaited: it takes microseconds, and a sync dependency would cost a thread.
+    async def __call__(
+        self, request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(BEARER)]
+    ) -> Caller:
+        if credentials is None:
+            raise InvalidToken("a bearer token is needed", resolution="send the header Authorization: Bearer <token>")
+        reader: TokenReader = request.app.state.token_reader
+        caller = reader.read(credentials.credentials)
+        if self.scope not in caller.scopes:
+            raise MissingScope(self.scope)
+        return caller
+
+
+Reader = Annotated[Caller, Security(Requires(Scope.READ))]
+Writer = Annotated[Caller, Security(Requires(Scope.WRITE))]
+Worker = Annotated[Caller, Security(Requires(Scope.WORKER))]

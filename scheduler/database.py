@@ -1,0 +1,167 @@
+"""The connection to the ledger's database: settings, schema, short transactions, and whose fault an error is."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, create_engine, event, func, make_url, select
+from sqlalchemy.engine import URL
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import (
+    ArgumentError,
+    DatabaseError,
+    DataError,
+    IntegrityError,
+    InterfaceError,
+    NoSuchModuleError,
+    ProgrammingError,
+    SQLAlchemyError,
+)
+from sqlalchemy.exc import (
+    TimeoutError as PoolTimeout,
+)
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from alts.shared.errors import ConfigurationError, LedgerUnavailable
+from scheduler.tables import metadata
+
+# How long a transaction waits for another process that writes to the same SQLite file.
+BUSY_SECONDS = 10
+# At least as many connections as uvicorn's pool has threads (40): a request never waits for a connection.
+CONNECTIONS = 50
+# Any number will do, as long as every scheduler takes the same.
+_SCHEMA_LOCK = 0x616C7473
+
+
+class Database:
+    """Short transactions on SQLite, or on whatever else SQLAlchemy speaks to."""
+
+    def __init__(self, url: str) -> None:
+        """Opens the database, and makes the schema where there is none.
+
+        Raises ConfigurationError where the address cannot be right, LedgerUnavailable where nobody answers there.
+        """
+        parsed = _parsed(url)
+        self._sqlite = parsed.get_backend_name() == "sqlite"
+        self._engine = _engine(parsed)
+        # Writers of this process take turns here: SQLite's own waiting sleeps and retries, which under load takes
+        # the slowest request to a second.
+        self._writers: contextlib.AbstractContextManager[object] = (
+            threading.Lock() if self._sqlite else contextlib.nullcontext()
+        )
+        if self._sqlite:
+            _prepare_sqlite(self._engine, parsed)
+        self._make_schema()
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A transaction that sees one moment and changes nothing. Raises LedgerUnavailable."""
+        with _translated(), self._engine.connect() as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction that is on disk once the `with` is left. Raises LedgerUnavailable."""
+        with _translated(), self._writers, self._engine.connect() as connection:
+            connection = connection.execution_options(alts_writes=True)  # noqa: PLW2901 - the same one, marked
+            with connection.begin():
+                yield connection
+
+    def close(self) -> None:
+        """Give the connections back; the next transaction opens new ones."""
+        self._engine.dispose()
+
+    def _make_schema(self) -> None:
+        with self.writing() as connection:
+            if self._engine.dialect.name == "postgresql":
+                # Two schedulers that start at once: CREATE TABLE IF NOT EXISTS alone may fail in PostgreSQL.
+                connection.execute(select(func.pg_advisory_xact_lock(_SCHEMA_LOCK)))
+            metadata.create_all(connection)
+
+
+def _parsed(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+        backend = parsed.get_backend_name()
+    except (ArgumentError, NoSuchModuleError) as error:
+        raise _wrong_url("is not a database address") from error
+    if backend == "sqlite":
+        if parsed.database in (None, "", ":memory:") or parsed.query:
+            raise _wrong_url("must name a file: a ledger in memory forgets what was accepted")
+        _make_parent(Path(str(parsed.database)))
+    return parsed
+
+
+def _wrong_url(message: str) -> ConfigurationError:
+    return ConfigurationError("database_url", message, resolution="such as sqlite:///state/ledger.sqlite")
+
+
+def _make_parent(file: Path) -> None:
+    try:
+        file.absolute().parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError("database_url", f"cannot make {file.parent}: {error.strerror}") from error
+
+
+def _engine(url: URL) -> Engine:
+    settings = {"connect_args": {"timeout": BUSY_SECONDS}} if url.get_backend_name() == "sqlite" else {}
+    try:
+        return create_engine(
+            url,
+            pool_size=CONNECTIONS,
+            max_overflow=0,
+            pool_timeout=BUSY_SECONDS,
+            pool_pre_ping=not settings,
+            **settings,
+        )
+    except (NoSuchModuleError, ModuleNotFoundError) as error:
+        raise ConfigurationError("database_url", f"needs a driver that is not installed: {error}") from error
+
+
+def _prepare_sqlite(engine: Engine, url: URL) -> None:
+    """WAL and full fsync, and transactions that SQLAlchemy begins instead of Python's sqlite3 module.
+
+    sqlite3 begins late and as a reader; a reader that turns writer fails at once when somebody else wrote meanwhile
+    (SQLite, "Isolation"; SQLAlchemy, "Serializable isolation / Savepoints / Transactional DDL").
+    """
+
+    @event.listens_for(engine, "connect")
+    def _settle(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get("alts_writes")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    try:
+        raw = engine.raw_connection()
+        try:
+            raw.cursor().execute("PRAGMA journal_mode=WAL")
+        finally:
+            raw.close()
+    except SQLAlchemyError as error:
+        raise ConfigurationError("database_url", f"cannot use {url.database}: {_plain(error)}") from error
+    except engine.dialect.loaded_dbapi.Error as error:
+        raise ConfigurationError("database_url", f"cannot use {url.database}: {error}") from error
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (IntegrityError, ProgrammingError, DataError):
+        raise  # a bug of ours, and no trouble of the database's
+    except (DatabaseError, InterfaceError, PoolTimeout) as error:
+        raise LedgerUnavailable(f"the ledger does not answer: {_plain(error)}") from error
+
+
+def _plain(error: SQLAlchemyError) -> str:
+    return " ".join(str(getattr(error, "orig", None) or error).split())

@@ -1,0 +1,60 @@
+"""Which parts can be reached: asked all at once, and never waited for long."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
+from dataclasses import dataclass
+
+from alts.shared.errors import AltsError
+
+CHECK_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class PartHealth:
+    """Whether a part answers; if not, why."""
+
+    ok: bool
+    detail: str = ""
+
+
+class Health:
+    """Asks the parts how they are.
+
+    A check raises an AltsError where its part is away. One that hangs is not started a second time, so whoever asks
+    often costs no more threads.
+    """
+
+    def __init__(self, checks: Mapping[str, Callable[[], None]], *, seconds: float = CHECK_SECONDS) -> None:
+        self._checks = checks
+        self._seconds = seconds
+        self._lock = threading.Lock()
+        self._executor = ThreadPoolExecutor(max_workers=max(1, len(checks)), thread_name_prefix="health")
+        self._running: dict[str, Future[None]] = {}
+
+    def ask(self) -> dict[str, PartHealth]:
+        """How each part is, by name, within `seconds`."""
+        deadline = time.monotonic() + self._seconds
+        with self._lock:
+            for name, check in self._checks.items():
+                if name not in self._running or self._running[name].done():
+                    self._running[name] = self._executor.submit(check)
+            running = dict(self._running)
+        return {name: self._answer(future, deadline) for name, future in running.items()}
+
+    def close(self) -> None:
+        """Start no more checks."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def _answer(self, future: Future[None], deadline: float) -> PartHealth:
+        try:
+            future.result(timeout=max(0.0, deadline - time.monotonic()))
+        except FutureTimeout:
+            return PartHealth(ok=False, detail=f"no answer within {self._seconds:g} s")
+        except AltsError as error:
+            return PartHealth(ok=False, detail=str(error))
+        return PartHealth(ok=True)

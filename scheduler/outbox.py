@@ -1,0 +1,75 @@
+"""The relay: sends the invitations that the ledger has written down, and strikes out what is sent."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from alts.shared.errors import UnknownQueue
+from scheduler.loop import LONGEST_PAUSE, Loop
+from scheduler.store import Invitation
+
+log = logging.getLogger(__name__)
+
+BATCH = 100
+# New work wakes the relay at once; this is how late a delayed retry may be.
+POLL_SECONDS = 0.5
+# How long an invitation rests whose queue the configuration does not have: until an operator has mended that.
+UNKNOWN_QUEUE_SECONDS = 60.0
+
+Send = Callable[[str, str], None]
+"""Sends the invitation of a task id to a queue. Raises BrokerUnavailable or UnknownQueue."""
+
+
+class Outbox(Protocol):
+    """What the relay needs of the ledger."""
+
+    def due_invitations(self, *, limit: int) -> tuple[Invitation, ...]: ...
+
+    def mark_sent(self, invitations: Iterable[Invitation]) -> None: ...
+
+    def postpone(self, invitation: Invitation, *, seconds: float) -> None: ...
+
+
+class Relay:
+    """Sends what is due, in a thread of its own.
+
+    An invitation may go out twice, when we die before it is struck out; it is never forgotten. `filled` is the event
+    that the ledger sets when it has written one.
+    """
+
+    def __init__(
+        self, ledger: Outbox, send: Send, *, filled: threading.Event, longest_pause: float = LONGEST_PAUSE
+    ) -> None:
+        self._ledger = ledger
+        self._send = send
+        self._loop = Loop("relay", self.step, wake=filled, longest_pause=longest_pause)
+        self.start = self._loop.start
+        self.close = self._loop.close
+
+    def step(self) -> float:
+        """Send one batch; how long to wait for the next one, in seconds. Raises InfrastructureError."""
+        invitations = self._ledger.due_invitations(limit=BATCH)
+        sent: list[Invitation] = []
+        try:
+            for invitation in invitations:
+                if self._deliver(invitation):
+                    sent.append(invitation)
+        finally:
+            # Also where the broker went away in the middle: what it took must not go out a second time.
+            if sent:
+                self._ledger.mark_sent(sent)
+        return 0.0 if len(invitations) == BATCH else POLL_SECONDS
+
+    def _deliver(self, invitation: Invitation) -> bool:
+        try:
+            self._send(invitation.task_id, invitation.queue)
+        except UnknownQueue as error:
+            log.error(  # noqa: TRY400 - the reason is the whole story
+                "an invitation has nowhere to go", extra={"task_id": invitation.task_id, "reason": str(error)}
+            )
+            self._ledger.postpone(invitation, seconds=UNKNOWN_QUEUE_SECONDS)
+            return False
+        return True

@@ -1,0 +1,127 @@
+"""Answers to what goes wrong: the one table from error to HTTP status, and bodies that say what is accepted."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+
+from alts.shared.errors import (
+    AltsError,
+    InvalidToken,
+    LedgerUnavailable,
+    MissingScope,
+    StaleAttempt,
+    StorageUnavailable,
+    TaskFinished,
+    UnknownTask,
+    UnsupportedPlatform,
+)
+
+log = logging.getLogger(__name__)
+
+STATUS: Mapping[type[AltsError], int] = {
+    InvalidToken: 401,
+    MissingScope: 403,
+    UnknownTask: 404,
+    TaskFinished: 409,
+    StaleAttempt: 409,
+    UnsupportedPlatform: 422,
+    LedgerUnavailable: 503,
+    StorageUnavailable: 503,
+}
+RETRY_AFTER_SECONDS = 5
+
+# A caller who sends a thousand wrong fields learns enough from the first; long input is not sent back.
+MOST_ERRORS = 20
+LONGEST_ECHO = 200
+
+
+class Problem(BaseModel):
+    """Why a request was refused."""
+
+    detail: str
+
+
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    401: {"model": Problem, "description": "The token is missing, forged or expired"},
+    403: {"model": Problem, "description": "The token does not allow this"},
+    404: {"model": Problem, "description": "No task has this id"},
+    409: {"model": Problem, "description": "Too late: the task, or the attempt, is over"},
+    413: {"model": Problem, "description": "The body is too large"},
+    503: {"model": Problem, "description": "The ledger is away; try again"},
+}
+"""For the OpenAPI document."""
+
+
+def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Those of RESPONSES that a route can give, besides 401, 403 and 503."""
+    return {status: RESPONSES[status] for status in (401, 403, *statuses, 503)}
+
+
+def install(app: FastAPI) -> None:
+    """Teach the application how to answer errors."""
+    for kind, status in STATUS.items():
+        app.add_exception_handler(kind, _answer_with(status))
+    app.add_exception_handler(RequestValidationError, _unprocessable)
+    app.add_exception_handler(Exception, _internal)
+
+
+def _answer_with(status: int) -> Any:
+    async def answer(_request: Request, error: Exception) -> JSONResponse:
+        if isinstance(error, UnsupportedPlatform):
+            entry = {"type": "unsupported_platform", "loc": ["body", error.field], "msg": str(error)}
+            return JSONResponse({"detail": [entry]}, status)
+        if status == 503:
+            log.warning("request refused", extra={"status": status, "reason": str(error)})
+        return JSONResponse({"detail": str(error)}, status, headers=_headers(error))
+
+    return answer
+
+
+def _headers(error: Exception) -> dict[str, str]:
+    # RFC 6750 3.1: a token that was sent and is no good is told apart from none at all.
+    if isinstance(error, MissingScope):
+        return {"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{error.scope}"'}
+    if isinstance(error, InvalidToken):
+        return {"WWW-Authenticate": "Bearer" if error.__cause__ is None else 'Bearer error="invalid_token"'}
+    if isinstance(error, LedgerUnavailable | StorageUnavailable):
+        return {"Retry-After": str(RETRY_AFTER_SECONDS)}
+    return {}
+
+
+async def _unprocessable(_request: Request, error: Exception) -> JSONResponse:
+    found: Sequence[Any] = error.errors() if isinstance(error, RequestValidationError) else ()
+    return JSONResponse({"detail": [_entry(one) for one in found[:MOST_ERRORS]]}, 422)
+
+
+def _entry(found: Mapping[str, Any]) -> dict[str, Any]:
+    """FastAPI's usual entry, with nothing in it that JSON or UTF-8 cannot carry."""
+    entry: dict[str, Any] = {
+        "type": found["type"],
+        "loc": [part if isinstance(part, int) else _short(str(part)) for part in found["loc"]],
+        "msg": _short(str(found["msg"]), limit=1000),
+    }
+    value = found.get("input")
+    if isinstance(value, str) and len(value) <= LONGEST_ECHO:
+        entry["input"] = _short(value)
+    elif value is None or isinstance(value, bool) or (isinstance(value, float) and math.isfinite(value)) or (isinstance(value, int) and abs(value) < 2**63):
+        entry["input"] = value
+    return entry
+
+
+def _short(text: str, *, limit: int = LONGEST_ECHO) -> str:
+    # JSON may hold half of a surrogate pair ("\ud800"), which UTF-8 cannot.
+    clean = text.encode("utf-8", "replace").decode()
+    return clean if len(clean) <= limit else clean[:limit] + "..."
+
+
+async def _internal(_request: Request, _error: Exception) -> JSONResponse:
+    # Starlette raises the error again once this is sent, and the server logs it with its traceback.
+    return JSONResponse({"detail": "internal error"}, 500)

@@ -1,0 +1,60 @@
+"""The reconciler: finds tasks that nobody works on any more, and invites again."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from scheduler.loop import Loop
+
+log = logging.getLogger(__name__)
+
+
+class Leases(Protocol):
+    """What the reconciler needs of the ledger."""
+
+    def expire_leases(self) -> tuple[str, ...]: ...
+
+    def resend_lost(self) -> tuple[str, ...]: ...
+
+
+class Reconciler:
+    """Looks for lapsed leases and lost invitations every `interval` seconds, in a thread of its own.
+
+    While the scheduler or its ledger was away, no worker could send a heartbeat: after a start, and after every gap
+    longer than half a lease, no lease is let lapse before a whole lease has gone by.
+    """
+
+    def __init__(
+        self,
+        ledger: Leases,
+        *,
+        interval: float,
+        lease_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._ledger = ledger
+        self._interval = interval
+        self._lease_seconds = lease_seconds
+        self._clock = clock
+        self._last_step: float | None = None
+        self._grace_until = 0.0
+        self._loop = Loop("reconciler", self.step)
+        self.start = self._loop.start
+        self.close = self._loop.close
+
+    def step(self) -> float:
+        """Look once; how long to wait for the next time, in seconds. Raises InfrastructureError."""
+        now = self._clock()
+        if self._last_step is None or now - self._last_step > max(self._lease_seconds / 2, 2 * self._interval):
+            self._grace_until = now + self._lease_seconds
+        lost = self._ledger.resend_lost()
+        lapsed = self._ledger.expire_leases() if now >= self._grace_until else ()
+        self._last_step = now
+        for task_id in lapsed:
+            log.warning("a worker stopped answering", extra={"task_id": task_id})
+        for task_id in lost:
+            log.info("nobody followed an invitation", extra={"task_id": task_id})
+        return self._interval

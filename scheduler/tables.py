@@ -1,0 +1,56 @@
+"""The ledger's tables: tasks, and the outbox of invitations that are still to be sent. Read by scheduler.store alone.
+
+Times are seconds since the epoch, UTC. JSON is kept as text: the ledger never looks into it.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Boolean, Column, Double, ForeignKey, Index, Integer, MetaData, String, Table, Text
+
+metadata = MetaData()
+
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("spec", Text, nullable=False),
+    Column("queue", String(100), nullable=False),
+    Column("submitted_by", Text, nullable=False),
+    Column("state", String(10), nullable=False),
+    Column("outcome", String(10)),
+    Column("reason", Text, nullable=False, default=""),
+    # The last attempt that was claimed, 0 before the first.
+    Column("attempt", Integer, nullable=False, default=0),
+    # How many of the attempts were handed back undone: they do not count against max_attempts.
+    Column("released", Integer, nullable=False, default=0),
+    Column("worker", Text),
+    Column("lease_expires_at", Double),
+    Column("cancel_requested", Boolean, nullable=False, default=False),
+    # Not to be claimed before; ahead of now while a retry waits.
+    Column("due_at", Double, nullable=False),
+    # A sent invitation that nobody followed is sent again then, and the interval doubled.
+    Column("resend_at", Double),
+    Column("resend_interval", Double, nullable=False),
+    Column("progress", Text, nullable=False, default="[]"),
+    Column("report", Text),
+    # SHA-256 of the last accepted report: hearing it again is harmless, hearing another one is not.
+    Column("report_digest", String(64)),
+    Column("created_at", Double, nullable=False),
+    Column("started_at", Double),
+    Column("finished_at", Double),
+    Column("updated_at", Double, nullable=False),
+    Index("tasks_by_lease", "state", "lease_expires_at"),
+    Index("tasks_by_resend", "state", "resend_at"),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    # Never used twice: "sent" is said of an entry, and must not hit the task's next one.
+    Column("entry", Integer, primary_key=True, autoincrement=True),
+    Column("task_id", String(36), ForeignKey("tasks.id"), nullable=False, unique=True),
+    Column("queue", String(100), nullable=False),
+    Column("due_at", Double, nullable=False),
+    Index("outbox_by_due", "due_at"),
+    sqlite_autoincrement=True,
+)

@@ -1,0 +1,43 @@
+"""Objects for tests, with everything filled in that the test does not care for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from alts.runners.base import Order
+from alts.shared.config import Config, parse_config
+from alts.shared.report import Outcome, Report, StageResult
+from alts.shared.spec import TaskSpec
+
+SECRET = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+TASK_ID = "00000000-0000-4000-8000-000000000001"
+
+
+def a_spec(**changes: Any) -> TaskSpec:
+    """`hello` on Debian 12."""
+    return TaskSpec.model_validate(
+        {"dist_name": "debian", "dist_version": "12", "dist_arch": "x86_64", "package_name": "hello", **changes}
+    )
+
+
+def an_order(work_folder: Path, **changes: Any) -> Order:
+    return Order(task_id=TASK_ID, attempt=1, spec=a_spec(**changes), work_folder=work_folder)
+
+
+def a_config(**changes: Any) -> Config:
+    """An embedded configuration that needs no service."""
+    return parse_config({"jwt_secret": SECRET, "broker": "memory", "storage": "folder", **changes})
+
+
+def a_report(**changes: Any) -> Report:
+    """A report that says passed."""
+    fields: dict[str, Any] = {
+        "task_id": TASK_ID,
+        "attempt": 1,
+        "outcome": Outcome.PASSED,
+        "reason": "",
+        "stages": (StageResult(stage="install", outcome=Outcome.PASSED, seconds=1.0, exit_code=0),),
+        **changes,
+    }
+    return Report(**fields)

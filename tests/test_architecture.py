@@ -1,0 +1,122 @@
+"""Who may import whom. A newcomer finds the place for a change from the tree alone, so the tree must not lie."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SOURCES = sorted([*ROOT.glob("alts/**/*.py"), *ROOT.glob("scheduler/**/*.py")])
+
+HOMES = {
+    "docker": {"alts.tools.docker", "alts.tools.docker_stream", "alts.provider.resources"},
+    "boto3": {"alts.shared.s3"},
+    "botocore": {"alts.shared.s3"},
+    "jwt": {"alts.shared.tokens"},
+    "python_terraform": {"alts.tools.terraform"},
+    "ansible_runner": {"alts.tools.ansible"},
+    "yaml": {"alts.shared.config"},
+    "kombu": {"alts.shared.broker"},
+    "subprocess": {"alts.tools.process"},
+}
+"""A library → the only modules that may import it."""
+
+
+def module_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def importers_of(package: str) -> set[str]:
+    return {
+        module_of(path)
+        for path in SOURCES
+        for name in imports_of(path)
+        if name == package or name.startswith(f"{package}.")
+    }
+
+
+def in_package(name: str, *packages: str) -> bool:
+    return any(name == package or name.startswith(f"{package}.") for package in packages)
+
+
+def test_the_scheduler_imports_only_the_shared_part_of_alts() -> None:
+    strays = {
+        (module_of(path), name)
+        for path in SOURCES
+        for name in imports_of(path)
+        if in_package(module_of(path), "scheduler")
+        and in_package(name, "alts")
+        and name != "alts"
+        and not in_package(name, "alts.shared")
+    }
+
+    assert strays == set()
+
+
+def test_only_the_command_line_knows_both_sides() -> None:
+    assert {name for name in importers_of("scheduler") if in_package(name, "alts")} <= {"alts.cli", "alts.embedded"}
+
+
+def test_the_shared_part_stands_on_the_table_of_distributions_alone() -> None:
+    strays = {
+        (module_of(path), name)
+        for path in SOURCES
+        for name in imports_of(path)
+        if in_package(module_of(path), "alts.shared")
+        and in_package(name, "alts")
+        and not in_package(name, "alts.shared", "alts.distributions")
+    }
+
+    assert strays == set()
+
+
+def test_the_table_of_distributions_imports_nothing_of_ours() -> None:
+    assert not [name for name in imports_of(ROOT / "alts/distributions.py") if in_package(name, "alts", "scheduler")]
+
+
+@pytest.mark.parametrize("module", ["alts/pipeline.py", "alts/plan.py", "alts/stages/*.py", "alts/packages/*.py"])
+def test_what_decides_a_verdict_knows_no_tool(module: str) -> None:
+    strays = {
+        name
+        for path in ROOT.glob(module)
+        for name in imports_of(path)
+        if in_package(name, "alts.tools", "alts.provider", "alts.images") or name.startswith("alts.runners.docker")
+    }
+
+    assert strays == set()
+
+
+@pytest.mark.parametrize(("library", "homes"), HOMES.items(), ids=HOMES)
+def test_an_outside_library_has_one_home(library: str, homes: set[str]) -> None:
+    assert importers_of(library) <= homes
+
+
+def test_only_the_entry_points_read_a_configuration_file() -> None:
+    readers = importers_of("alts.shared.config.load_config")
+
+    assert readers <= {"alts.app", "alts.cli", "scheduler.app"}
+
+
+def test_the_one_broad_except_is_in_the_celery_task() -> None:
+    broad = {
+        module_of(path)
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ExceptHandler)
+        and (node.type is None or (isinstance(node.type, ast.Name) and node.type.id in ("Exception", "BaseException")))
+        and not any(isinstance(step, ast.Raise) and step.exc is None for step in ast.walk(node))
+    }
+
+    assert broad <= {"alts.tasks"}

@@ -1,0 +1,240 @@
+"""What apt and dpkg print, as they printed it on Debian 11, 12 and 13, and what it means."""
+
+from __future__ import annotations
+
+import pytest
+
+from alts.command import Completed
+from alts.packages.apt import Apt, deb822_source
+from alts.packages.base import Candidate
+from alts.shared.report import Finding, Kind, Severity
+from alts.shared.spec import Repository
+from tests.builders import a_spec
+
+APT = Apt()
+BROUGHT = "http://repository.example/debian"
+SPEC = a_spec(repositories=[{"url": f"{BROUGHT} bookworm main"}])
+
+
+def done(output: str, exit_code: int = 100) -> Completed:
+    return Completed(argv=("apt-get",), exit_code=exit_code, output=output, seconds=0.1)
+
+
+def kinds(findings: tuple[Finding, ...]) -> list[Kind]:
+    return [finding.kind for finding in findings]
+
+
+INSTALL_OUTPUTS = {
+    "no-such-package": ("E: Unable to locate package nosuch\n", [Kind.PACKAGE_NOT_FOUND]),
+    "virtual-package": ("E: Package 'mta' has no installation candidate\n", [Kind.PACKAGE_NOT_FOUND]),
+    "no-such-version": ("E: Version '9.9' for 'hello' was not found\n", [Kind.VERSION_NOT_AVAILABLE]),
+    "missing-dependency": (
+        "The following packages have unmet dependencies:\n"
+        " bad : Depends: nothing-has-this (>= 1) but it is not installable\n"
+        "E: Unable to correct problems, you have held broken packages.\n",
+        [Kind.DEPENDENCY_UNMET],
+    ),
+    "two-missing-dependencies": (
+        "The following packages have unmet dependencies:\n"
+        " bad : Depends: one but it is not installable\n"
+        "       Depends: two but it is not installable\n"
+        "E: Unable to correct problems, you have held broken packages.\n",
+        [Kind.DEPENDENCY_UNMET, Kind.DEPENDENCY_UNMET],
+    ),
+    "conflict": (
+        "The following packages have unmet dependencies:\n"
+        " bad : Conflicts: bash but 5.2.15-2+b7 is to be installed\n"
+        "E: Error, pkgProblemResolver::Resolve generated breaks\n",
+        [Kind.PACKAGE_CONFLICT],
+    ),
+    "file-conflict": (
+        "dpkg: error processing archive /var/cache/apt/archives/bad_1_all.deb (--unpack):\n"
+        " trying to overwrite '/usr/bin/hello', which is also in package hello 2.10-3\n"
+        "E: Sub-process /usr/bin/dpkg returned an error code (1)\n",
+        [Kind.FILE_CONFLICT],
+    ),
+    "failing-postinst": (
+        "dpkg: error processing package bad (--configure):\n"
+        " installed bad package post-installation script subprocess returned error exit status 3\n"
+        "Errors were encountered while processing:\n bad\n"
+        "E: Sub-process /usr/bin/dpkg returned an error code (1)\n",
+        [Kind.SCRIPTLET_FAILED],
+    ),
+    "failing-preinst": (
+        "dpkg: error processing archive /tmp/bad.deb (--unpack):\n"
+        " new bad package pre-installation script subprocess returned error exit status 4\n",
+        [Kind.SCRIPTLET_FAILED],
+    ),
+    "mirror-503": (
+        "E: Failed to fetch http://deb.debian.org/debian/pool/h.deb  503  Service Unavailable [IP: 192.0.2.1 80]\n"
+        "E: Unable to fetch some archives, maybe run apt-get update or try with --fix-missing?\n",
+        [Kind.REPOSITORY_UNREACHABLE],
+    ),
+    "no-dns": (
+        "E: Failed to fetch http://deb.debian.org/debian/pool/h.deb  Temporary failure resolving 'deb.debian.org'\n",
+        [Kind.REPOSITORY_UNREACHABLE],
+    ),
+    "brought-repository-lies-about-checksum": (
+        f"E: Failed to fetch {BROUGHT}/pool/h.deb  Hash Sum mismatch\n",
+        [Kind.CHECKSUM_MISMATCH],
+    ),
+    "mirror-in-the-middle-of-an-update": (
+        "E: Failed to fetch http://deb.debian.org/debian/pool/h.deb  Hash Sum mismatch\n",
+        [Kind.REPOSITORY_UNREACHABLE],
+    ),
+    "disk-full": (
+        "E: Write error - write (28: No space left on device)\n",
+        [Kind.DISK_FULL],
+    ),
+    "something-new": ("E: Sub-process was struck by lightning\n", [Kind.INSTALL_FAILED]),
+}
+
+
+@pytest.mark.parametrize(("output", "expected"), INSTALL_OUTPUTS.values(), ids=INSTALL_OUTPUTS)
+def test_a_failed_installation_is_named_by_what_apt_says(output: str, expected: list[Kind]) -> None:
+    findings = APT.install_findings(SPEC, done(output))
+
+    assert kinds(findings) == expected
+    assert all(finding.evidence for finding in findings)
+
+
+def test_an_installation_that_ended_well_has_no_findings() -> None:
+    assert APT.install_findings(SPEC, done("Setting up hello (2.10-3) ...\n", 0)) == ()
+
+
+UPDATE_OUTPUTS = {
+    "unsigned-brought": (
+        f"E: The repository '{BROUGHT} bookworm Release' is not signed.\n",
+        [Kind.SIGNATURE_INVALID],
+    ),
+    "wrong-key-brought": (
+        f"W: GPG error: {BROUGHT} bookworm Release: The following signatures couldn't be verified because the "
+        "public key is not available: NO_PUBKEY 1234567890\n",
+        [Kind.SIGNATURE_INVALID],
+    ),
+    "wrong-key-of-the-distribution": (
+        "W: GPG error: http://deb.debian.org/debian bookworm InRelease: The following signatures couldn't be "
+        "verified because the public key is not available: NO_PUBKEY 1234567890\n",
+        [Kind.REPOSITORY_UNREACHABLE],
+    ),
+    "not-there": (
+        f"E: The repository '{BROUGHT} bookworm Release' does not have a Release file.\n",
+        [Kind.REPOSITORY_UNREACHABLE],
+    ),
+    "timeout": (
+        "E: Failed to fetch http://x.example/dists/a/InRelease  Connection timed out\n",
+        [Kind.REPOSITORY_UNREACHABLE],
+    ),
+    "silent": ("", [Kind.REPOSITORY_UNREACHABLE]),
+}
+
+
+@pytest.mark.parametrize(("output", "expected"), UPDATE_OUTPUTS.values(), ids=UPDATE_OUTPUTS)
+def test_a_repository_that_cannot_be_used_is_named(output: str, expected: list[Kind]) -> None:
+    assert kinds(APT.refresh_findings(SPEC, done(output))) == expected
+
+
+def test_lists_that_were_fetched_have_no_findings() -> None:
+    assert APT.refresh_findings(SPEC, done("Reading package lists...\n", 0)) == ()
+
+
+def test_the_candidate_comes_first_whatever_is_newer() -> None:
+    output = (
+        "hello:\n  Installed: 2.10-2\n  Candidate: 2.10-3\n  Version table:\n"
+        "     2.10-4~bpo12 100\n        100 http://x.example/debian bookworm-backports/main amd64 Packages\n"
+        "     2.10-3 500\n        500 http://deb.debian.org/debian bookworm/main amd64 Packages\n"
+        " *** 2.10-2 100\n        100 /var/lib/dpkg/status\n"
+    )
+
+    candidates = APT.read_candidates(output)
+
+    assert candidates[0] == Candidate("2.10-3", "http://deb.debian.org/debian bookworm/main amd64 Packages")
+    assert [candidate.version for candidate in candidates] == ["2.10-3", "2.10-4~bpo12", "2.10-2"]
+
+
+@pytest.mark.parametrize("output", ["", "mta:\n  Installed: (none)\n  Candidate: (none)\n  Version table:\n"])
+def test_unknown_and_virtual_packages_have_no_candidate(output: str) -> None:
+    assert APT.read_candidates(output) == ()
+
+
+@pytest.mark.parametrize("name", ["hello-", "g++", "libstdc++6"])
+def test_a_name_that_ends_in_a_sign_is_installed_not_obeyed(name: str) -> None:
+    argv = APT.install_argv(a_spec(package_name=name), Candidate("1.0", ""))
+
+    assert argv[-1] == f"{name}=1.0"
+
+
+def test_verify_tells_missing_modified_and_conffile_apart() -> None:
+    output = (
+        "??5??????   /usr/bin/hello\nmissing     /usr/share/doc/hello/NEWS.gz\n??5?????? c /etc/hello.conf\n"
+        "missing   c /etc/gone.conf (Permission denied)\n"
+    )
+
+    findings = APT.verify_findings(SPEC, done(output, 1))
+
+    assert [(finding.kind, finding.severity) for finding in findings] == [
+        (Kind.MODIFIED_FILE, Severity.ERROR),
+        (Kind.MISSING_FILE, Severity.ERROR),
+        (Kind.MODIFIED_FILE, Severity.WARNING),
+        (Kind.MISSING_FILE, Severity.ERROR),
+    ]
+
+
+def test_a_verify_that_does_not_work_is_our_trouble() -> None:
+    assert kinds(APT.verify_findings(SPEC, done("dpkg: error: cannot do that\n", 2))) == [Kind.INTERNAL]
+
+
+def test_essential_packages_are_not_to_be_removed() -> None:
+    output = "E: Essential packages were removed and -y was used without --allow-remove-essential.\n"
+
+    assert APT.removal_refused(done(output))
+    assert not APT.removal_refused(done("Removing hello ...\n", 0))
+
+
+def test_a_failing_prerm_is_a_failed_scriptlet() -> None:
+    output = " installed bad package pre-removal script subprocess returned error exit status 5\n"
+
+    assert kinds(APT.remove_findings(SPEC, done(output))) == [Kind.SCRIPTLET_FAILED]
+
+
+@pytest.mark.parametrize(
+    ("output", "version"),
+    [("hello\t2.10-3\tamd64\tinstalled\n", "2.10-3"), ("hello:amd64\t1\tamd64\tinstalled\n", "1")],
+)
+def test_an_installed_package_is_read(output: str, version: str) -> None:
+    installed = APT.read_installed(SPEC, done(output, 0))
+
+    assert installed is not None
+    assert installed.version == version
+
+
+@pytest.mark.parametrize("output", ["", "hello\t2.10-3\tamd64\tconfig-files\n", "hello-x\t1\tamd64\tinstalled\n"])
+def test_what_is_not_installed_is_not_read_as_installed(output: str) -> None:
+    assert APT.read_installed(SPEC, done(output, 0)) is None
+
+
+@pytest.mark.parametrize(
+    ("repository", "stanza"),
+    [
+        (
+            {"url": "deb http://a.example/debian sid main contrib"},
+            "Types: deb\nURIs: http://a.example/debian\nSuites: sid\nComponents: main contrib\n",
+        ),
+        ({"url": "http://a.example/flat/"}, "Types: deb\nURIs: http://a.example/flat/\nSuites: ./\n"),
+        (
+            {"url": "http://a.example/flat", "trusted": True},
+            "Types: deb\nURIs: http://a.example/flat\nSuites: ./\nTrusted: yes\n",
+        ),
+    ],
+    ids=["deb-line", "flat", "trusted"],
+)
+def test_a_repository_becomes_a_deb822_stanza(repository: dict[str, object], stanza: str) -> None:
+    assert deb822_source(Repository.model_validate(repository)) == stanza
+
+
+def test_every_repository_has_a_file_of_its_own() -> None:
+    spec = a_spec(repositories=[{"url": "http://a.example/"}, {"url": "http://b.example/"}])
+
+    paths = [file.path for file in APT.files(spec)]
+
+    assert len(paths) == len(set(paths)) == 3

@@ -1,0 +1,245 @@
+"""The order of stages, and whose fault what is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from alts.command import OutputSink
+from alts.packages.apt import Apt
+from alts.pipeline import PlanResult, Run, run_plan
+from alts.plan import PLAN
+from alts.runners.base import Instance
+from alts.shared.errors import ImageUnavailable, ProvisionFailed
+from alts.shared.report import Kind, Outcome, StageResult, outcome_of_stages
+from alts.stages.base import Stage
+from alts.stop import Stop, Stopped, StopReason
+from tests.builders import a_spec
+from tests.fakes import Answer, FakeDebian, FakeInstance
+
+
+def run(
+    instance: FakeInstance,
+    *,
+    stop: Stop | None = None,
+    plan: tuple[Stage, ...] = PLAN,
+    provide: Callable[[Stop, OutputSink], Instance] | None = None,
+    show: Callable[[tuple[StageResult, ...]], None] = lambda stages: None,
+    logs: dict[str, str] | None = None,
+    **spec: object,
+) -> PlanResult:
+    kept = {} if logs is None else logs
+
+    def keep(stage: str, text: str) -> str:
+        kept[stage] = text
+        return f"memory://{stage}.log"
+
+    return run_plan(
+        plan,
+        Run(
+            spec=a_spec(**spec),
+            packages=Apt(),
+            stop=stop or Stop(60),
+            provide=provide or (lambda stop, log: instance),
+            keep_log=keep,
+            show=show,
+        ),
+    )
+
+
+def outcomes(result: PlanResult) -> dict[str, Outcome]:
+    return {stage.stage: stage.outcome for stage in result.stages}
+
+
+def only_finding(result: PlanResult) -> Kind:
+    [finding] = [finding for stage in result.stages for finding in stage.findings]
+    return finding.kind
+
+
+def with_plan_timeout(name: str, seconds: float) -> tuple[Stage, ...]:
+    return tuple(
+        Stage(stage.name, stage.action, seconds if stage.name == name else stage.timeout, stage.overrun, stage.needs)
+        for stage in PLAN
+    )
+
+
+def test_a_good_package_passes_every_stage_in_the_order_of_the_plan() -> None:
+    logs: dict[str, str] = {}
+
+    result = run(FakeInstance(FakeDebian().programs), logs=logs)
+
+    assert [stage.stage for stage in result.stages] == [stage.name for stage in PLAN] == list(logs)
+    assert outcome_of_stages(result.stages) is Outcome.PASSED
+    assert all(stage.exit_code == 0 for stage in result.stages if stage.stage != "remove")
+    assert result.seen.package is not None
+    assert "$ apt-get" in logs["install"]
+
+
+def test_a_package_that_no_repository_has_fails_and_skips_what_needs_it() -> None:
+    result = run(FakeInstance(FakeDebian({}).programs))
+
+    assert outcomes(result) == {
+        "prepare": Outcome.PASSED,
+        "system_info": Outcome.PASSED,
+        "install": Outcome.FAILED,
+        "integrity": Outcome.SKIPPED,
+        "remove": Outcome.SKIPPED,
+    }
+    assert only_finding(result) is Kind.PACKAGE_NOT_FOUND
+    assert result.stages[3].reason == "install has not passed"
+
+
+def test_a_version_that_no_repository_has_fails_and_says_what_there_is() -> None:
+    result = run(FakeInstance(FakeDebian().programs), package_version="9.9")
+
+    assert only_finding(result) is Kind.VERSION_NOT_AVAILABLE
+    assert "2.10-3" in result.stages[2].findings[0].evidence
+
+
+def test_an_installation_that_only_pretends_fails() -> None:
+    debian = FakeDebian()
+    debian.overrides["install"] = Answer(0, "Setting up hello ...\n")
+
+    result = run(FakeInstance(debian.programs))
+
+    assert only_finding(result) is Kind.INSTALL_FAILED
+
+
+def test_another_version_than_the_wanted_one_fails() -> None:
+    debian = FakeDebian()
+    debian.overrides["install"] = Answer()
+    debian.installed["hello"] = "1.0"
+
+    assert only_finding(run(FakeInstance(debian.programs))) is Kind.WRONG_PACKAGE_INSTALLED
+
+
+def test_a_removal_that_only_pretends_fails() -> None:
+    debian = FakeDebian()
+    debian.overrides["remove"] = Answer()
+
+    assert only_finding(run(FakeInstance(debian.programs))) is Kind.REMOVAL_FAILED
+
+
+def test_an_essential_package_is_not_removed_and_that_is_said() -> None:
+    debian = FakeDebian()
+    debian.overrides["remove"] = Answer(100, "E: Essential packages were removed and -y was used without x.\n")
+
+    result = run(FakeInstance(debian.programs))
+
+    assert outcome_of_stages(result.stages) is Outcome.PASSED
+    assert result.stages[-1].outcome is Outcome.SKIPPED
+    assert "essential" in result.stages[-1].reason
+
+
+def test_a_modified_file_fails_but_the_removal_is_tried_all_the_same() -> None:
+    debian = FakeDebian()
+    debian.modified.add("/usr/bin/hello")
+
+    result = run(FakeInstance(debian.programs))
+
+    assert outcomes(result)["integrity"] is Outcome.FAILED
+    assert outcomes(result)["remove"] is Outcome.PASSED
+
+
+@pytest.mark.parametrize("verb", ["update", "install", "--verify", "remove"])
+def test_a_machine_that_dies_does_not_blame_the_package(verb: str) -> None:
+    result = run(FakeInstance(FakeDebian().programs, dies_at=verb))
+
+    assert outcome_of_stages(result.stages) is Outcome.ERRORED
+    assert only_finding(result) is Kind.INSTANCE_LOST
+    assert result.retryable
+
+
+def test_a_failure_on_a_machine_that_is_gone_afterwards_does_not_blame_the_package() -> None:
+    instance = FakeInstance()
+    debian = FakeDebian()
+
+    def killed(argv: object) -> Answer:
+        instance.kill()
+        return Answer(137, "Killed\n")
+
+    instance._programs = {**debian.programs, "dpkg": killed}
+
+    assert only_finding(run(instance)) is Kind.INSTANCE_LOST
+
+
+def test_a_mirror_that_does_not_answer_is_ours() -> None:
+    debian = FakeDebian()
+    debian.overrides["update"] = Answer(100, "E: Failed to fetch http://deb.debian.org/x  503  Unavailable\n")
+
+    result = run(FakeInstance(debian.programs))
+
+    assert only_finding(result) is Kind.REPOSITORY_UNREACHABLE
+    assert result.retryable
+    assert {stage.outcome for stage in result.stages[1:]} == {Outcome.SKIPPED}
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [(ProvisionFailed("no"), Kind.PROVISION_FAILED), (ImageUnavailable("no"), Kind.IMAGE_UNAVAILABLE)],
+)
+def test_a_machine_that_never_came_is_ours(error: ProvisionFailed | ImageUnavailable, kind: Kind) -> None:
+    def refuse(stop: Stop, log: OutputSink) -> Instance:
+        raise error
+
+    result = run(FakeInstance(), provide=refuse)
+
+    assert only_finding(result) is kind
+    assert outcomes(result)["prepare"] is Outcome.ERRORED
+
+
+def test_a_hanging_installation_is_the_package_s_fault() -> None:
+    debian = FakeDebian()
+    debian.overrides["install"] = Answer(seconds=30)
+
+    result = run(FakeInstance(debian.programs), plan=with_plan_timeout("install", 0.05))
+
+    assert only_finding(result) is Kind.TIMEOUT
+    assert outcome_of_stages(result.stages) is Outcome.FAILED
+
+
+def test_a_hanging_mirror_is_not_the_package_s_fault() -> None:
+    debian = FakeDebian()
+    debian.overrides["update"] = Answer(seconds=30)
+
+    result = run(FakeInstance(debian.programs), plan=with_plan_timeout("prepare", 0.05))
+
+    assert outcome_of_stages(result.stages) is Outcome.ERRORED
+
+
+def test_a_cancel_ends_the_command_and_everything_after_it() -> None:
+    stop = Stop(60)
+
+    def cancelling(argv: object) -> Answer:
+        stop.request(StopReason.CANCELLED)
+        return Answer(seconds=30)
+
+    result = run(FakeInstance({**FakeDebian().programs, "uname": cancelling}), stop=stop)
+
+    assert outcomes(result) == {
+        "prepare": Outcome.PASSED,
+        "system_info": Outcome.CANCELLED,
+        "install": Outcome.SKIPPED,
+        "integrity": Outcome.SKIPPED,
+        "remove": Outcome.SKIPPED,
+    }
+
+
+@pytest.mark.parametrize("reason", [StopReason.LEASE_LOST, StopReason.DRAINING])
+def test_there_is_no_verdict_on_what_is_not_ours_any_more(reason: StopReason) -> None:
+    stop = Stop(60)
+    stop.request(reason)
+
+    with pytest.raises(Stopped) as stopped:
+        run(FakeInstance(FakeDebian().programs), stop=stop)
+
+    assert stopped.value.reason is reason
+
+
+def test_stages_are_shown_as_they_end() -> None:
+    shown: list[int] = []
+
+    run(FakeInstance(FakeDebian().programs), show=lambda stages: shown.append(len(stages)))
+
+    assert shown == [1, 2, 3, 4, 5]

@@ -1,0 +1,84 @@
+"""Slots, identities, and what the dead leave."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from alts.work_folder import WorkFolder
+
+HOLD_A_SLOT = """
+import pathlib, sys, time
+from alts.work_folder import WorkFolder
+folder = WorkFolder(pathlib.Path(sys.argv[1]))
+(folder.path / "tasks" / "left-1").mkdir(parents=True)
+print(folder.identity, flush=True)
+time.sleep(60)
+"""
+
+
+def test_two_workers_on_one_host_have_a_slot_each(tmp_path: Path) -> None:
+    first, second = WorkFolder(tmp_path), WorkFolder(tmp_path)
+
+    assert first.path != second.path
+    assert first.identity != second.identity
+
+
+def test_a_slot_keeps_its_identity_for_the_next_holder(tmp_path: Path) -> None:
+    first = WorkFolder(tmp_path)
+    first.close()
+
+    assert WorkFolder(tmp_path).identity == first.identity
+
+
+def test_an_attempt_s_folder_is_empty_and_gone_afterwards(tmp_path: Path) -> None:
+    folder = WorkFolder(tmp_path)
+    (folder.path / "tasks" / "t-1" / "old").mkdir(parents=True)
+
+    with folder.attempt("t", 1) as path:
+        assert list(path.iterdir()) == []
+
+    assert not path.exists()
+
+
+def test_an_attempt_s_folder_is_gone_after_a_fault(tmp_path: Path) -> None:
+    folder = WorkFolder(tmp_path)
+
+    def work() -> Path:
+        with folder.attempt("t", 1) as path:
+            (path / "state").write_text("half")
+            raise RuntimeError(path)
+
+    with pytest.raises(RuntimeError) as raised:
+        work()
+
+    assert not Path(raised.value.args[0]).exists()
+
+
+def test_only_the_dead_are_named_and_their_folders_emptied(tmp_path: Path) -> None:
+    mine, alive = WorkFolder(tmp_path), WorkFolder(tmp_path)
+    (alive.path / "tasks" / "busy-1").mkdir(parents=True)
+    holder = subprocess.Popen([sys.executable, "-c", HOLD_A_SLOT, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert holder.stdout is not None
+        identity = holder.stdout.readline().strip()
+    finally:
+        holder.kill()
+        holder.communicate()
+
+    with mine.dead() as identities:
+        assert identities == [identity]
+
+    assert not list(tmp_path.glob("*/tasks/left-1"))
+    assert list(tmp_path.glob("*/tasks/busy-1"))
+
+
+def test_closing_leaves_no_work_behind(tmp_path: Path) -> None:
+    folder = WorkFolder(tmp_path)
+    folder.reset()
+    folder.close()
+
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["1", "1.lock", "identity"]
