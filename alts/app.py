@@ -7,20 +7,16 @@ from __future__ import annotations
 
 import logging
 import sys
-from datetime import timedelta
 
 from celery import Celery, signals
 
-from alts.log_lines import log_to_stderr
 from alts.shared.broker import celery_app
 from alts.shared.config import Config, config_path, load_config
 from alts.shared.errors import AltsError, ConfigurationError
-from alts.shared.tokens import Scope, issue_token
+from alts.shared.log_lines import log_to_stderr
 from alts.tasks import register_task
-from alts.tools.scheduler import HttpLedger
+from alts.tools.scheduler import HttpLedger, worker_tokens
 from alts.worker import Worker, open_worker
-
-WORKER_TOKEN_LIFETIME = timedelta(minutes=10)
 
 
 class _WorkerProcess:
@@ -31,9 +27,10 @@ class _WorkerProcess:
         self._worker: Worker | None = None
 
     def open(self, **_: object) -> None:
-        ledger = HttpLedger(self._config.scheduler_url, token=self._token)
+        config = self._config
+        token = worker_tokens(config.jwt_secret, algorithm=config.jwt_algorithm, worker=config.worker_name)
         try:
-            self._worker = open_worker(self._config, ledger)
+            self._worker = open_worker(config, HttpLedger(config.scheduler_url, token))
         except AltsError as error:
             sys.exit(f"alts: {error}")
 
@@ -46,15 +43,6 @@ class _WorkerProcess:
         if self._worker is None:
             raise RuntimeError("the worker is not open")
         return self._worker
-
-    def _token(self) -> str:
-        return issue_token(
-            self._config.jwt_secret,
-            algorithm=self._config.jwt_algorithm,
-            email=f"worker@{self._config.worker_name}",
-            lifetime=WORKER_TOKEN_LIFETIME,
-            scopes=(Scope.WORKER,),
-        )
 
 
 def create_worker_app(config: Config) -> Celery:

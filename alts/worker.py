@@ -12,8 +12,8 @@ from alts.execution import Executor
 from alts.heartbeat import Heartbeat
 from alts.packages import PACKAGE_MANAGERS
 from alts.plan import PLAN
-from alts.runners import RUNNERS
 from alts.runners.base import Order, Runner
+from alts.runners.registry import RUNNERS
 from alts.shared.config import Config
 from alts.shared.errors import InfrastructureError, LedgerUnavailable, StaleAttempt
 from alts.shared.ledger import Assignment, Ledger
@@ -98,9 +98,12 @@ class Worker:
             for identity in identities:
                 self._remove_all_of(identity)
 
-    def close(self) -> None:
+    def drain(self) -> None:
+        """Ask every running task to end, to be handed back unfinished."""
         for stop in list(self.stops.values()):
             stop.request(StopReason.DRAINING)
+
+    def close(self) -> None:
         for executor in self.executors.values():
             executor.runner.close()
         self.folder.close()

@@ -40,7 +40,7 @@ class BodyLimit:
 def _announced(scope: Scope) -> int:
     for name, value in scope["headers"]:
         if name == b"content-length" and value.isdigit():
-            return int(value)
+            return int(value[:20])
     return 0
 
 

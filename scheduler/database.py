@@ -29,7 +29,7 @@ from alts.shared.errors import ConfigurationError, LedgerUnavailable
 from scheduler.tables import metadata
 
 # How long a transaction waits for another process that writes to the same SQLite file.
-BUSY_SECONDS = 10
+BUSY_SECONDS = 10.0
 # At least as many connections as uvicorn's pool has threads (40): a request never waits for a connection.
 CONNECTIONS = 50
 # Any number will do, as long as every scheduler takes the same.
@@ -39,14 +39,14 @@ _SCHEMA_LOCK = 0x616C7473
 class Database:
     """Short transactions on SQLite, or on whatever else SQLAlchemy speaks to."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, busy_seconds: float = BUSY_SECONDS) -> None:
         """Opens the database, and makes the schema where there is none.
 
         Raises ConfigurationError where the address cannot be right, LedgerUnavailable where nobody answers there.
         """
         parsed = _parsed(url)
         self._sqlite = parsed.get_backend_name() == "sqlite"
-        self._engine = _engine(parsed)
+        self._engine = _engine(parsed, busy_seconds)
         # Writers of this process take turns here: SQLite's own waiting sleeps and retries, which under load takes
         # the slowest request to a second.
         self._writers: contextlib.AbstractContextManager[object] = (
@@ -106,14 +106,14 @@ def _make_parent(file: Path) -> None:
         raise ConfigurationError("database_url", f"cannot make {file.parent}: {error.strerror}") from error
 
 
-def _engine(url: URL) -> Engine:
-    settings = {"connect_args": {"timeout": BUSY_SECONDS}} if url.get_backend_name() == "sqlite" else {}
+def _engine(url: URL, busy_seconds: float) -> Engine:
+    settings = {"connect_args": {"timeout": busy_seconds}} if url.get_backend_name() == "sqlite" else {}
     try:
         return create_engine(
             url,
             pool_size=CONNECTIONS,
             max_overflow=0,
-            pool_timeout=BUSY_SECONDS,
+            pool_timeout=busy_seconds,
             pool_pre_ping=not settings,
             **settings,
         )

@@ -111,9 +111,15 @@ def _entry(found: Mapping[str, Any]) -> dict[str, Any]:
     value = found.get("input")
     if isinstance(value, str) and len(value) <= LONGEST_ECHO:
         entry["input"] = _short(value)
-    elif value is None or isinstance(value, bool) or (isinstance(value, float) and math.isfinite(value)) or (isinstance(value, int) and abs(value) < 2**63):
+    elif value is None or isinstance(value, bool) or _is_plain_number(value):
         entry["input"] = value
     return entry
+
+
+def _is_plain_number(value: object) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, int) and abs(value) < 2**63
 
 
 def _short(text: str, *, limit: int = LONGEST_ECHO) -> str:

@@ -79,7 +79,7 @@ class SqlLedger:
                     id=task_id,
                     spec=spec.model_dump_json(),
                     queue=queue,
-                    submitted_by=submitted_by,
+                    submitted_by=_storable(submitted_by),
                     state=TaskState.ACCEPTED,
                     due_at=now,
                     resend_interval=self._rules.resend_after,
@@ -137,7 +137,7 @@ class SqlLedger:
                 now=now,
                 state=TaskState.RUNNING,
                 attempt=row.attempt + 1,
-                worker=worker,
+                worker=_storable(worker),
                 lease_expires_at=now + self._rules.lease_seconds,
                 started_at=now if row.started_at is None else row.started_at,
                 progress="[]",
@@ -286,7 +286,7 @@ class SqlLedger:
             now=now,
             state=TaskState.FINISHED,
             outcome=report.outcome,
-            reason=report.reason,
+            reason=_storable(report.reason),
             report=report.to_json(),
             progress=STAGES.dump_json(report.stages).decode(),
             finished_at=now,
@@ -304,7 +304,7 @@ class SqlLedger:
             row,
             now=now,
             state=TaskState.ACCEPTED,
-            reason=reason,
+            reason=_storable(reason),
             due_at=now + delay,
             lease_expires_at=None,
             resend_interval=self._rules.resend_after,
@@ -351,6 +351,11 @@ def _is_id(text: str) -> bool:
         return str(uuid.UUID(text)) == text
     except ValueError:
         return False
+
+
+def _storable(text: str) -> str:
+    """Without what a database refuses: NUL (PostgreSQL), halves of surrogate pairs (UTF-8)."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode()
 
 
 def _stale(attempt: int) -> StaleAttempt:

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from alts.command import BoundedOutput, Completed, OutputSink
 from alts.runners.base import Order, Provisioned
-from alts.shared.errors import InfrastructureError, InstanceLost, StorageUnavailable
+from alts.shared.errors import (
+    InfrastructureError,
+    InstanceLost,
+    LedgerUnavailable,
+    StaleAttempt,
+    StorageUnavailable,
+    TaskFinished,
+    UnknownTask,
+)
+from alts.shared.ledger import Assignment, TaskState
+from alts.shared.report import Outcome, Report, StageResult
+from alts.shared.spec import TaskSpec
 from alts.stop import Stop
 
 
@@ -201,3 +214,139 @@ class FakeStore:
     def check(self) -> None:
         if self.refusals:
             raise StorageUnavailable("the fake store is away")
+
+
+@dataclass
+class FakeTask:
+    """What the fake ledger knows of a task."""
+
+    spec: TaskSpec
+    due_at: float
+    state: TaskState = TaskState.ACCEPTED
+    outcome: Outcome | None = None
+    attempt: int = 0
+    released: int = 0
+    worker: str | None = None
+    lease_expires_at: float = 0.0
+    cancel_requested: bool = False
+    progress: tuple[StageResult, ...] = ()
+    report: Report | None = None
+    heard: Report | None = None
+
+
+class FakeLedger:
+    """A ledger in memory. While `away` is set, every call of a worker finds it unavailable."""
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float] = time.time,
+        lease_seconds: float = 30.0,
+        max_attempts: int = 3,
+        retry_delay: float = 0.0,
+    ) -> None:
+        self.away = False
+        self._clock = clock
+        self._lease_seconds = lease_seconds
+        self._max_attempts = max_attempts
+        self._retry_delay = retry_delay
+        self._tasks: dict[str, FakeTask] = {}
+
+    def add(self, spec: TaskSpec) -> str:
+        task_id = str(uuid.uuid4())
+        self._tasks[task_id] = FakeTask(spec, due_at=self._clock())
+        return task_id
+
+    def get(self, task_id: str) -> FakeTask:
+        """As it is now; it does not change any more."""
+        return replace(self._tasks[task_id])
+
+    def claim(self, task_id: str, *, worker: str) -> Assignment | None:
+        self._answer()
+        task = self._tasks.get(task_id)
+        if task is None or task.state is not TaskState.ACCEPTED or task.due_at > self._clock():
+            return None
+        task.state, task.worker, task.progress = TaskState.RUNNING, worker, ()
+        task.attempt += 1
+        task.lease_expires_at = self._clock() + self._lease_seconds
+        return Assignment(task_id=task_id, attempt=task.attempt, spec=task.spec, lease_seconds=self._lease_seconds)
+
+    def heartbeat(self, task_id: str, attempt: int, *, progress: tuple[StageResult, ...] = ()) -> bool:
+        task = self._owned(task_id, attempt)
+        task.lease_expires_at = self._clock() + self._lease_seconds
+        task.progress = progress or task.progress
+        return task.cancel_requested
+
+    def report(self, task_id: str, attempt: int, report: Report) -> None:
+        if (report.task_id, report.attempt) != (task_id, attempt):
+            raise StaleAttempt("the report is of another attempt")
+        if task_id in self._tasks and self._tasks[task_id].heard == report:
+            return
+        task = self._owned(task_id, attempt)
+        task.heard = report
+        if task.cancel_requested and report.outcome is Outcome.ERRORED:
+            report = replace(report, outcome=Outcome.CANCELLED, retryable=False)
+        if report.outcome is Outcome.ERRORED and report.retryable and self._attempts_left(task):
+            self._accept_again(task, delay=self._retry_delay)
+        else:
+            self._finish(task, report.outcome, report)
+
+    def release(self, task_id: str, attempt: int, *, reason: str) -> None:
+        task = self._owned(task_id, attempt)
+        if task.cancel_requested:
+            self._finish_unreported(task_id, Outcome.CANCELLED)
+        else:
+            task.released += 1
+            self._accept_again(task)
+
+    def request_cancel(self, task_id: str) -> None:
+        """Raises UnknownTask or TaskFinished."""
+        task = self._tasks.get(task_id)
+        if task is None:
+            raise UnknownTask(task_id)
+        if task.state is TaskState.FINISHED:
+            raise TaskFinished(task_id)
+        task.cancel_requested = True
+        if task.state is not TaskState.RUNNING:
+            self._finish_unreported(task_id, Outcome.CANCELLED)
+
+    def expire_leases(self) -> tuple[str, ...]:
+        """Take the tasks away from whoever stopped sending heartbeats; the tasks' ids."""
+        lapsed = [
+            task_id
+            for task_id, task in self._tasks.items()
+            if task.state is TaskState.RUNNING and task.lease_expires_at < self._clock()
+        ]
+        for task_id in lapsed:
+            task = self._tasks[task_id]
+            if task.cancel_requested:
+                self._finish_unreported(task_id, Outcome.CANCELLED)
+            elif self._attempts_left(task):
+                self._accept_again(task)
+            else:
+                self._finish_unreported(task_id, Outcome.ERRORED)
+        return tuple(lapsed)
+
+    def _answer(self) -> None:
+        if self.away:
+            raise LedgerUnavailable("the fake ledger is away")
+
+    def _owned(self, task_id: str, attempt: int) -> FakeTask:
+        self._answer()
+        task = self._tasks.get(task_id)
+        if task is None or task.state is not TaskState.RUNNING or task.attempt != attempt:
+            raise StaleAttempt(f"attempt {attempt} does not own the task any more")
+        return task
+
+    def _attempts_left(self, task: FakeTask) -> bool:
+        return task.attempt - task.released < self._max_attempts
+
+    def _accept_again(self, task: FakeTask, *, delay: float = 0.0) -> None:
+        task.state, task.due_at = TaskState.ACCEPTED, self._clock() + delay
+
+    def _finish(self, task: FakeTask, outcome: Outcome, report: Report) -> None:
+        task.state, task.outcome, task.report = TaskState.FINISHED, outcome, report
+
+    def _finish_unreported(self, task_id: str, outcome: Outcome) -> None:
+        task = self._tasks[task_id]
+        self._finish(task, outcome, Report(task_id=task_id, attempt=task.attempt, outcome=outcome, reason="no worker"))

@@ -23,6 +23,7 @@ State = dict[str, Any]
 """A resource's attributes by name; None or Unknown where nothing was said."""
 
 _ENGINE_TIMEOUT = 120  # seconds for one answer of the engine; a loaded one takes long to start a container
+_AFTERTHOUGHT_SECONDS = 5.0  # in which an engine that gave no answer may still make what it was asked for
 _REMOVAL_SECONDS = 30.0  # for a removal that somebody else has begun
 _MEBIBYTE = 1024 * 1024
 
@@ -196,14 +197,19 @@ class ContainerResource(EngineResource):
 
     def _discard_unanswered(self, planned: State) -> None:
         labels = labels_of(planned)
-        try:
-            found = self.engine.client.containers.get(planned["name"])
+        end = time.monotonic() + _AFTERTHOUGHT_SECONDS
+        while time.monotonic() < end:
+            try:
+                found = self.engine.client.containers.get(planned["name"])
+            except NotFound:
+                time.sleep(0.2)
+                continue
+            except _ENGINE_ERRORS as error:
+                log.warning("the engine does not say whether %s was made: %s", planned["name"], error)
+                return
             if labels and labels.items() <= found.labels.items():
                 _discard(found)
-        except NotFound:
-            pass
-        except _ENGINE_ERRORS as error:
-            log.warning("the engine does not say whether %s was made: %s", planned["name"], error)
+            return
 
     def _gone(self, container_id: str) -> bool:
         end = time.monotonic() + _REMOVAL_SECONDS

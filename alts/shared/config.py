@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import platform
+import secrets
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -60,6 +61,7 @@ class Config(_Section):
 
     # tokens
     jwt_secret: SecretStr
+    jwt_secret_file: Path | None = None
     jwt_algorithm: Literal["HS256", "HS384", "HS512"] = "HS256"
 
     # the ledger
@@ -155,18 +157,20 @@ def config_path() -> Path:
     return Path(os.environ.get(PATH_VARIABLE) or DEFAULT_PATH)
 
 
-def load_config(path: Path) -> Config:
+def load_config(path: Path, *, make_secret: bool = False) -> Config:
     """Read and check a configuration file.
 
+    Where it has a `jwt_secret_file` but no `jwt_secret`, the secret is read from that file; with `make_secret` the
+    file is made, readable by its owner alone, where it is not there.
     Raises ConfigurationError, naming the key (or the file), for whatever is wrong.
     """
-    return parse_config(read_config_file(path))
+    return parse_config(read_config_file(path, make_secret=make_secret))
 
 
-def read_config_file(path: Path) -> Any:
-    """What the file holds, unchecked. Raises ConfigurationError, naming the file, where it is not readable YAML."""
+def read_config_file(path: Path, *, make_secret: bool = False) -> Any:
+    """What the file holds, with its secret, but unchecked: see load_config. Raises ConfigurationError."""
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigurationError(
             str(path), f"cannot be read: {error.strerror}", resolution="copy configs/example_config.yaml there"
@@ -179,6 +183,9 @@ def read_config_file(path: Path) -> Any:
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark else ""
         raise ConfigurationError(str(path), f"is not YAML: {problem}{where}") from None
+    if isinstance(data, dict) and "jwt_secret" not in data and isinstance(data.get("jwt_secret_file"), str):
+        data["jwt_secret"] = _secret_in(Path(data["jwt_secret_file"]), make=make_secret)
+    return data
 
 
 def parse_config(data: Any) -> Config:
@@ -192,3 +199,16 @@ def parse_config(data: Any) -> Config:
         key = ".".join(str(part) for part in first["loc"]) or "configuration"
         message = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
         raise ConfigurationError(key, message[:1].lower() + message[1:]) from None
+
+
+def _secret_in(path: Path, *, make: bool) -> str:
+    try:
+        if make and not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+                file.write(secrets.token_hex(SECRET_BYTES["HS512"]))
+        return path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ConfigurationError(
+            "jwt_secret_file", f"{path} cannot be read: {error.strerror}", resolution="nothing has run here yet?"
+        ) from error

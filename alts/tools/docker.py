@@ -70,7 +70,13 @@ def _engine_errors(doing: str) -> Iterator[None]:
     try:
         yield
     except _ENGINE_ERRORS as error:
-        raise EngineFailed(f"the Docker engine could not {doing}", details=str(error)) from error
+        raise EngineFailed(f"the Docker engine could not {doing}", details=_said(error)) from error
+
+
+def _said(error: Exception) -> str:
+    """The engine's own words, where there are some, without the SDK's request around them."""
+    explanation = getattr(error, "explanation", None)
+    return str(explanation or error)
 
 
 class Engine:
@@ -109,8 +115,7 @@ class Engine:
     def load(self, archive: Iterable[bytes], *, stop: Stop) -> None:
         """Take in the images of a docker-archive. Raises Stopped, EngineFailed."""
         with _engine_errors("load an image"), closing(self._connect(timeout=_LOAD_TIMEOUT)) as client:
-            # The stubs know only bytes; requests sends an iterator in chunks.
-            for event in client.load_image(_until(stop, archive)):  # type: ignore[arg-type]
+            for event in client.load_image(_until(stop, archive)):
                 if "error" in event:
                     raise docker_errors.ImageLoadError(event["error"])
 
@@ -119,14 +124,6 @@ class Engine:
         name, _, tag = reference.rpartition(":")
         with _engine_errors(f"tag an image as {reference}"):
             self._client.tag(image, name, tag)
-
-    def remove_image(self, reference: str) -> None:
-        """Remove a name, and the image with its last name. One that is not there is fine."""
-        with _engine_errors(f"remove the image {reference}"):
-            try:
-                self._client.remove_image(reference)
-            except docker_errors.ImageNotFound:
-                return
 
     def containers(self, labels: Mapping[str, str]) -> tuple[Container, ...]:
         """The containers, running or not, that carry all these labels."""
@@ -217,7 +214,7 @@ class _Pull:
         except queue.Empty:
             return {}
         if isinstance(event, Exception):
-            raise EngineFailed(f"{self._reference} could not be pulled", details=str(event)) from event
+            raise EngineFailed(f"{self._reference} could not be pulled", details=_said(event)) from event
         return event
 
     def _read(self) -> None:
@@ -257,7 +254,7 @@ class DockerInstance:
                 with _Command(self._client, self._container, argv, env=env or {}, output=output) as command:
                     stopped, exit_code = command.attend(stop)
             except _ENGINE_ERRORS as error:
-                raise InstanceLost(f"{self.name} does not answer", details=str(error)) from error
+                raise InstanceLost(f"{self.name} does not answer", details=_said(error)) from error
         # A machine that is killed takes its commands along, and they end as if somebody had killed them.
         if exit_code == _KILLED and not self.alive():
             raise InstanceLost(f"{self.name} is gone", details=output.text()[-2000:])
@@ -277,9 +274,9 @@ class DockerInstance:
             except docker_errors.NotFound as error:
                 if self.alive():
                     raise FileNotFoundError(path) from error
-                raise InstanceLost(f"{self.name} is gone", details=str(error)) from error
+                raise InstanceLost(f"{self.name} is gone", details=_said(error)) from error
             except _ENGINE_ERRORS as error:
-                raise InstanceLost(f"{self.name} does not answer", details=str(error)) from error
+                raise InstanceLost(f"{self.name} does not answer", details=_said(error)) from error
             with tarfile.open(fileobj=archive) as tar:
                 member = tar.next()
                 content = tar.extractfile(member) if member is not None and member.isreg() else None
@@ -355,17 +352,19 @@ class _Command:
 
     def __enter__(self) -> _Command:
         self._id: str = self._client.exec_create(self._container, self._cmd, stdin=True, environment=self._env)["Id"]
-        raw = self._client.exec_start(self._id, socket=True)
-        # What the SDK hands out can only be read from: a socket of our own on the same connection can do both.
+        raw: Any = self._client.exec_start(self._id, socket=True)
         self._stream = raw
-        self._socket = socket.socket(fileno=socket.dup(raw.fileno()))
+        # What the SDK hands out can only be read from: a socket of our own on the same connection can do both.
+        self._socket = socket.socket(fileno=socket.dup(self._stream.fileno()))
         self._socket.settimeout(_ANSWER_TIMEOUT)
         self._socket.sendall(b"\n")
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         self._socket.close()
-        self._stream.close()
+        # The SDK hangs the reply on its connection, a cycle that holds it open until some garbage collection
+        # (docker/api/client.py, _get_raw_response_socket).
+        self._stream._response.close()
 
     def attend(self, stop: Stop) -> tuple[StopReason | None, int | None]:
         """Take the output until the command ends; kill it when `stop` says so. Why it was stopped, and its exit code.
@@ -376,10 +375,10 @@ class _Command:
         while not (reason := stop.reason):
             if self._open:
                 self._read(_LOOK_INTERVAL)
-            # A child in the background may hold the output open for as long as it likes, silent or not; and a command
-            # may close its output and go on.
+            # A child in the background may hold the output open for as long as it likes, and a command may close it and
+            # go on. While such a child writes, the engine itself needs 2-4 s to notice the command's end.
             if not self._open or time.monotonic() >= look_at:
-                if (code := self._exit_code()) is not None:
+                if (code := self._exit_code(self._id)) is not None:
                     self._drain(_DRAIN_SECONDS)
                     self._output.feed(self._first.foreign)
                     return None, code
@@ -403,21 +402,27 @@ class _Command:
         while self._open and (left := until - time.monotonic()) > 0:
             self._read(left)
 
-    def _exit_code(self) -> int | None:
-        state = self._client.exec_inspect(self._id)
+    def _exit_code(self, command: str) -> int | None:
+        state = self._client.exec_inspect(command)
         return None if state["Running"] else state["ExitCode"]
 
     def _kill(self) -> None:
         """Kill the command and what it started. Again until it is gone: it may have been about to start."""
         until = time.monotonic() + _KILL_SECONDS
-        while True:
-            # Its first line may still be on its way; what has just started is found by its mark.
-            argv = ["/bin/sh", "-c", _KILLER, "sh", str(self._first.number or "none"), self._mark]
-            killer = self._client.exec_create(self._container, argv)["Id"]
-            said: bytes = self._client.exec_start(killer)
-            survivors = self._client.exec_inspect(killer)["ExitCode"] != 0
-            if not survivors and self._exit_code() is not None:
+        killer = None
+        while time.monotonic() < until:
+            if killer is None:
+                # Its first line may still be on its way; what has just started is found by its mark.
+                argv = ["/bin/sh", "-c", _KILLER, "sh", str(self._first.number or "none"), self._mark]
+                killer = self._client.exec_create(self._container, argv)["Id"]
+                self._client.exec_start(killer, detach=True)
+            # Reading goes on: the engine handles no end of a command while it cannot get rid of another's output.
+            self._drain(_LOOK_INTERVAL)
+            if not self._open:
+                time.sleep(_CLOSED_INTERVAL)
+            killed = self._exit_code(killer)
+            if killed == 0 and self._exit_code(self._id) is not None:
                 return
-            if time.monotonic() > until:
-                raise InstanceLost("a command cannot be killed", details=said.decode(errors="replace"))
-            time.sleep(_LOOK_INTERVAL)
+            if killed is not None:
+                killer = None
+        raise InstanceLost("a command cannot be killed")

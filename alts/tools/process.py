@@ -8,7 +8,7 @@ import selectors
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -56,6 +56,30 @@ def run_process(
         seconds=time.monotonic() - started,
         stopped=stopped,
     )
+
+
+def kill_by_variable(name: str, value: str) -> int:
+    """Kill every process that was started with NAME=VALUE in its environment; says how many there were.
+
+    For programs whose children leave the process group. The value must be nobody else's, such as a new folder's path.
+    """
+    wanted = os.fsencode(f"{name}={value}")
+    killed: set[int] = set()
+    while marked := set(_processes_with(wanted)) - killed:
+        for pid in marked:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        killed |= marked
+    return len(killed)
+
+
+def _processes_with(wanted: bytes) -> Iterator[int]:
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            # It may end while we look, or be another user's; a zombie has no environment any more.
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):
+                if wanted in (entry / "environ").read_bytes().split(b"\0"):
+                    yield int(entry.name)
 
 
 def _start(argv: Sequence[str], *, cwd: Path | None, env: Mapping[str, str]) -> subprocess.Popen[bytes]:

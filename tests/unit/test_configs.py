@@ -74,16 +74,12 @@ def test_the_defaults_that_the_example_names_are_the_real_ones() -> None:
             assert yaml.safe_load(default) == (str(real) if isinstance(real, Path) else real), key
 
 
-def test_the_embedded_configuration_needs_a_secret_and_nothing_else() -> None:
+def test_the_embedded_configuration_lacks_nothing_but_the_secret_that_is_made_at_the_first_start() -> None:
     data = yaml.safe_load((CONFIGS / "embedded.yaml").read_text(encoding="utf-8"))
 
     config = parse_config(data | {"jwt_secret": secrets.token_hex(32)})
 
+    assert not set(data) & set(SECRETS)
+    assert config.jwt_secret_file is not None
     assert config.embedded
     assert config.storage == "folder"
-
-
-def test_the_embedded_configuration_holds_no_secret() -> None:
-    data = yaml.safe_load((CONFIGS / "embedded.yaml").read_text(encoding="utf-8"))
-
-    assert not set(data) & set(SECRETS)

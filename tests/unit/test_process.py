@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -14,24 +15,10 @@ import pytest
 from alts.command import HEAD_LIMIT, TAIL_LIMIT
 from alts.shared.errors import InfrastructureError
 from alts.stop import Stop, StopReason
-from alts.tools.process import run_process
+from alts.tools.process import kill_by_variable, run_process
+from tests.processes import ended
 
 ENV = {"PATH": os.environ["PATH"]}
-
-
-def alive(pid: int) -> bool:
-    """A zombie that nobody has reaped yet is dead, too."""
-    try:
-        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
-def gone(pid: int, *, within: float = 3.0) -> bool:
-    end = time.monotonic() + within
-    while alive(pid) and time.monotonic() < end:
-        time.sleep(0.02)
-    return not alive(pid)
 
 
 def test_a_program_that_ends_gives_its_output_and_exit_code() -> None:
@@ -79,7 +66,7 @@ def test_a_grandchild_that_holds_the_output_open_is_not_waited_for_and_does_not_
 
     assert time.monotonic() - started < 2
     assert done.ok
-    assert gone(int(done.output))
+    assert ended(int(done.output))
 
 
 def test_what_was_written_just_before_the_end_is_not_lost_with_the_pipe_held_open() -> None:
@@ -97,7 +84,7 @@ def test_a_deadline_kills_the_program_with_all_that_it_started() -> None:
     assert (done.exit_code, done.stopped) == (None, StopReason.DEADLINE)
     assert not done.ok
     assert 0.35 < time.monotonic() - started < 2
-    assert gone(int("".join(heard)))
+    assert ended(int("".join(heard)))
 
 
 def test_a_cancel_from_another_thread_ends_a_program_that_ignores_signals() -> None:
@@ -179,7 +166,7 @@ def test_a_sink_that_fails_leaves_no_program_behind() -> None:
     with pytest.raises(OSError, match="disk full"):
         run_process(["sh", "-c", "echo $$; sleep 60"], stop=Stop(10), env=ENV, sink=sink)
 
-    assert gone(pids[0])
+    assert ended(pids[0])
 
 
 def test_a_missing_program_is_named_and_not_worth_another_attempt() -> None:
@@ -201,3 +188,17 @@ def test_no_process_and_no_open_file_is_left_after_many_runs() -> None:
         run_process(["true"], stop=Stop(10), env=ENV)
 
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_processes_are_found_by_what_they_were_started_with_in_whatever_session_they_are(tmp_path: Path) -> None:
+    mark = str(tmp_path)
+    marked = subprocess.Popen(["setsid", "sleep", "60"], env=ENV | {"MARK": mark})
+    other = subprocess.Popen(["sleep", "60"], env=ENV | {"MARK": f"{mark}-other"})
+
+    assert kill_by_variable("MARK", mark) == 1
+    assert kill_by_variable("MARK", mark) == 0
+
+    assert marked.wait(5) == -signal.SIGKILL
+    assert other.poll() is None
+    other.kill()
+    other.wait()

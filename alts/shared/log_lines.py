@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from pathlib import Path
 from typing import Final
 
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
@@ -21,9 +22,19 @@ class FactsFormatter(logging.Formatter):
 
 
 def log_to_stderr(level: int | str = logging.INFO) -> None:
-    """Set up logging for a process of ours. Chatty libraries speak from WARNING on."""
-    handler = logging.StreamHandler(sys.stderr)
+    """Set up logging for a process that a service manager watches."""
+    _log_to(logging.StreamHandler(sys.stderr), level)
+
+
+def log_to_file(path: Path, level: int | str = logging.INFO) -> None:
+    """Set up logging for a process whose terminal is for people. The file is started anew."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _log_to(logging.FileHandler(path, mode="w", encoding="utf-8"), level)
+
+
+def _log_to(handler: logging.Handler, level: int | str) -> None:
     handler.setFormatter(FactsFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    # Chatty libraries speak from WARNING on.
     for name in ("botocore", "boto3", "urllib3", "s3transfer", "amqp", "docker", "httpx", "httpcore"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,0 +1,131 @@
+"""The whole service in one process: scheduler, in-memory broker, worker and HTTP server."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from types import TracebackType
+from typing import Self
+
+import uvicorn
+from celery import Celery
+from celery.worker import WorkController
+from fastapi import FastAPI
+
+from alts.shared.config import Config
+from alts.shared.errors import AltsError, InfrastructureError
+from alts.tasks import register_task
+from alts.worker import Worker, open_worker
+from scheduler.api import create_app
+from scheduler.services import build_services
+
+# Each holds a machine: on two cores more of them only wait for each other.
+CONCURRENCY = 4
+START_TIMEOUT = 30.0
+
+
+class AlreadyRunning(AltsError):  # noqa: N818
+    """Another process uses the same folder or port."""
+
+
+class EmbeddedStack:
+    """Starts everything on entering, and has given everything back on leaving.
+
+    Raises AlreadyRunning, ConfigurationError or InfrastructureError where it cannot start.
+    """
+
+    def __init__(self, config: Config, *, host: str, port: int) -> None:
+        self._config = config
+        self._host = host
+        self._port = port
+        self._stack = ExitStack()
+
+    @property
+    def url(self) -> str:
+        return f"http://{self._host}:{self._port}"
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            stack.enter_context(_only_one(self._config))
+            listener = stack.enter_context(_listening(self._host, self._port))
+            services = build_services(self._config)
+            # The application's lifespan starts the services, and closes them when the worker has handed all back.
+            stack.enter_context(_serving(create_app(services), listener))
+            worker = open_worker(self._config, services.ledger)
+            stack.callback(worker.close)
+            register_task(services.celery, lambda: worker)
+            stack.enter_context(_consuming(services.celery, worker))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+
+@contextmanager
+def _only_one(config: Config) -> Iterator[None]:
+    """The ledger's invitations live in this process's memory: a second process would wait for them in vain."""
+    path = config.storage_folder.absolute() / "embedded.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise AlreadyRunning(f"the service runs already on {path.parent}", resolution="stop it first") from None
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+            listener.listen(128)
+        except OSError as error:
+            raise AlreadyRunning(
+                f"cannot listen on {host}:{port}: {error.strerror}", resolution="choose another one with PORT="
+            ) from error
+        yield listener
+
+
+@contextmanager
+def _consuming(celery: Celery, worker: Worker) -> Iterator[None]:
+    """A Celery worker in a thread. Its running tasks are handed back on leaving, not waited for."""
+    controller = WorkController(app=celery, pool_cls="threads", concurrency=CONCURRENCY, without_mingle=True)
+    thread = threading.Thread(target=controller.start, name="celery", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        worker.drain()
+        controller.stop()
+        thread.join(START_TIMEOUT)
+
+
+@contextmanager
+def _serving(app: FastAPI, listener: socket.socket) -> Iterator[None]:
+    """uvicorn in a thread, answering when this is entered."""
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="http", daemon=True)
+    thread.start()
+    try:
+        deadline = time.monotonic() + START_TIMEOUT
+        while not server.started:
+            if not thread.is_alive() or time.monotonic() > deadline:
+                raise InfrastructureError("the HTTP server did not start; the log file says why")
+            time.sleep(0.01)
+        yield
+    finally:
+        server.should_exit = True
+        thread.join(START_TIMEOUT)

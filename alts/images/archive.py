@@ -1,0 +1,77 @@
+"""A root folder's tar as an image that Docker can load, of the right architecture. Pure, but for reading the tar.
+
+`docker import` labels everything with the engine's own architecture, and then takes an i386 image for a missing one.
+The format: https://github.com/moby/docker-image-spec/blob/v1.2.0/v1.2.md#combined-image-json--filesystem-changeset-format
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tarfile
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_PIECE = 1 << 20
+_BLOCK = 512  # bytes; tar pads every member to it
+
+
+def docker_archive(layer: Path, *, reference: str, architecture: str) -> Iterator[bytes]:
+    """The archive in pieces: one layer, named `reference`, for an architecture in Docker's words, such as "386".
+
+    The same tar always makes the same image id: the date is the file's own.
+    """
+    digest = _digest(layer)
+    created = datetime.fromtimestamp(layer.stat().st_mtime, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    config = _json(
+        {
+            "architecture": architecture,
+            "os": "linux",
+            "created": created,
+            "config": {"Cmd": ["bash"], "Env": [_PATH]},
+            "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]},
+            "history": [{"created": created, "created_by": "alts: bootstrapped from a mirror"}],
+        }
+    )
+    config_name = f"{hashlib.sha256(config).hexdigest()}.json"
+    layer_name = f"{digest}/layer.tar"
+    yield from _member(config_name, config)
+    yield from _member(
+        "manifest.json", _json([{"Config": config_name, "RepoTags": [reference], "Layers": [layer_name]}])
+    )
+    yield _header(layer_name, layer.stat().st_size)
+    yield from _pieces(layer)
+    yield _padding(layer.stat().st_size) + bytes(2 * _BLOCK)
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    for piece in _pieces(path):
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while piece := file.read(_PIECE):
+            yield piece
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, separators=(",", ":"), sort_keys=True).encode()
+
+
+def _member(name: str, content: bytes) -> Iterator[bytes]:
+    yield _header(name, len(content)) + content + _padding(len(content))
+
+
+def _header(name: str, size: int) -> bytes:
+    member = tarfile.TarInfo(name)
+    member.size = size
+    return member.tobuf(tarfile.USTAR_FORMAT)
+
+
+def _padding(size: int) -> bytes:
+    return bytes(-size % _BLOCK)

@@ -1,0 +1,54 @@
+"""Make a root folder's tar from a distribution's mirror, once, and keep it in the cache."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from alts.command import OutputSink
+from alts.images.recipe import Recipe
+from alts.stop import Stop
+from alts.tools.mmdebstrap import make_root
+
+
+def bootstrap(recipe: Recipe, *, folder: Path, stop: Stop, log: OutputSink) -> Path:
+    """The tar of a recipe in the cache folder; made when it is not there. The caller holds the recipe's lock.
+
+    Raises ImageUnavailable or Stopped.
+    """
+    tar = folder / f"{recipe.name}.tar"
+    prefix = f"{recipe.name}.draft-"
+    # Whoever was killed half way had the lock that is now ours.
+    for stale in folder.glob(f"{prefix}*"):
+        shutil.rmtree(stale)
+    if tar.exists():
+        return tar
+    draft = Path(tempfile.mkdtemp(prefix=prefix, dir=folder))
+    try:
+        # apt fetches as the user _apt, who must get to the folder; with mkdtemp's 0700 it would do so as root.
+        draft.chmod(0o755)
+        finish = draft / "finish.sh"
+        finish.write_text(recipe.finish, encoding="utf-8")
+        make_root(
+            draft / "root.tar",
+            codename=recipe.codename,
+            architecture=recipe.architecture,
+            mirror=recipe.mirror,
+            finish=finish,
+            scratch=draft,
+            stop=stop,
+            sink=log,
+        )
+        _keep(draft / "root.tar", tar)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return tar
+
+
+def _keep(draft: Path, tar: Path) -> None:
+    """Give it its name when all of it is on the disk: a cache with half an image in it would fail for ever."""
+    with draft.open("rb") as file:
+        os.fsync(file.fileno())
+    draft.replace(tar)

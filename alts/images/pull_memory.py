@@ -1,0 +1,34 @@
+"""Which pulls have failed lately, so that not every task waits for a registry that is away."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+MEMORY_SECONDS = 600.0
+
+
+class PullMemory:
+    """Failures in files of a folder that the workers of a host share; `clock` is seconds since the epoch."""
+
+    def __init__(self, folder: Path, *, clock: Callable[[], float] = time.time) -> None:
+        self._folder = folder
+        self._clock = clock
+
+    def failure(self, name: str) -> str | None:
+        """Why the last pull failed; None where there was none in the last MEMORY_SECONDS."""
+        path = self._path(name)
+        try:
+            age = self._clock() - path.stat().st_mtime
+            reason = path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+        # One from the future was written before the clock was set back.
+        return reason if 0 <= age < MEMORY_SECONDS else None
+
+    def remember(self, name: str, reason: str) -> None:
+        self._path(name).write_text(reason, encoding="utf-8")
+
+    def _path(self, name: str) -> Path:
+        return self._folder / f"{name}.pull-failed"

@@ -1,0 +1,156 @@
+"""The process that serves the embedded provider to every terraform of this worker."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import selectors
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import IO
+
+import alts
+from alts.shared.errors import InfrastructureError
+
+REATTACH_VARIABLE = "TF_REATTACH_PROVIDERS"
+LOG_NAME = "provider.log"
+
+# sun_path of unix(7) has 108 bytes, one of them for the NUL.
+_SOCKET_PATH_LIMIT = 107
+_SOCKET_NAME = "socket"
+
+_READY_SECONDS = 60.0  # from start to ready; 0.6 s on an idle machine
+_END_SECONDS = 70.0  # a little more than it takes to undo what is under way, see alts.provider.server
+_LOG_TAIL = 2000  # characters
+
+log = logging.getLogger(__name__)
+
+
+class ProviderProcess:
+    """Starts the provider when it is first asked for, and again when it has died.
+
+    It ends with this process, however that ends. Safe to use from several threads.
+    """
+
+    def __init__(self, folder: Path, *, docker_host: str) -> None:
+        """`folder` is made where it is missing, and holds the log; the socket goes below it where the path is short."""
+        self._folder = folder.absolute()
+        self._docker_host = docker_host
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._socket: Path | None = None
+        self._value = ""
+        self._closed = False
+
+    def environment(self) -> dict[str, str]:
+        """What attaches a terraform to the running provider: {"TF_REATTACH_PROVIDERS": ...}.
+
+        A restart leaves the socket where it was, so that what was given out before is good again.
+        Raises InfrastructureError where the provider does not start, or was closed.
+        """
+        with self._lock:
+            if self._closed:
+                raise InfrastructureError("the docker provider is closed: this worker is ending")
+            if self._process is not None and self._process.poll() is not None:
+                log.warning("docker provider died", extra={"exit_code": self._process.returncode})
+                self._put_away(self._process)
+                self._process = None
+            if self._process is None:
+                self._process, self._value = self._start()
+            return {REATTACH_VARIABLE: self._value}
+
+    def close(self) -> None:
+        """End the provider, once what is under way has ended or is undone. Harmless when it is closed already."""
+        with self._lock:
+            self._closed = True
+            if self._process is not None:
+                self._put_away(self._process)
+                self._process = None
+            if self._socket is not None:
+                shutil.rmtree(self._socket.parent, ignore_errors=True)
+
+    def _start(self) -> tuple[subprocess.Popen[bytes], str]:
+        """The running provider, and the value that attaches a terraform to it."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        socket = self._prepare_socket()
+        argv = [sys.executable, "-m", "alts.provider", "--serve", str(socket), "--docker-host", self._docker_host]
+        environment = {
+            "PATH": os.environ.get("PATH", os.defpath),
+            # -m has to find the package also where it is run from a checkout, without being installed.
+            "PYTHONPATH": str(Path(alts.__file__).parent.parent),
+        }
+        with (self._folder / LOG_NAME).open("ab") as log_file:
+            process = subprocess.Popen(
+                argv,
+                cwd=self._folder,
+                env=environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log_file,
+                # Ctrl-C on the worker must not end the provider before the worker has removed its machines.
+                start_new_session=True,
+            )
+        value = ""
+        try:
+            value = self._wait_until_ready(process)
+        finally:
+            if not value:
+                process.kill()
+                self._put_away(process)
+        log.info("docker provider started", extra={"pid": process.pid, "socket": str(socket)})
+        return process, value
+
+    def _prepare_socket(self) -> Path:
+        """Whoever may enter the socket's folder may use the provider: it is ours alone."""
+        if self._socket is None:
+            socket = self._folder / "socket.d" / _SOCKET_NAME
+            if len(os.fsencode(socket)) > _SOCKET_PATH_LIMIT:
+                socket = Path(tempfile.mkdtemp(prefix="alts-")) / _SOCKET_NAME
+            self._socket = socket
+        self._socket.parent.mkdir(mode=0o700, exist_ok=True)
+        self._socket.parent.chmod(0o700)
+        return self._socket
+
+    def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> str:
+        line = b""
+        if process.stdout is not None:
+            line = _read_line(process.stdout, seconds=_READY_SECONDS)
+        if not line.endswith(b"\n"):
+            said = (self._folder / LOG_NAME).read_text(encoding="utf-8", errors="replace")
+            raise InfrastructureError("the docker provider does not start", details=said[-_LOG_TAIL:])
+        return line.decode().strip()
+
+    def _put_away(self, process: subprocess.Popen[bytes]) -> None:
+        """End the process (the end of its standard input tells it to), reap it, close what leads to it."""
+        if process.stdin is not None:
+            # It may be dead already, and the pipe broken.
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.close()
+        try:
+            process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            log.warning("docker provider does not end; killed", extra={"pid": process.pid})
+            process.kill()
+            process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def _read_line(file: IO[bytes], *, seconds: float) -> bytes:
+    """What comes until the first newline, the end of the file, or the end of the time."""
+    line = b""
+    end = time.monotonic() + seconds
+    with selectors.DefaultSelector() as selector:
+        selector.register(file, selectors.EVENT_READ)
+        while not line.endswith(b"\n") and selector.select(max(0.0, end - time.monotonic())):
+            piece = os.read(file.fileno(), 65_536)
+            if not piece:
+                break
+            line += piece
+    return line

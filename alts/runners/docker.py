@@ -1,0 +1,128 @@
+"""Machines that are containers of a Docker engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from alts.command import OutputSink
+from alts.images import ImageResolver, image_resolver
+from alts.packages import PACKAGE_MANAGERS
+from alts.provider.process import ProviderProcess
+from alts.runners.base import Instance, Order
+from alts.runners.terraformed import FilesFor, Plan, TerraformedRunner
+from alts.shared.config import Config, InstanceLimits
+from alts.stop import Stop
+from alts.tools.docker import Container, Engine
+from alts.tools.terraform import find_terraform
+
+TASK_LABEL = "alts.task"
+ATTEMPT_LABEL = "alts.attempt"
+WORKER_LABEL = "alts.worker"
+
+
+class DockerRunner(TerraformedRunner):
+    """Containers, found again by their labels whatever becomes of us."""
+
+    name = "docker"
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        images: ImageResolver,
+        provider: ProviderProcess | None,
+        limits: InstanceLimits,
+        worker: str,
+        terraform: Path,
+        docker_host: str,
+        files_for: FilesFor,
+        provider_version: str | None,
+    ) -> None:
+        """`provider`: the embedded one, None where Terraform fetches another; `worker`: the identity to label with."""
+        super().__init__(
+            terraform=terraform, docker_host=docker_host, files_for=files_for, provider_version=provider_version
+        )
+        self._engine = engine
+        self._images = images
+        self._provider = provider
+        self._limits = limits
+        self._worker = worker
+
+    def plan(self, order: Order, *, stop: Stop, log: OutputSink) -> Plan:
+        image = self._images.resolve(order.spec, stop=stop, log=log)
+        name = f"alts-{order.task_id}-{order.attempt}"
+        variables = {
+            "docker_host": self._docker_host,
+            "name": name,
+            "hostname": f"alts-{order.task_id[:8]}",
+            "image": image.id,
+            "labels": {
+                TASK_LABEL: order.task_id,
+                ATTEMPT_LABEL: str(order.attempt),
+                WORKER_LABEL: self._worker,
+            },
+            "memory_mb": self._limits.memory_mb,
+            "cpus": self._limits.cpus,
+            "pids": self._limits.pids,
+        }
+        return Plan(variables, {"reference": image.reference, "id": image.id, "origin": image.origin})
+
+    def environment(self) -> Mapping[str, str]:
+        return {} if self._provider is None else self._provider.environment()
+
+    def connect(self, outputs: Mapping[str, object]) -> Instance:
+        return self._engine.instance(str(outputs["id"]), name=str(outputs["name"]))
+
+    def tools(self) -> Mapping[str, str]:
+        return {"docker": self._engine.version()}
+
+    def remove_by_label(self, order: Order) -> None:
+        self._remove_machines(self._engine.containers({TASK_LABEL: order.task_id, ATTEMPT_LABEL: str(order.attempt)}))
+
+    def remove_leftovers(self, task_id: str, *, below: int) -> int:
+        """See alts.runners.base.Runner."""
+        machines = self._engine.containers({TASK_LABEL: task_id})
+        return self._remove_machines([machine for machine in machines if _attempt_of(machine) < below])
+
+    def remove_all_of(self, worker: str) -> int:
+        """See alts.runners.base.Runner."""
+        return self._remove_machines(self._engine.containers({WORKER_LABEL: worker}))
+
+    def close(self) -> None:
+        if self._provider is not None:
+            self._provider.close()
+        self._engine.close()
+
+    def _remove_machines(self, machines: Iterable[Container]) -> int:
+        count = 0
+        for machine in machines:
+            self._engine.remove_container(machine.id)
+            count += 1
+        return count
+
+
+def _attempt_of(machine: Container) -> int:
+    """0 for a label that nobody of us has written: such a machine belongs to no living attempt."""
+    attempt = machine.labels.get(ATTEMPT_LABEL, "")
+    return int(attempt) if attempt.isdecimal() else 0
+
+
+def docker_runner(config: Config, *, worker: str, folder: Path) -> DockerRunner:
+    """The runner that the configuration describes; `folder` holds its provider's socket and log.
+
+    Raises ConfigurationError where there is no terraform.
+    """
+    engine = Engine(config.docker_host)
+    embedded = config.docker_provider == "embedded"
+    return DockerRunner(
+        engine=engine,
+        images=image_resolver(config, engine),
+        provider=ProviderProcess(folder, docker_host=config.docker_host) if embedded else None,
+        limits=config.instance_limits,
+        worker=worker,
+        terraform=find_terraform(config.terraform, folder=folder),
+        docker_host=config.docker_host,
+        files_for=lambda spec: PACKAGE_MANAGERS[spec.family].files(spec),
+        provider_version=None if embedded else config.docker_provider_version,
+    )

@@ -1,0 +1,11 @@
+"""Ways to get machines: the name in the configuration → what makes the runner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from alts.runners.base import Runner
+from alts.runners.docker import docker_runner
+
+RUNNERS: Mapping[str, Callable[..., Runner]] = {"docker": docker_runner}
+"""Each is called with (config, worker=<identity to label with>, folder=<for what serves every task>)."""

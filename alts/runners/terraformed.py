@@ -1,0 +1,112 @@
+"""The life cycle that every machine made by Terraform shares: make, prepare with Ansible, take away."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from alts.command import OutputSink
+from alts.packages.base import InstanceFile
+from alts.resources import resource
+from alts.runners.base import Instance, Order, Provisioned
+from alts.shared.errors import InfrastructureError
+from alts.shared.spec import TaskSpec
+from alts.stop import Stop, Stopped
+from alts.tools.ansible import prepare_variables, run_playbook
+from alts.tools.terraform import Terraform, write_provider_override
+
+log = logging.getLogger(__name__)
+
+# Taking a machine away is not part of the task's time: it must work when that has run out (seconds).
+REMOVE_TIMEOUT = 120.0
+
+FilesFor = Callable[[TaskSpec], Sequence[InstanceFile]]
+"""The repositories and settings that a fresh machine needs for a task."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What Terraform is to make, and of what."""
+
+    variables: Mapping[str, object]
+    image: Mapping[str, str]
+
+
+class TerraformedRunner(ABC):
+    """A runner whose machines are one Terraform module, resources/terraform/<name>/."""
+
+    name: str
+    """Of the module, and of the runner in the configuration."""
+
+    def __init__(self, *, terraform: Path, docker_host: str, files_for: FilesFor, provider_version: str | None) -> None:
+        """`provider_version`: the registry's, such as "~> 3.6"; None where the embedded one is attached."""
+        self._terraform = terraform
+        self._docker_host = docker_host
+        self._files_for = files_for
+        self._provider_version = provider_version
+
+    @abstractmethod
+    def plan(self, order: Order, *, stop: Stop, log: OutputSink) -> Plan:
+        """Choose the image and the variables. Raises ImageUnavailable or Stopped."""
+
+    @abstractmethod
+    def environment(self) -> Mapping[str, str]:
+        """What Terraform needs in its environment to find the provider."""
+
+    @abstractmethod
+    def connect(self, outputs: Mapping[str, object]) -> Instance:
+        """The machine that the module's outputs describe."""
+
+    @abstractmethod
+    def tools(self) -> Mapping[str, str]:
+        """Versions of what the machine runs on, such as {"docker": "20.10.24"}."""
+
+    @abstractmethod
+    def remove_by_label(self, order: Order) -> None:
+        """Take away what Terraform has lost track of. Raises InfrastructureError."""
+
+    @contextmanager
+    def provision(self, order: Order, *, stop: Stop, log: OutputSink) -> Iterator[Provisioned]:
+        """See alts.runners.base.Runner."""
+        plan = self.plan(order, stop=stop, log=log)
+        folder = order.work_folder / "terraform"
+        shutil.copytree(resource("terraform", self.name), folder)
+        write_provider_override(folder, self._provider_version)
+        terraform = Terraform(folder, executable=self._terraform, environment=self.environment(), sink=log)
+        try:
+            yield self._make(order, plan, terraform, stop=stop, log=log)
+        finally:
+            self._destroy(order, terraform)
+
+    def _make(self, order: Order, plan: Plan, terraform: Terraform, *, stop: Stop, log: OutputSink) -> Provisioned:
+        tools = {"terraform": terraform.version(stop), **self.tools()}
+        terraform.initialise(stop)
+        outputs = terraform.create(plan.variables, stop)
+        tools["ansible"] = run_playbook(
+            resource("ansible", "prepare.yml"),
+            container=str(outputs["name"]),
+            docker_host=self._docker_host,
+            variables=prepare_variables(self._files_for(order.spec)),
+            folder=order.work_folder,
+            stop=stop,
+            sink=log,
+        )
+        return Provisioned(instance=self.connect(outputs), image=plan.image, tools=tools)
+
+    def _destroy(self, order: Order, terraform: Terraform) -> None:
+        """Cleaning up reports its own trouble, and leaves the verdict alone."""
+        task = {"task_id": order.task_id, "attempt": order.attempt}
+        try:
+            terraform.remove(Stop(REMOVE_TIMEOUT))
+        except (InfrastructureError, Stopped) as error:
+            log.warning("terraform destroy failed", extra={**task, "error": str(error)})
+        # Also after a destroy that went well: the state may have been cut short before it named the machine.
+        try:
+            self.remove_by_label(order)
+        except InfrastructureError as error:
+            log.warning("machine not removed", extra={**task, "error": str(error)})

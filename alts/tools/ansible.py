@@ -1,0 +1,198 @@
+"""Ansible, through ansible-runner: the only file that knows its settings and events."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from ansible_runner import AnsibleRunnerException, Runner, RunnerConfig
+from pexpect.exceptions import ExceptionPexpect  # type: ignore[import-untyped]
+
+from alts.command import BoundedOutput, OutputSink
+from alts.packages.base import InstanceFile
+from alts.shared.errors import ProvisionFailed
+from alts.stop import Stop, Stopped
+from alts.tools.process import kill_by_variable
+
+CONNECTION = "community.docker.docker_api"
+"""Speaks to the engine itself: neither a docker client on the worker nor ssh in the machine is needed."""
+
+_SETTINGS_NAME = "ansible.cfg"
+_LOOK_INTERVAL = 0.1  # seconds between two looks at the Stop
+_DETAIL_LINES = 30
+
+# One argument of execve(2) may have 128 KiB (MAX_ARG_STRLEN), and a batch is one; the rest is for its commands.
+_BATCH_LIMIT = 90_000
+_PATH = re.compile(r"/[A-Za-z0-9._+@/-]*[A-Za-z0-9._+@-]\Z")
+_MODE = re.compile(r"0[0-7]{3}\Z")
+
+_MARK = "AWX_ISOLATED_DATA_DIR"
+"""ansible-runner tells its callback plugin by it where the run's files are: all of a run's processes have it."""
+
+# What ansible-runner itself puts into the environment and its callback plugin reads there.
+_RUNNER_VARIABLES = (
+    "ANSIBLE_CALLBACK_PLUGINS",
+    "ANSIBLE_STDOUT_CALLBACK",
+    _MARK,
+    "RUNNER_OMIT_EVENTS",
+    "RUNNER_ONLY_FAILED_EVENTS",
+)
+
+
+def prepare_variables(files: Sequence[InstanceFile]) -> dict[str, object]:
+    """What resources/ansible/prepare.yml wants to know: {"batches": [[{"path", "content_base64", ...}, ...], ...]}.
+
+    Contents are in base64, so that nothing in them can be a template or a shell's word. A batch is what one command
+    can carry; a long file goes in pieces. There is always a batch, if an empty one: it shows that the machine answers.
+    Raises ValueError for a path or a mode that is not plain.
+    """
+    batches: list[list[dict[str, str]]] = [[]]
+    room = _BATCH_LIMIT
+    for file in files:
+        for piece in _pieces(file):
+            size = sum(len(text) for text in piece.values())
+            if size > room and batches[-1]:
+                batches.append([])
+                room = _BATCH_LIMIT
+            batches[-1].append(piece)
+            room -= size
+    return {"batches": batches}
+
+
+def _pieces(file: InstanceFile) -> Iterator[dict[str, str]]:
+    if not _PATH.match(file.path) or ".." in PurePosixPath(file.path).parts:
+        raise ValueError(f"not a plain absolute path: {file.path!r}")
+    if not _MODE.match(file.mode):
+        raise ValueError(f"not a mode such as 0644: {file.mode!r}")
+    content = file.content.encode()
+    step = _BATCH_LIMIT // 4 * 3 - 3_000
+    for start in range(0, max(len(content), 1), step):
+        yield {
+            "path": file.path,
+            "folder": str(PurePosixPath(file.path).parent),
+            "mode": file.mode,
+            "redirection": ">>" if start else ">",
+            "content_base64": base64.b64encode(content[start : start + step]).decode(),
+        }
+
+
+def run_playbook(
+    playbook: Path,
+    *,
+    container: str,
+    docker_host: str,
+    variables: Mapping[str, object],
+    folder: Path,
+    stop: Stop,
+    sink: OutputSink,
+) -> str:
+    """Run a playbook on a container; gives ansible's version, such as "2.19.14", as the run itself said it.
+
+    `variables` are templates to ansible: what callers say must be encoded in them. All files go into a new folder
+    below `folder`. The playbook must show ansible_version.full by a debug task.
+    Raises ProvisionFailed with the output of the failing task in `details`, or Stopped.
+    """
+    stop.check()
+    home = Path(tempfile.mkdtemp(prefix="ansible-", dir=folder)).absolute()
+    heard = _Heard(sink)
+    config = _config(home, playbook.absolute(), _inventory(container, docker_host), variables)
+    runner = Runner(config, event_handler=heard, cancel_callback=lambda: stop.reason is not None)
+    try:
+        status, exit_code = runner.run()
+    except (AnsibleRunnerException, ExceptionPexpect, OSError) as error:
+        raise ProvisionFailed("ansible could not be run to its end", details=f"{error}\n{heard.tail()}") from error
+    finally:
+        # ansible's workers run in sessions of their own: ansible-runner's kill, after a cancel, does not reach them.
+        kill_by_variable(_MARK, config.env[_MARK])
+    if status == "canceled" and (reason := stop.reason):
+        raise Stopped(reason)
+    if status != "successful":
+        raise ProvisionFailed(
+            f"ansible failed in {playbook.name} (exit code {exit_code})", details=heard.failure or heard.tail()
+        )
+    if heard.version is None:
+        raise ProvisionFailed(f"{playbook.name} does not show ansible_version.full", retryable=False)
+    return heard.version
+
+
+class _Heard:
+    """What the events of a run said."""
+
+    def __init__(self, sink: OutputSink) -> None:
+        self.output = BoundedOutput(sink)
+        self.failure = ""
+        self.version: str | None = None
+
+    def __call__(self, event: Mapping[str, Any]) -> bool:
+        """Whether ansible-runner shall keep a file of the event: never."""
+        text = str(event.get("stdout", "")).replace("\r\n", "\n")
+        if text:
+            self.output.write(text + "\n")
+        result = event.get("event_data", {}).get("res") or {}
+        if event.get("event") in ("runner_on_failed", "runner_on_unreachable", "runner_item_on_failed"):
+            self.failure = self.failure or _explained(event["event_data"].get("task", ""), result, text)
+        if isinstance(result, dict) and "ansible_version.full" in result:
+            self.version = str(result["ansible_version.full"])
+        return False
+
+    def tail(self) -> str:
+        return "\n".join(self.output.text().splitlines()[-_DETAIL_LINES:])
+
+
+def _explained(task: str, result: Mapping[str, Any], text: str) -> str:
+    """The task's name and what its command printed; ansible's own words where no command ran."""
+    said = [str(result[key]).strip() for key in ("stdout", "stderr", "msg") if result.get(key)]
+    lines = ("\n".join(said) or text).splitlines()
+    return "\n".join([f"{task}:", *lines[-_DETAIL_LINES:]])
+
+
+def _inventory(container: str, docker_host: str) -> dict[str, object]:
+    host = {"ansible_connection": CONNECTION, "ansible_host": container, "ansible_docker_docker_host": docker_host}
+    return {"all": {"hosts": {"instance": host}}}
+
+
+def _config(
+    home: Path, playbook: Path, inventory: Mapping[str, object], variables: Mapping[str, object]
+) -> RunnerConfig:
+    """What ansible-runner is to run, with everything that it or ansible writes below `home`.
+
+    ansible_runner.run() is of no use here: it silences the root logger and, in the main thread, takes over signals.
+    """
+    for name in ("home", "tmp", "env"):
+        (home / name).mkdir()
+    settings = {"pexpect_timeout": _LOOK_INTERVAL, "suppress_output_file": True, "suppress_ansible_output": True}
+    # JSON is YAML, so ansible's and ansible-runner's loaders read it. Given as an argument, the settings are ignored.
+    for name, data in (("env/settings", settings), ("env/extravars", variables), ("inventory.yml", inventory)):
+        (home / name).write_text(json.dumps(data), encoding="utf-8")
+    environment = {
+        # ansible-playbook stands next to the Python that runs the worker, also where no virtualenv is activated.
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
+        "HOME": str(home / "home"),
+        "TMPDIR": str(home / "tmp"),
+        "LC_ALL": "C.UTF-8",
+        "TERM": "dumb",
+        "ANSIBLE_CONFIG": str(playbook.with_name(_SETTINGS_NAME)),
+        "ANSIBLE_HOME": str(home / "home"),
+        "ANSIBLE_LOCAL_TEMP": str(home / "tmp"),
+        "ANSIBLE_CALLBACK_PLUGINS": "",
+    }
+    config = RunnerConfig(
+        private_data_dir=str(home),
+        playbook=str(playbook),
+        inventory=str(home / "inventory.yml"),
+        envvars=environment,
+        ident="run",
+        fact_cache_type="memory",
+        quiet=True,
+    )
+    config.prepare()
+    # ansible-runner starts from the worker's whole environment, and writes it to a file: the worker's secrets too.
+    config.env = environment | {name: config.env[name] for name in _RUNNER_VARIABLES if name in config.env}
+    return config

@@ -1,0 +1,113 @@
+"""The scheduler's worker API, as a Ledger. The only user of httpx on the worker's side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import httpx
+from pydantic import SecretStr, TypeAdapter
+
+from alts.shared.errors import ConfigurationError, LedgerUnavailable, StaleAttempt
+from alts.shared.ledger import Assignment
+from alts.shared.report import REPORT, Report, StageResult
+from alts.shared.tokens import Scope, issue_token
+
+TokenSource = Callable[[], str]
+"""A bearer token that is good now."""
+
+Value = TypeVar("Value")
+
+REQUEST_SECONDS = 10.0
+TOKEN_LIFETIME = timedelta(minutes=5)
+
+# uvicorn closes a connection that was idle for 5 s, which is also how often a heartbeat comes: one that is reused just
+# then fails. We give it up first.
+_LIMITS = httpx.Limits(keepalive_expiry=2.0)
+_ASSIGNMENT: TypeAdapter[Assignment | None] = TypeAdapter(Assignment | None)
+_STAGES: TypeAdapter[tuple[StageResult, ...]] = TypeAdapter(tuple[StageResult, ...])
+
+
+def worker_tokens(secret: SecretStr, *, algorithm: str, worker: str) -> TokenSource:
+    """Fresh tokens that are good for the worker API alone, and for five minutes."""
+
+    def token() -> str:
+        return issue_token(secret, algorithm=algorithm, email=worker, lifetime=TOKEN_LIFETIME, scopes=[Scope.WORKER])
+
+    return token
+
+
+class HttpLedger:
+    """Implements alts.shared.ledger.Ledger over HTTP. Any thread may call it.
+
+    Whatever keeps the scheduler from answering, be it the network, a 5xx or a refused token, is LedgerUnavailable.
+    """
+
+    def __init__(self, url: str, token: TokenSource, *, request_seconds: float = REQUEST_SECONDS) -> None:
+        """Raises ConfigurationError where the address is none; nothing is sent yet."""
+        self._token = token
+        try:
+            address = httpx.URL(url)
+        except httpx.InvalidURL as error:
+            raise ConfigurationError("scheduler_url", f"is no address: {error}") from error
+        if address.scheme not in ("http", "https") or not address.host:
+            raise ConfigurationError("scheduler_url", "is no address", resolution="such as http://scheduler:8000")
+        self._client = httpx.Client(base_url=address, timeout=request_seconds, limits=_LIMITS)
+
+    def claim(self, task_id: str, *, worker: str) -> Assignment | None:
+        answer = self._post(task_id, "claim", {"worker": worker})
+        return _read(answer, "assignment", _ASSIGNMENT)
+
+    def heartbeat(self, task_id: str, attempt: int, *, progress: tuple[StageResult, ...] = ()) -> bool:
+        stages = _STAGES.dump_python(progress, mode="json")
+        answer = self._post(task_id, f"attempts/{attempt}/heartbeat", {"progress": stages})
+        return _read(answer, "cancel", TypeAdapter(bool))
+
+    def report(self, task_id: str, attempt: int, report: Report) -> None:
+        self._post(task_id, f"attempts/{attempt}/report", REPORT.dump_python(report, mode="json"))
+
+    def release(self, task_id: str, attempt: int, *, reason: str) -> None:
+        self._post(task_id, f"attempts/{attempt}/release", {"reason": reason[:1000]})
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._client.close()
+
+    def _post(self, task_id: str, action: str, body: Any) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {self._token()}"}
+        try:
+            # The id came in a message: whatever it holds, it stays one part of the path.
+            path = f"/worker/tasks/{quote(task_id, safe='')}/{action}"
+            answer = self._client.post(path, json=body, headers=headers)
+        except httpx.HTTPError as error:
+            raise LedgerUnavailable(f"the scheduler does not answer: {error or type(error).__name__}") from error
+        if answer.is_success:
+            return answer
+        if answer.status_code == httpx.codes.CONFLICT:
+            raise StaleAttempt(_detail(answer))
+        if answer.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+            raise LedgerUnavailable(
+                f"the scheduler refuses this worker's token: {_detail(answer)}",
+                resolution="give both sides the same jwt_secret, jwt_algorithm and time of day",
+            )
+        # Other 4xx are no trouble that goes away by itself: the two sides are not of one version.
+        raise LedgerUnavailable(
+            f"the scheduler answered {answer.status_code}: {_detail(answer)}", retryable=answer.is_server_error
+        )
+
+
+def _read(answer: httpx.Response, key: str, kind: TypeAdapter[Value]) -> Value:
+    try:
+        return kind.validate_python(answer.json()[key])
+    except (ValueError, KeyError, TypeError) as error:  # pydantic's ValidationError is a ValueError
+        raise LedgerUnavailable("whoever answered is no scheduler of this version", retryable=False) from error
+
+
+def _detail(answer: httpx.Response) -> str:
+    try:
+        detail = answer.json()["detail"]
+    except (ValueError, KeyError, TypeError):
+        detail = answer.text
+    return str(detail)[:500]

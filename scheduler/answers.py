@@ -1,0 +1,122 @@
+"""What the API answers with: the models in its documentation, and a task in their words. Pure."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from alts.shared.ledger import TaskState
+from alts.shared.report import Outcome, Report, StageResult
+from alts.shared.spec import TaskSpec
+from scheduler.task_row import TaskRow
+
+CeleryState = Literal["PENDING", "STARTED", "RETRY", "SUCCESS", "FAILURE", "REVOKED"]
+
+_ENDINGS: dict[Outcome | None, CeleryState] = {Outcome.PASSED: "SUCCESS", Outcome.CANCELLED: "REVOKED"}
+
+
+def celery_state(row: TaskRow) -> CeleryState:
+    """Where the task is, in Celery's words."""
+    if row.state is TaskState.FINISHED:
+        return _ENDINGS.get(row.outcome, "FAILURE")
+    if row.state is TaskState.RUNNING:
+        return "STARTED"
+    return "RETRY" if row.attempt else "PENDING"
+
+
+class ScheduledTask(BaseModel):
+    """The task is on disk."""
+
+    success: bool = True
+    task_id: str = Field(examples=["7f8d9fbd-3a5d-4d2e-9a55-0b8a8b9d0f6a"])
+
+
+class TaskResult(BaseModel):
+    """The verdict, once there is one."""
+
+    task_id: str
+    state: CeleryState
+    outcome: Outcome | None
+    result: Report | None
+
+
+class TaskDetails(BaseModel):
+    """Everything that is known of a task. Times are ISO 8601, UTC."""
+
+    task_id: str
+    state: CeleryState
+    phase: TaskState = Field(description="Where the task is, in the ledger's own words")
+    outcome: Outcome | None
+    reason: str
+    attempt: int = Field(description="The last attempt that was begun; 0 before the first")
+    worker: str | None
+    queue: str
+    cancel_requested: bool
+    submitted_by: str
+    created_at: str
+    started_at: str | None
+    finished_at: str | None
+    updated_at: str
+    progress: list[StageResult] = Field(description="The last attempt's stages so far")
+    spec: TaskSpec
+
+
+class CancelAnswer(BaseModel):
+    """The task as it is after the request: REVOKED, or still STARTED until its worker has stopped."""
+
+    task_id: str
+    state: CeleryState
+    cancel_requested: bool = True
+
+
+class Part(BaseModel):
+    """Whether a part can be reached."""
+
+    ok: bool
+    detail: str = ""
+
+
+class HealthAnswer(BaseModel):
+    """`ok` when every part can be reached, `degraded` when tasks are still accepted, `down` when not."""
+
+    status: Literal["ok", "degraded", "down"]
+    parts: dict[str, Part]
+
+
+def task_result(row: TaskRow) -> dict[str, Any]:
+    """A TaskResult; the report as it was written, whatever version wrote it."""
+    return {
+        "task_id": row.task_id,
+        "state": celery_state(row),
+        "outcome": row.outcome,
+        "result": json.loads(row.report_json) if row.report_json else None,
+    }
+
+
+def task_details(row: TaskRow) -> dict[str, Any]:
+    """A TaskDetails; stages and request as they were written, whatever version wrote them."""
+    return {
+        "task_id": row.task_id,
+        "state": celery_state(row),
+        "phase": row.state,
+        "outcome": row.outcome,
+        "reason": row.reason,
+        "attempt": row.attempt,
+        "worker": row.worker,
+        "queue": row.queue,
+        "cancel_requested": row.cancel_requested,
+        "submitted_by": row.submitted_by,
+        "created_at": _iso(row.created_at),
+        "started_at": _iso(row.started_at),
+        "finished_at": _iso(row.finished_at),
+        "updated_at": _iso(row.updated_at),
+        "progress": json.loads(row.progress_json),
+        "spec": json.loads(row.spec_json),
+    }
+
+
+def _iso(seconds: float | None) -> str | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,114 @@
+"""The REST API: routes for callers, and the application that carries them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse
+from fastapi_offline import FastAPIOffline
+
+from alts.shared.ledger import TaskState
+from alts.shared.spec import TaskSpec
+from scheduler import problems, worker_api
+from scheduler.answers import (
+    CancelAnswer,
+    HealthAnswer,
+    ScheduledTask,
+    TaskDetails,
+    TaskResult,
+    celery_state,
+    task_details,
+    task_result,
+)
+from scheduler.auth import Reader, TokenReader, Writer
+from scheduler.body_limit import BodyLimit
+from scheduler.intake import accept
+from scheduler.problems import responses
+from scheduler.services import Services
+
+DESCRIPTION = """Does a package install, work and go away cleanly on a distribution?
+Schedule a task, then ask for its result until `state` is SUCCESS, FAILURE or REVOKED.
+
+Every request but `/health` needs a bearer token: press **Authorize** and paste one."""
+
+tasks = APIRouter(prefix="/tasks", tags=["tasks"])
+service = APIRouter(tags=["service"])
+
+
+def create_app(services: Services) -> FastAPI:
+    """The application; entering its lifespan starts the services, leaving it closes them."""
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        await run_in_threadpool(services.start)
+        try:
+            yield
+        finally:
+            await run_in_threadpool(services.close)
+
+    # FastAPI's own /docs loads its scripts from outside, and stays blank on a closed network.
+    app = FastAPIOffline(title="alts", version="1", description=DESCRIPTION, lifespan=lifespan)
+    app.state.services = services
+    app.state.token_reader = TokenReader(services.config.jwt_secret, services.config.jwt_algorithm)
+    app.add_middleware(BodyLimit)
+    problems.install(app)
+    app.include_router(tasks)
+    app.include_router(worker_api.router)
+    app.include_router(service)
+    return app
+
+
+async def _services(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+Served = Annotated[Services, Depends(_services)]
+
+
+@tasks.post("/schedule", status_code=201, response_model=ScheduledTask, responses=responses(413))
+def schedule(spec: TaskSpec, caller: Writer, services: Served) -> ScheduledTask:
+    """Ask for a package to be tested. The answer comes when the task is on disk."""
+    task_id = accept(spec, submitted_by=caller.email, ledger=services.ledger, runners=services.config.runners)
+    return ScheduledTask(task_id=task_id)
+
+
+@tasks.get("/{task_id}/result", response_model=TaskResult, responses=responses(404))
+def result(task_id: str, _caller: Reader, services: Served) -> JSONResponse:
+    """The verdict: `result` is null until the task has ended."""
+    return JSONResponse(task_result(services.ledger.get(task_id)))
+
+
+@tasks.get("/{task_id}", response_model=TaskDetails, responses=responses(404))
+def details(task_id: str, _caller: Reader, services: Served) -> JSONResponse:
+    """Everything that is known of a task, with the stages so far."""
+    return JSONResponse(task_details(services.ledger.get(task_id)))
+
+
+@tasks.post(
+    "/{task_id}/cancel",
+    response_model=CancelAnswer,
+    responses={**responses(404, 409), 202: {"model": CancelAnswer, "description": "The worker is asked to stop"}},
+)
+def cancel(task_id: str, _caller: Writer, services: Served) -> JSONResponse:
+    """End a waiting task at once (200), or ask the worker of a running one to stop (202)."""
+    row = services.ledger.request_cancel(task_id)
+    answer = CancelAnswer(task_id=task_id, state=celery_state(row))
+    return JSONResponse(answer.model_dump(), 200 if row.state is TaskState.FINISHED else 202)
+
+
+@service.get(
+    "/health", response_model=HealthAnswer, responses={503: {"model": HealthAnswer, "description": "No ledger"}}
+)
+def health(services: Served) -> JSONResponse:
+    """Which parts can be reached. Needs no token."""
+    parts = services.health.ask()
+    status = "ok" if all(part.ok for part in parts.values()) else "degraded"
+    if not parts["ledger"].ok:
+        status = "down"
+    content = {"status": status, "parts": {name: vars(part) for name, part in parts.items()}}
+    return JSONResponse(content, 503 if status == "down" else 200)

@@ -1,0 +1,86 @@
+"""The parts of a running scheduler, built from the configuration."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from functools import partial
+from types import TracebackType
+
+from celery import Celery
+
+from alts.shared.artifacts import ArtifactStore
+from alts.shared.broker import celery_app, check_broker, send_invitation
+from alts.shared.config import Config
+from alts.shared.storage import artifact_store
+from scheduler.database import Database
+from scheduler.health import CHECK_SECONDS, Health
+from scheduler.outbox import Relay
+from scheduler.reconciler import Reconciler
+from scheduler.store import LedgerRules, SqlLedger
+
+
+@dataclass(frozen=True)
+class Services:
+    """What the API needs. Started and closed once, by a `with` or by the lifespan of the application."""
+
+    config: Config
+    ledger: SqlLedger
+    celery: Celery
+    storage: ArtifactStore
+    relay: Relay
+    reconciler: Reconciler
+    health: Health
+
+    def start(self) -> None:
+        """Send invitations and watch leases from here on. Raises LedgerUnavailable."""
+        if self.config.embedded:
+            # The broker's messages went with the process that held them.
+            self.ledger.requeue_all()
+        self.relay.start()
+        self.reconciler.start()
+
+    def close(self) -> None:
+        """End the threads, give the connections back."""
+        self.reconciler.close()
+        self.relay.close()
+        self.health.close()
+        self.celery.close()
+        self.ledger.close()
+
+    def __enter__(self) -> Services:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def build_services(config: Config) -> Services:
+    """Open the ledger and prepare the rest; nothing runs yet.
+
+    Raises ConfigurationError or LedgerUnavailable.
+    """
+    outbox_filled = threading.Event()
+    rules = LedgerRules(
+        lease_seconds=config.lease_seconds,
+        max_attempts=config.max_attempts,
+        retry_delay=config.retry_delay,
+        resend_after=config.resend_after,
+    )
+    ledger = SqlLedger(Database(config.database_url), rules, outbox_filled=outbox_filled)
+    celery = celery_app(config)
+    storage = artifact_store(config)
+    checks = {"ledger": ledger.check, "storage": storage.check}
+    checks["broker"] = partial(check_broker, celery, seconds=CHECK_SECONDS)
+    return Services(
+        config=config,
+        ledger=ledger,
+        celery=celery,
+        storage=storage,
+        relay=Relay(ledger, partial(send_invitation, celery), filled=outbox_filled),
+        reconciler=Reconciler(ledger, interval=config.reconcile_interval, lease_seconds=config.lease_seconds),
+        health=Health(checks),
+    )

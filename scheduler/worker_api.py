@@ -1,0 +1,79 @@
+"""The worker API: claim, heartbeat, report and release over HTTP; alts.tools.scheduler is its client."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path, Request
+from pydantic import BaseModel, Field
+
+from alts.shared.ledger import Assignment, Ledger
+from alts.shared.report import Report, StageResult
+from scheduler.auth import Worker
+from scheduler.problems import responses
+
+Attempt = Annotated[int, Path(ge=1, le=2**31 - 1)]
+
+
+class Claim(BaseModel):
+    """Who wants the task."""
+
+    worker: str = Field(min_length=1, max_length=200)
+
+
+class ClaimAnswer(BaseModel):
+    """The claimed task, or null where it is not to be had."""
+
+    assignment: Assignment | None
+
+
+class Heartbeat(BaseModel):
+    """The stages so far; empty where there is nothing new."""
+
+    progress: tuple[StageResult, ...] = ()
+
+
+class HeartbeatAnswer(BaseModel):
+    """Whether the worker is to stop."""
+
+    cancel: bool
+
+
+class Release(BaseModel):
+    """Why the task is handed back."""
+
+    reason: str = Field(max_length=1000)
+
+
+async def _ledger(request: Request) -> Ledger:
+    ledger: Ledger = request.app.state.services.ledger
+    return ledger
+
+
+Book = Annotated[Ledger, Depends(_ledger)]
+
+router = APIRouter(prefix="/worker/tasks", tags=["worker"])
+
+
+@router.post("/{task_id}/claim", response_model=ClaimAnswer, responses=responses())
+def claim(task_id: str, body: Claim, _caller: Worker, ledger: Book) -> ClaimAnswer:
+    """Take the task for its next attempt."""
+    return ClaimAnswer(assignment=ledger.claim(task_id, worker=body.worker))
+
+
+@router.post("/{task_id}/attempts/{attempt}/heartbeat", response_model=HeartbeatAnswer, responses=responses(409, 413))
+def heartbeat(task_id: str, attempt: Attempt, body: Heartbeat, _caller: Worker, ledger: Book) -> HeartbeatAnswer:
+    """Prolong the lease, show the stages so far."""
+    return HeartbeatAnswer(cancel=ledger.heartbeat(task_id, attempt, progress=body.progress))
+
+
+@router.post("/{task_id}/attempts/{attempt}/report", status_code=204, responses=responses(409, 413))
+def report(task_id: str, attempt: Attempt, body: Report, _caller: Worker, ledger: Book) -> None:
+    """End the attempt; saying the same report again is harmless."""
+    ledger.report(task_id, attempt, body)
+
+
+@router.post("/{task_id}/attempts/{attempt}/release", status_code=204, responses=responses(409))
+def release(task_id: str, attempt: Attempt, body: Release, _caller: Worker, ledger: Book) -> None:
+    """Hand the task back unfinished."""
+    ledger.release(task_id, attempt, reason=body.reason)

@@ -1,0 +1,26 @@
+"""Fixtures for every test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.fixtures import hello_report
+from tests.leftovers import Belongings, leftovers
+from tests.services.fixtures import rabbitmq, s3
+
+__all__ = ["hello_report", "nothing_left_behind", "rabbitmq", "s3"]
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Every test with real containers ends with the machine as it was."""
+    if request.node.get_closest_marker("docker") is None:
+        yield
+        return
+    folder: Path = request.getfixturevalue("tmp_path")
+    before = Belongings.now()
+    yield
+    assert leftovers(before, folder) == []

@@ -1,0 +1,370 @@
+"""What a worker may rely on, whichever ledger it talks to: in memory, on SQL, or over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+from fastapi import FastAPI
+
+from alts.shared.errors import StaleAttempt, TaskFinished
+from alts.shared.ledger import Ledger, TaskState
+from alts.shared.report import Finding, Kind, Outcome, StageResult
+from alts.shared.spec import TaskSpec
+from alts.shared.tokens import Scope
+from alts.tools.scheduler import HttpLedger
+from scheduler.api import create_app
+from scheduler.store import SqlLedger
+from tests.builders import TASK_ID, a_report, a_spec
+from tests.fakes import FakeLedger
+from tests.scheduler_parts import QUEUE, HandClock, a_ledger, a_token, serving, some_services
+
+STAGES = (StageResult(stage="install", outcome=Outcome.PASSED, seconds=1.5, exit_code=0),)
+
+
+class Inside(Protocol):
+    """The ledger as its owner sees it."""
+
+    def get(self, task_id: str) -> Any: ...
+
+    def request_cancel(self, task_id: str) -> object: ...
+
+    def expire_leases(self) -> tuple[str, ...]: ...
+
+
+@dataclass
+class Desk:
+    """A ledger from both sides. Three attempts, leases of 30 s, retries after 10 s."""
+
+    ledger: Ledger
+    inside: Inside
+    clock: HandClock
+
+    def add(self, spec: TaskSpec | None = None) -> str:
+        spec = spec or a_spec()
+        if isinstance(self.inside, FakeLedger):
+            return self.inside.add(spec)
+        assert isinstance(self.inside, SqlLedger)
+        return self.inside.add(spec, queue=QUEUE, submitted_by="me@example.org")
+
+    def claimed(self) -> str:
+        task_id = self.add()
+        assert self.ledger.claim(task_id, worker="worker-1") is not None
+        return task_id
+
+
+@dataclass
+class Server:
+    """A running scheduler, whose ledger is changed from test to test."""
+
+    url: str
+    app: FastAPI
+
+    def serve(self, ledger: SqlLedger) -> None:
+        self.app.state.services = replace(self.app.state.services, ledger=ledger)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("server")
+    app = create_app(some_services(folder, a_ledger(folder, HandClock())))
+    with serving(app) as url:
+        yield Server(url, app)
+
+
+@pytest.fixture(params=["fake", "sql", "http"])
+def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
+    clock = HandClock()
+    if request.param == "fake":
+        fake = FakeLedger(clock=clock, retry_delay=10.0)
+        yield Desk(fake, fake, clock)
+        return
+    with closing(a_ledger(tmp_path, clock)) as sql:
+        if request.param == "sql":
+            yield Desk(sql, sql, clock)
+            return
+        server: Server = request.getfixturevalue("server")
+        server.serve(sql)
+        with closing(HttpLedger(server.url, token=lambda: a_token(Scope.WORKER))) as client:
+            yield Desk(client, sql, clock)
+
+
+def test_a_claim_gives_the_first_attempt_with_the_request_as_it_was_made(desk: Desk) -> None:
+    spec = a_spec(package_version="2.10-3", repositories=[{"url": "http://example.org/debian bookworm main"}])
+    task_id = desk.add(spec)
+
+    assignment = desk.ledger.claim(task_id, worker="worker-1")
+
+    assert assignment is not None
+    assert (assignment.task_id, assignment.attempt) == (task_id, 1)
+    assert assignment.spec == spec
+    assert assignment.lease_seconds == 30.0
+    assert desk.inside.get(task_id).state is TaskState.RUNNING
+    assert desk.inside.get(task_id).worker == "worker-1"
+
+
+def test_a_claimed_task_is_not_to_be_had_again(desk: Desk) -> None:
+    task_id = desk.claimed()
+
+    assert desk.ledger.claim(task_id, worker="worker-2") is None
+    assert desk.inside.get(task_id).worker == "worker-1"
+
+
+@pytest.mark.parametrize("task_id", [TASK_ID, "nonsense", "0" * 200, "a b%2e?#"])
+def test_a_task_that_nobody_knows_is_not_to_be_had(desk: Desk, task_id: str) -> None:
+    assert desk.ledger.claim(task_id, worker="worker-1") is None
+
+
+def test_a_finished_task_is_not_to_be_had(desk: Desk) -> None:
+    task_id = desk.claimed()
+    desk.ledger.report(task_id, 1, a_report(task_id=task_id))
+
+    assert desk.ledger.claim(task_id, worker="worker-2") is None
+
+
+def test_heartbeats_keep_the_lease(desk: Desk) -> None:
+    task_id = desk.claimed()
+
+    for _ in range(5):
+        desk.clock.pass_by(25)
+        assert desk.ledger.heartbeat(task_id, 1) is False
+        assert desk.inside.expire_leases() == ()
+
+    assert desk.inside.get(task_id).state is TaskState.RUNNING
+
+
+def test_a_heartbeat_shows_the_stages_so_far_and_one_without_any_keeps_them(desk: Desk) -> None:
+    task_id = desk.claimed()
+
+    desk.ledger.heartbeat(task_id, 1, progress=STAGES)
+    desk.ledger.heartbeat(task_id, 1)
+
+    assert desk.inside.get(task_id).progress == STAGES
+
+
+def test_without_heartbeats_the_next_attempt_is_anybodys_and_the_old_one_is_refused(desk: Desk) -> None:
+    task_id = desk.claimed()
+    desk.ledger.heartbeat(task_id, 1, progress=STAGES)
+    desk.clock.pass_by(31)
+
+    assert desk.inside.expire_leases() == (task_id,)
+    assignment = desk.ledger.claim(task_id, worker="worker-2")
+
+    assert assignment is not None
+    assert assignment.attempt == 2
+    assert desk.inside.get(task_id).progress == ()
+    with pytest.raises(StaleAttempt):
+        desk.ledger.heartbeat(task_id, 1)
+    with pytest.raises(StaleAttempt):
+        desk.ledger.report(task_id, 1, a_report(task_id=task_id))
+    with pytest.raises(StaleAttempt):
+        desk.ledger.release(task_id, 1, reason="draining")
+    assert desk.ledger.heartbeat(task_id, 2) is False
+
+
+def test_a_lapsed_lease_that_nobody_has_taken_away_yet_is_prolonged(desk: Desk) -> None:
+    task_id = desk.claimed()
+    desk.clock.pass_by(31)
+
+    assert desk.ledger.heartbeat(task_id, 1) is False
+    assert desk.inside.expire_leases() == ()
+
+
+def test_when_every_attempt_is_lost_the_task_errors(desk: Desk) -> None:
+    task_id = desk.add()
+    for attempt in (1, 2, 3):
+        assignment = desk.ledger.claim(task_id, worker="worker-1")
+        assert assignment is not None
+        assert assignment.attempt == attempt
+        desk.clock.pass_by(31)
+        desk.inside.expire_leases()
+
+    task = desk.inside.get(task_id)
+    assert task.state is TaskState.FINISHED
+    assert task.outcome is Outcome.ERRORED
+    assert task.report.outcome is Outcome.ERRORED
+    assert task.report.attempt == 3
+
+
+@pytest.mark.parametrize("outcome", [Outcome.PASSED, Outcome.FAILED, Outcome.CANCELLED])
+def test_a_verdict_ends_the_task(desk: Desk, outcome: Outcome) -> None:
+    task_id = desk.claimed()
+    finding = Finding(kind=Kind.DEPENDENCY_UNMET, message="libfoo1 is missing — über", evidence="E: libfoo1")
+    stages = (StageResult(stage="install", outcome=outcome, seconds=0.1, findings=(finding,), log="file:///log"),)
+    report = a_report(task_id=task_id, outcome=outcome, reason="why", stages=stages, tools={"apt": "2.6.1"})
+
+    desk.ledger.report(task_id, 1, report)
+
+    task = desk.inside.get(task_id)
+    assert task.state is TaskState.FINISHED
+    assert task.outcome is outcome
+    assert task.report == report
+
+
+def test_saying_the_same_report_again_is_harmless(desk: Desk) -> None:
+    task_id = desk.claimed()
+    report = a_report(task_id=task_id)
+    desk.ledger.report(task_id, 1, report)
+
+    desk.ledger.report(task_id, 1, report)
+
+    assert desk.inside.get(task_id).report == report
+
+
+def test_saying_the_same_retryable_report_again_does_not_cost_an_attempt(desk: Desk) -> None:
+    task_id = desk.claimed()
+    report = a_report(task_id=task_id, outcome=Outcome.ERRORED, reason="mirror away", retryable=True)
+    desk.ledger.report(task_id, 1, report)
+
+    desk.ledger.report(task_id, 1, report)
+
+    desk.clock.pass_by(10)
+    assignment = desk.ledger.claim(task_id, worker="worker-2")
+    assert assignment is not None
+    assert assignment.attempt == 2
+
+
+def test_another_report_of_the_same_attempt_is_refused(desk: Desk) -> None:
+    task_id = desk.claimed()
+    desk.ledger.report(task_id, 1, a_report(task_id=task_id))
+
+    with pytest.raises(StaleAttempt):
+        desk.ledger.report(task_id, 1, a_report(task_id=task_id, outcome=Outcome.FAILED))
+
+    assert desk.inside.get(task_id).outcome is Outcome.PASSED
+
+
+def test_a_report_of_another_attempt_or_task_is_refused(desk: Desk) -> None:
+    task_id = desk.claimed()
+
+    with pytest.raises(StaleAttempt):
+        desk.ledger.report(task_id, 1, a_report(task_id=task_id, attempt=2))
+    with pytest.raises(StaleAttempt):
+        desk.ledger.report(task_id, 1, a_report(task_id=TASK_ID))
+
+    assert desk.inside.get(task_id).state is TaskState.RUNNING
+
+
+def test_a_retryable_error_waits_and_then_gets_the_next_attempt(desk: Desk) -> None:
+    task_id = desk.claimed()
+
+    desk.ledger.report(task_id, 1, a_report(task_id=task_id, outcome=Outcome.ERRORED, retryable=True))
+
+    assert desk.inside.get(task_id).outcome is None
+    desk.clock.pass_by(9)
+    assert desk.ledger.claim(task_id, worker="worker-2") is None
+    desk.clock.pass_by(1)
+    assignment = desk.ledger.claim(task_id, worker="worker-2")
+    assert assignment is not None
+    assert assignment.attempt == 2
+
+
+def test_an_error_that_cannot_be_retried_ends_the_task(desk: Desk) -> None:
+    task_id = desk.claimed()
+
+    desk.ledger.report(task_id, 1, a_report(task_id=task_id, outcome=Outcome.ERRORED, retryable=False))
+
+    assert desk.inside.get(task_id).outcome is Outcome.ERRORED
+
+
+def test_the_last_attempts_error_ends_the_task(desk: Desk) -> None:
+    task_id = desk.add()
+    for attempt in (1, 2, 3):
+        desk.clock.pass_by(10)
+        assert desk.ledger.claim(task_id, worker="worker-1") is not None
+        report = a_report(task_id=task_id, attempt=attempt, outcome=Outcome.ERRORED, retryable=True)
+        desk.ledger.report(task_id, attempt, report)
+
+    task = desk.inside.get(task_id)
+    assert task.state is TaskState.FINISHED
+    assert task.outcome is Outcome.ERRORED
+
+
+def test_a_released_task_is_to_be_had_at_once_and_lost_no_attempt(desk: Desk) -> None:
+    task_id = desk.add()
+    for attempt in (1, 2, 3, 4):
+        assignment = desk.ledger.claim(task_id, worker="worker-1")
+        assert assignment is not None
+        assert assignment.attempt == attempt
+        desk.ledger.release(task_id, attempt, reason="draining")
+
+    desk.ledger.claim(task_id, worker="worker-1")
+    desk.ledger.report(task_id, 5, a_report(task_id=task_id, attempt=5, outcome=Outcome.ERRORED, retryable=True))
+
+    assert desk.inside.get(task_id).state is not TaskState.FINISHED
+
+
+@pytest.mark.parametrize("task_id", [TASK_ID, "nonsense"])
+def test_nothing_can_be_said_about_a_task_that_nobody_knows(desk: Desk, task_id: str) -> None:
+    with pytest.raises(StaleAttempt):
+        desk.ledger.heartbeat(task_id, 1)
+    with pytest.raises(StaleAttempt):
+        desk.ledger.report(task_id, 1, a_report(task_id=task_id))
+    with pytest.raises(StaleAttempt):
+        desk.ledger.release(task_id, 1, reason="draining")
+
+
+def test_a_waiting_task_is_cancelled_at_once(desk: Desk) -> None:
+    task_id = desk.add()
+
+    desk.inside.request_cancel(task_id)
+
+    task = desk.inside.get(task_id)
+    assert (task.state, task.outcome) == (TaskState.FINISHED, Outcome.CANCELLED)
+    assert task.report.outcome is Outcome.CANCELLED
+    assert desk.ledger.claim(task_id, worker="worker-1") is None
+
+
+def test_a_running_tasks_worker_hears_of_a_cancel_at_its_next_heartbeat(desk: Desk) -> None:
+    task_id = desk.claimed()
+
+    desk.inside.request_cancel(task_id)
+
+    assert desk.ledger.heartbeat(task_id, 1) is True
+    assert desk.inside.get(task_id).state is TaskState.RUNNING
+
+
+def test_a_cancelled_task_whose_worker_is_lost_stays_cancelled(desk: Desk) -> None:
+    task_id = desk.claimed()
+    desk.inside.request_cancel(task_id)
+    desk.clock.pass_by(31)
+
+    desk.inside.expire_leases()
+
+    assert desk.inside.get(task_id).outcome is Outcome.CANCELLED
+
+
+def test_a_cancelled_task_that_errors_or_comes_back_is_not_tried_again(desk: Desk) -> None:
+    errored, released = desk.claimed(), desk.claimed()
+    for task_id in (errored, released):
+        desk.inside.request_cancel(task_id)
+
+    desk.ledger.report(errored, 1, a_report(task_id=errored, outcome=Outcome.ERRORED, retryable=True))
+    desk.ledger.release(released, 1, reason="draining")
+
+    assert desk.inside.get(errored).outcome is Outcome.CANCELLED
+    assert desk.inside.get(errored).report.outcome is Outcome.CANCELLED
+    assert desk.inside.get(released).outcome is Outcome.CANCELLED
+
+
+def test_a_verdict_that_was_reached_before_the_cancel_was_heard_stands(desk: Desk) -> None:
+    task_id = desk.claimed()
+    desk.inside.request_cancel(task_id)
+
+    desk.ledger.report(task_id, 1, a_report(task_id=task_id, outcome=Outcome.PASSED))
+
+    assert desk.inside.get(task_id).outcome is Outcome.PASSED
+
+
+def test_a_finished_task_cannot_be_cancelled(desk: Desk) -> None:
+    task_id = desk.claimed()
+    desk.ledger.report(task_id, 1, a_report(task_id=task_id))
+
+    with pytest.raises(TaskFinished):
+        desk.inside.request_cancel(task_id)
+
+    assert desk.inside.get(task_id).outcome is Outcome.PASSED

@@ -1,0 +1,94 @@
+"""Debian packages built for a test, and a flat repository that serves them to containers."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import http.server
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import docker
+
+
+def build_deb(
+    folder: Path,
+    name: str,
+    *,
+    version: str = "1.0",
+    fields: Mapping[str, str] | None = None,
+    files: Mapping[str, str] | None = None,
+    scripts: Mapping[str, str] | None = None,
+) -> Path:
+    """A binary package of `files` (path → content), with maintainer `scripts` (name → shell lines)."""
+    root = folder / f"{name}.root"
+    control = {
+        "Package": name,
+        "Version": version,
+        "Architecture": "all",
+        "Maintainer": "Nobody <nobody@invalid.invalid>",
+        "Description": "made for a test",
+        **(fields or {}),
+    }
+    (root / "DEBIAN").mkdir(parents=True)
+    (root / "DEBIAN/control").write_text("".join(f"{key}: {value}\n" for key, value in control.items()))
+    for path, content in (files or {f"/usr/share/{name}/readme": "made for a test\n"}).items():
+        target = root / path.lstrip("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(content)
+    for script, lines in (scripts or {}).items():
+        target = root / "DEBIAN" / script
+        target.write_text(f"#!/bin/sh\n{lines}\n")
+        target.chmod(0o755)
+    package = folder / f"{name}_{version.replace(':', '%3a')}_all.deb"
+    subprocess.run(
+        ["dpkg-deb", "--root-owner-group", "--build", str(root), str(package)], check=True, stdout=subprocess.DEVNULL
+    )
+    shutil.rmtree(root)
+    return package
+
+
+def write_index(folder: Path) -> None:
+    """Packages for every .deb in the folder: with it, the folder is a flat repository."""
+    stanzas = []
+    for package in sorted(folder.glob("*.deb")):
+        control = subprocess.run(["dpkg-deb", "--field", str(package)], check=True, capture_output=True, text=True)
+        content = package.read_bytes()
+        stanzas.append(
+            f"{control.stdout}Filename: ./{package.name.replace('%', '%25')}\nSize: {len(content)}\n"
+            f"SHA256: {hashlib.sha256(content).hexdigest()}\n"
+        )
+    (folder / "Packages").write_text("\n".join(stanzas))
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    """The folder over HTTP, on an address that containers reach; gives its URL."""
+    handler = functools.partial(_QuietHandler, directory=str(folder))
+    server = http.server.ThreadingHTTPServer((_bridge_address(), 0), handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://{server.server_address[0]!s}:{server.server_port}/"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class _QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+        pass
+
+
+def _bridge_address() -> str:
+    client = docker.from_env()
+    try:
+        [config] = client.networks.get("bridge").attrs["IPAM"]["Config"]
+        return str(config["Gateway"])
+    finally:
+        client.close()

@@ -1,0 +1,96 @@
+"""Parts of the scheduler for tests: a clock that is set by hand, a ledger in a file, a server on a free port."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+
+from alts.shared.artifacts import FolderStore
+from alts.shared.broker import celery_app
+from alts.shared.tokens import Scope, issue_token
+from scheduler.api import create_app
+from scheduler.database import Database
+from scheduler.health import Health
+from scheduler.outbox import Relay
+from scheduler.reconciler import Reconciler
+from scheduler.services import Services
+from scheduler.store import LedgerRules, SqlLedger
+from tests.builders import a_config
+
+QUEUE = "docker-x86_64-0"
+
+
+class HandClock:
+    """Seconds that pass only when a test says so."""
+
+    def __init__(self, now: float = 1_700_000_000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+    def pass_by(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def a_ledger(folder: Path, clock: HandClock, *, filled: threading.Event | None = None, **rules: Any) -> SqlLedger:
+    """On SQLite, in that folder; whoever asks twice gets two ledgers on one file."""
+    database = Database(f"sqlite:///{folder}/ledger.sqlite")
+    return SqlLedger(database, LedgerRules(**rules), clock=clock, outbox_filled=filled)
+
+
+def some_services(folder: Path, ledger: SqlLedger, *, health: Health | None = None) -> Services:
+    """Around that ledger; nothing runs until they are started, and nothing is really sent."""
+    config = a_config(storage_folder=str(folder / "storage"))
+    return Services(
+        config=config,
+        ledger=ledger,
+        celery=celery_app(config),
+        storage=FolderStore(config.storage_folder),
+        relay=Relay(ledger, lambda _task_id, _queue: None, filled=threading.Event()),
+        reconciler=Reconciler(ledger, interval=3600, lease_seconds=3600),
+        health=health or Health({"ledger": ledger.check}),
+    )
+
+
+def a_token(*scopes: Scope, lifetime: timedelta = timedelta(minutes=5), email: str = "me@example.org") -> str:
+    """Good for a_config(); for callers where no scope is named."""
+    config = a_config()
+    wanted = scopes or (Scope.READ, Scope.WRITE)
+    return issue_token(config.jwt_secret, algorithm="HS256", email=email, lifetime=lifetime, scopes=wanted)
+
+
+def bearer(*scopes: Scope, **token: Any) -> dict[str, str]:
+    """The header for a request."""
+    return {"Authorization": f"Bearer {a_token(*scopes, **token)}"}
+
+
+@contextmanager
+def serving(app: FastAPI) -> Iterator[str]:
+    """The address of a real server for the application, on a free port of 127.0.0.1."""
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive(), "the server did not start"
+            thread.join(0.01)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join(10)
+
+
+@contextmanager
+def served(folder: Path, ledger: SqlLedger) -> Iterator[str]:
+    """The address of a scheduler with that ledger."""
+    with serving(create_app(some_services(folder, ledger))) as url:
+        yield url

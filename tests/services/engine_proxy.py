@@ -1,0 +1,86 @@
+"""A Docker engine that can be made slow or forgetful: a proxy on a Unix socket in front of the real one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import tempfile
+import threading
+from pathlib import Path
+from types import TracebackType
+
+ENGINE = "/var/run/docker.sock"
+PATIENCE = 30.0
+
+
+class EngineProxy:
+    """Passes everything on, but for one request that it holds back, or whose answer it swallows."""
+
+    def __init__(self) -> None:
+        # Not below a test's own folder: a socket's path may not be long.
+        self._folder = Path(tempfile.mkdtemp(prefix="alts-proxy-"))
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._marker = b""
+        self._swallow = False
+        self.reached = threading.Event()
+        self._released = threading.Event()
+
+    @property
+    def docker_host(self) -> str:
+        return f"unix://{self._folder}/s"
+
+    def hold(self, marker: bytes) -> None:
+        """Hold back the next request that has the marker in it, until `release`; `reached` says that it is here."""
+        self._marker, self._swallow = marker, False
+
+    def swallow_answer(self, marker: bytes) -> None:
+        """Let the engine do what the next request with the marker asks for, then hang up instead of answering."""
+        self._marker, self._swallow = marker, True
+
+    def release(self) -> None:
+        self._released.set()
+
+    def __enter__(self) -> EngineProxy:
+        self._listener.bind(f"{self._folder}/s")
+        self._listener.listen()
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.release()
+        # Closing alone does not wake the thread that waits in accept().
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        shutil.rmtree(self._folder)
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                engine = socket.socket(socket.AF_UNIX)
+                engine.connect(os.environ.get("DOCKER_HOST", f"unix://{ENGINE}").removeprefix("unix://"))
+                threading.Thread(target=self._requests, args=(client, engine), daemon=True).start()
+                threading.Thread(target=self._answers, args=(engine, client), daemon=True).start()
+
+    def _requests(self, client: socket.socket, engine: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := client.recv(65_536):
+                if self._marker and self._marker in data:
+                    self._marker = b""
+                    if self._swallow:
+                        # The answers' thread finds its client gone when the answer comes.
+                        client.shutdown(socket.SHUT_RDWR)
+                    else:
+                        self.reached.set()
+                        self._released.wait(PATIENCE)
+                engine.sendall(data)
+            engine.shutdown(socket.SHUT_WR)
+
+    def _answers(self, engine: socket.socket, client: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := engine.recv(65_536):
+                client.sendall(data)
+            client.shutdown(socket.SHUT_WR)

@@ -1,0 +1,88 @@
+"""A server that a test starts: a process in a session of its own, so that all of it can be ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+
+class ServerDidNotStart(Exception):  # noqa: N818 - reads as what happened
+    """The process ended, or did not answer in time; the message ends with its log."""
+
+
+class ServerProcess:
+    """Started by start(), ended by stop() or kill(), as often as wanted; what it prints is appended to `log`."""
+
+    def __init__(self, argv: Sequence[str], *, env: Mapping[str, str], folder: Path, log: Path) -> None:
+        self._argv = list(argv)
+        self._env = dict(env)
+        self._folder = folder
+        self._log = log
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def start(self, *, ready: Callable[[], bool], start_timeout: float = 60.0) -> None:
+        """Raises ServerDidNotStart, and leaves nothing behind, where `ready` is not true in `start_timeout` seconds."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._argv,
+                env=self._env,
+                cwd=self._folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + start_timeout
+        while not (self.running and ready()):
+            if not self.running or time.monotonic() > deadline:
+                self.kill()
+                tail = "\n".join(self._log.read_text(errors="replace").splitlines()[-30:])
+                raise ServerDidNotStart(f"{self._argv[0]}:\n{tail}")
+            time.sleep(0.1)
+
+    def stop(self, *, stop_timeout: float = 30.0) -> None:
+        """Ask politely; kill what is still there after `stop_timeout` seconds."""
+        if self._process is None:
+            return
+        if self.running:
+            self._process.terminate()
+            with suppress(subprocess.TimeoutExpired):  # kill() is next
+                self._process.wait(stop_timeout)
+        self.kill()
+
+    def kill(self) -> None:
+        """End the process with all that it has started, at once."""
+        if self._process is None:
+            return
+        with suppress(ProcessLookupError):  # everything had ended
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        # Its children die a moment later than it, and hold its ports until then.
+        while _alive_in_session(self._process.pid):
+            time.sleep(0.02)
+        self._process = None
+
+    def kill_alone(self) -> None:
+        """End the process itself, as the kernel does when memory is short: what it has started is not told."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGKILL)
+            self._process.wait()
+
+
+def _alive_in_session(leader: int) -> bool:
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            # proc(5): the name in brackets may hold anything; behind it come state, parent, group and session.
+            state, _parent, _group, session = stat.read_text().rpartition(")")[2].split()[:4]
+            if int(session) == leader and state != "Z":
+                return True
+    return False

@@ -1,0 +1,107 @@
+"""The whole service on RabbitMQ and S3: the same verdict, and nothing lost when a worker is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import docker
+import pytest
+
+from tests.acceptance.reports import same_in_substance
+from tests.deb_repository import build_deb, serving, write_index
+from tests.leftovers import Belongings
+from tests.services.rabbitmq import PrivateRabbitMQ
+from tests.services.s3 import PrivateS3
+from tests.services.stack import ServiceStack, schedule, until, wait_for
+
+pytestmark = [pytest.mark.docker, pytest.mark.services]
+
+
+@pytest.fixture
+def stack(tmp_path: Path, rabbitmq: PrivateRabbitMQ, s3: PrivateS3) -> Iterator[ServiceStack]:
+    with ServiceStack(tmp_path, rabbitmq, s3) as stack:
+        yield stack
+
+
+def test_a_task_goes_through_rabbitmq_and_s3(
+    stack: ServiceStack, s3: PrivateS3, hello_report: dict[str, object]
+) -> None:
+    with stack.client as client, stack.worker("worker"):
+        task_id = schedule(client)
+        result = wait_for(client, task_id)
+
+    assert (result["state"], result["outcome"]) == ("SUCCESS", "passed")
+    report = result["result"]
+    assert same_in_substance(report, hello_report)
+    objects = s3_objects(s3)
+    assert json.loads(objects[f"artifacts/{task_id}/1/report.json"]) == report
+    for stage in report["stages"]:
+        assert stage["log"] == f"s3://service-stack/artifacts/{task_id}/1/{stage['stage']}.log"
+        assert objects[f"artifacts/{task_id}/1/{stage['stage']}.log"]
+    summary = json.loads(objects[f"results/celery-task-meta-{task_id}"])
+    assert summary["status"] == "SUCCESS"
+    assert summary["result"]["outcome"] == "passed"
+
+
+def test_a_task_that_was_accepted_before_any_worker_came_is_done_when_one_comes(stack: ServiceStack) -> None:
+    with stack.client as client:
+        task_id = schedule(client, package_name="no-such-package")
+        assert client.get(f"/tasks/{task_id}/result").json()["state"] == "PENDING"
+        with stack.worker("worker"):
+            result = wait_for(client, task_id)
+
+    assert (result["state"], result["outcome"]) == ("FAILURE", "failed")
+
+
+def test_a_worker_killed_in_mid_install_is_replaced_and_nothing_of_it_is_left(
+    stack: ServiceStack, tmp_path: Path
+) -> None:
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    build_deb(folder, "slow-to-install", scripts={"postinst": "sleep 8"})
+    write_index(folder)
+
+    with serving(folder) as url, stack.client as client:
+        request = {"package_name": "slow-to-install", "repositories": [{"url": url, "trusted": True}]}
+        with stack.worker("first") as first:
+            task_id = schedule(client, **request)
+            until(installing, seconds=120)
+            machines_of_first = Belongings.now().containers
+            first.kill_alone()
+        with stack.worker("second"):
+            result = wait_for(client, task_id)
+            assert not machines_of_first & Belongings.now().containers
+        details = client.get(f"/tasks/{task_id}").json()
+
+    assert result["outcome"] == "passed", result
+    assert result["result"]["attempt"] == 2
+    assert details["attempt"] == 2
+    assert any(f"{task_id}-1" in name for name in machines_of_first)
+    assert not list((tmp_path / "work").glob("*/tasks/*"))
+
+
+def installing() -> bool:
+    """Whether a machine of this stack runs the slow script now."""
+    client = docker.from_env()
+    try:
+        tops = (machine.top() for machine in client.containers.list(filters={"label": "alts.task"}))
+        return any("sleep 8" in " ".join(process) for top in tops for process in top["Processes"])
+    except docker.errors.APIError:
+        return False  # a machine went away between the two questions
+    finally:
+        client.close()
+
+
+def s3_objects(s3: PrivateS3) -> dict[str, bytes]:
+    client = boto3.client(
+        "s3",
+        endpoint_url=s3.endpoint_url,
+        region_name="us-east-1",
+        aws_access_key_id=s3.access_key_id,
+        aws_secret_access_key=s3.secret_access_key,
+    )
+    keys = [entry["Key"] for entry in client.list_objects_v2(Bucket="service-stack")["Contents"]]
+    return {key: client.get_object(Bucket="service-stack", Key=key)["Body"].read() for key in keys}

@@ -1,0 +1,77 @@
+"""Celery's result summaries in S3, against a real server that checks signatures."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import uuid
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from celery.states import SUCCESS
+from pydantic import SecretStr
+
+from alts.shared.broker import celery_app
+from alts.shared.config import Config, parse_config
+from alts.shared.storage import artifact_store
+from tests.services.s3 import PrivateS3
+
+pytestmark = pytest.mark.services
+
+
+def a_config(s3: PrivateS3, **changes: Any) -> Config:
+    return parse_config(
+        {
+            "jwt_secret": secrets.token_hex(32),
+            "broker": "memory",
+            "s3_bucket": f"results-{secrets.token_hex(4)}",
+            **s3.config,
+            **changes,
+        }
+    )
+
+
+def test_a_summary_is_kept_below_the_folder_for_results(s3: PrivateS3) -> None:
+    config = a_config(s3, results_root_directory="summaries/of-tasks")
+    artifact_store(config).check()  # makes the bucket
+    task_id = str(uuid.uuid4())
+
+    with celery_app(config) as app:
+        app.backend.store_result(task_id, {"outcome": "passed"}, SUCCESS)
+
+        assert app.AsyncResult(task_id).result == {"outcome": "passed"}
+
+    client = boto3.client(
+        "s3",
+        endpoint_url=s3.endpoint_url,
+        aws_access_key_id=s3.access_key_id,
+        aws_secret_access_key=s3.secret_access_key,
+    )
+    key = f"summaries/of-tasks/celery-task-meta-{task_id}"
+    assert [entry["Key"] for entry in client.list_objects_v2(Bucket=config.s3_bucket)["Contents"]] == [key]
+    body = client.get_object(Bucket=config.s3_bucket, Key=key)["Body"].read()
+    assert json.loads(body)["result"] == {"outcome": "passed"}
+
+
+def test_a_summary_survives_the_server(s3: PrivateS3) -> None:
+    config = a_config(s3)
+    artifact_store(config).check()
+    task_id = str(uuid.uuid4())
+    with celery_app(config) as app:
+        app.backend.store_result(task_id, {"outcome": "failed"}, SUCCESS)
+
+        s3.kill()
+        s3.start()
+
+        assert app.AsyncResult(task_id).result == {"outcome": "failed"}
+
+
+def test_a_wrong_secret_is_refused(s3: PrivateS3) -> None:
+    config = a_config(s3)
+    artifact_store(config).check()
+
+    forged = config.model_copy(update={"s3_secret_access_key": SecretStr(secrets.token_hex(16))})
+    with celery_app(forged) as app, pytest.raises(ClientError, match="403"):
+        app.backend.store_result(str(uuid.uuid4()), {}, SUCCESS)

@@ -1,0 +1,144 @@
+"""The token generator: the token alone on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import io
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import jwt
+import pytest
+from pydantic import SecretStr
+
+from alts.shared.tokens import CALLER_SCOPES, Scope, read_token
+from generate_jwt_token import main, read_lifetime
+from tests.builders import SECRET
+
+
+class Run:
+    """One call of the program."""
+
+    def __init__(self, *argv: str) -> None:
+        out, err = io.StringIO(), io.StringIO()
+        self.exit_code = main(argv, out=out, err=err)
+        self.out = out.getvalue()
+        self.err = err.getvalue()
+
+
+def a_config_file(folder: Path, text: str) -> str:
+    path = folder / "config.yaml"
+    path.write_text(text)
+    return str(path)
+
+
+def test_a_configuration_with_nothing_but_the_secret_will_do(tmp_path: Path) -> None:
+    config = a_config_file(tmp_path, f"jwt_secret: {SECRET}\njwt_algorithm: HS512\n")
+
+    run = Run("-c", config, "-e", "me@example.org")
+
+    assert run.exit_code == 0
+    assert run.err == ""
+    caller = read_token(run.out.strip(), SecretStr(SECRET), algorithm="HS512")
+    assert caller.email == "me@example.org"
+    assert caller.scopes == set(CALLER_SCOPES)
+
+
+@pytest.mark.filterwarnings("ignore::jwt.warnings.InsecureKeyLengthWarning")
+def test_a_phrase_signs_too_and_a_weak_one_is_warned_of(tmp_path: Path) -> None:
+    run = Run("-s", "my_very_secret_phrase", "-a", "HS256", "-e", "some@email.com")
+
+    assert run.exit_code == 0
+    assert run.out.count("\n") == 1
+    assert read_token(run.out.strip(), SecretStr("my_very_secret_phrase"), algorithm="HS256").email == "some@email.com"
+    assert run.err.startswith("warning: the secret is weak")
+    assert "my_very_secret_phrase" not in run.err
+
+
+def test_scopes_may_be_chosen() -> None:
+    run = Run("-s", SECRET, "-e", "me@example.org", "--scope", "tasks:read", "--scope", "worker")
+
+    scopes = read_token(run.out.strip(), SecretStr(SECRET), algorithm="HS256").scopes
+    assert scopes == {Scope.READ, Scope.WORKER}
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("30d", 2_592_000), ("12h", 43_200), ("45m", 2_700), ("90", 90), ("90s", 90)]
+)
+def test_a_lifetime_ends_when_it_says(text: str, seconds: int) -> None:
+    run = Run("-s", SECRET, "-e", "me@example.org", "-l", text)
+
+    claims = jwt.decode(run.out.strip(), SECRET, algorithms=["HS256"])
+    assert read_lifetime(text) == timedelta(seconds=seconds)
+    assert claims["exp"] - claims["iat"] == seconds
+    assert abs(claims["iat"] - datetime.now(UTC).timestamp()) < 60
+
+
+def test_a_token_lasts_thirty_days_when_nothing_is_said() -> None:
+    claims = jwt.decode(Run("-s", SECRET, "-e", "me@example.org").out.strip(), SECRET, algorithms=["HS256"])
+
+    assert claims["exp"] - claims["iat"] == 30 * 86_400
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["-s", SECRET],
+        ["-e", "me@example.org"],
+        ["-s", SECRET, "-c", "x.yaml", "-e", "me@example.org"],
+        ["-s", SECRET, "-e", "nobody"],
+        ["-s", SECRET, "-e", "a b@example.org"],
+        ["-s", SECRET, "-e", "me@example.org", "-a", "none"],
+        ["-s", SECRET, "-e", "me@example.org", "-a", "RS256"],
+        ["-s", SECRET, "-e", "me@example.org", "--scope", "root"],
+        *[["-s", SECRET, "-e", "me@example.org", "-l", text] for text in ("0", "-1", "1w", "forever", "9999999d", "")],
+    ],
+    ids=lambda argv: " ".join(argv).replace(SECRET, "SECRET"),
+)
+def test_wrong_use_exits_with_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ending:
+        Run(*argv)
+
+    assert ending.value.code == 2
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("", "config.yaml"),
+        ("- a list", "config.yaml"),
+        ("jwt_secret: [", "config.yaml"),
+        ("jwt_algorithm: HS256", "jwt_secret"),
+        ("jwt_secret: 12345678", "jwt_secret"),
+        ("jwt_secret: ''", "jwt_secret"),
+        ("jwt_secret: abc\njwt_algorithm: none", "jwt_algorithm"),
+        ("jwt_secret: abc\njwt_algorithm: [HS256]", "jwt_algorithm"),
+    ],
+)
+def test_a_wrong_configuration_is_one_line_and_2(tmp_path: Path, text: str, named: str) -> None:
+    run = Run("-c", a_config_file(tmp_path, text), "-e", "me@example.org")
+
+    assert (run.exit_code, run.out) == (2, "")
+    assert run.err.count("\n") == 1
+    assert named in run.err
+
+
+def test_a_configuration_that_is_not_there_is_one_line_and_2(tmp_path: Path) -> None:
+    run = Run("-c", str(tmp_path / "nowhere.yaml"), "-e", "me@example.org")
+
+    assert (run.exit_code, run.out) == (2, "")
+    assert run.err.count("\n") == 1
+
+
+def test_an_empty_phrase_is_refused() -> None:
+    run = Run("-s", "", "-e", "me@example.org")
+
+    assert (run.exit_code, run.out) == (2, "")
+
+
+def test_help_shows_how_it_is_called(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ending:
+        Run("--help")
+
+    assert ending.value.code == 0
+    assert "generate_jwt_token.py -c configs/alts_config.yaml -e some@email.com" in capsys.readouterr().out

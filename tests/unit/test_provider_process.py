@@ -1,0 +1,162 @@
+"""The provider's process lives exactly as long as the worker that uses it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from alts.provider import ADDRESS
+from alts.provider.process import ProviderProcess
+from alts.shared.errors import InfrastructureError
+from tests.processes import ended, pids_of
+
+HOST = "unix:///nonexistent/docker.sock"
+ROOT = Path(__file__).parents[2]
+
+WORKER = """
+import sys, time
+from pathlib import Path
+from alts.provider.process import ProviderProcess
+provider = ProviderProcess(Path(sys.argv[1]), docker_host="unix:///nonexistent/docker.sock")
+print(provider.environment()["TF_REATTACH_PROVIDERS"], flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def provider(tmp_path: Path) -> Iterator[ProviderProcess]:
+    provider = ProviderProcess(tmp_path / "p", docker_host=HOST)
+    yield provider
+    provider.close()
+
+
+def reattach(value: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(value)[ADDRESS]
+    return found
+
+
+def attached(provider: ProviderProcess) -> dict[str, Any]:
+    return reattach(provider.environment()["TF_REATTACH_PROVIDERS"])
+
+
+def pid_of(value: dict[str, Any]) -> int:
+    (pid,) = pids_of("alts.provider", value["Addr"]["String"])
+    return pid
+
+
+def test_it_is_started_by_the_first_who_asks_and_shared_by_all(provider: ProviderProcess, tmp_path: Path) -> None:
+    assert not (tmp_path / "p").exists()
+    values: list[dict[str, Any]] = []
+    threads = [threading.Thread(target=lambda: values.append(attached(provider))) for _ in range(6)]
+
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(values) == 6
+    assert all(value == values[0] for value in values)
+    assert len(pids_of("alts.provider", values[0]["Addr"]["String"])) == 1
+
+
+def test_nobody_else_may_enter_the_sockets_folder(provider: ProviderProcess) -> None:
+    socket = Path(attached(provider)["Addr"]["String"])
+
+    assert socket.is_socket()
+    assert socket.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_close_ends_it_and_leaves_only_the_log(provider: ProviderProcess, tmp_path: Path) -> None:
+    pid = pid_of(attached(provider))
+
+    provider.close()
+    provider.close()
+
+    assert ended(pid, within=0.1)
+    assert [path.name for path in (tmp_path / "p").iterdir()] == ["provider.log"]
+    with pytest.raises(InfrastructureError, match="closed"):
+        provider.environment()
+
+
+def test_one_that_died_is_started_again_and_what_was_given_out_is_good_again(provider: ProviderProcess) -> None:
+    value = attached(provider)
+    first = pid_of(value)
+    os.kill(first, signal.SIGKILL)
+
+    # The kernel tells of a death when the last thread is gone.
+    end = time.monotonic() + 5
+    while attached(provider) and pids_of("alts.provider", value["Addr"]["String"]) in ([first], []):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+    assert attached(provider) == value
+    assert Path(value["Addr"]["String"]).is_socket()
+
+
+def test_terraform_watches_the_worker_and_ends_nobody(provider: ProviderProcess) -> None:
+    value = attached(provider)
+
+    assert (value["Pid"], value["Test"]) == (os.getpid(), True)
+
+
+def test_a_long_folder_does_not_make_the_sockets_path_too_long(tmp_path: Path) -> None:
+    provider = ProviderProcess(tmp_path / ("long" * 30), docker_host=HOST)
+
+    socket = Path(attached(provider)["Addr"]["String"])
+    assert len(str(socket)) < 108
+    assert socket.parent.stat().st_mode & 0o777 == 0o700
+    provider.close()
+
+    assert not socket.parent.exists()
+
+
+def test_it_ends_when_its_worker_is_killed(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", WORKER, str(tmp_path)], stdout=subprocess.PIPE, cwd=ROOT, text=True
+    ) as worker:
+        assert worker.stdout is not None
+        value = reattach(worker.stdout.readline())
+        pid = pid_of(value)
+        worker.kill()
+
+    assert ended(pid)
+    assert not Path(value["Addr"]["String"]).exists()
+
+
+def test_it_survives_the_interrupt_that_ends_its_worker_until_the_worker_is_gone(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", WORKER, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        cwd=ROOT,
+        text=True,
+        start_new_session=True,
+    ) as worker:
+        assert worker.stdout is not None
+        pid = pid_of(reattach(worker.stdout.readline()))
+        assert os.getpgid(pid) != os.getpgid(worker.pid)
+        os.killpg(worker.pid, signal.SIGINT)
+
+    assert ended(pid)
+
+
+def test_one_that_does_not_start_tells_why(tmp_path: Path) -> None:
+    folder = tmp_path / "p"
+    folder.mkdir()
+    (folder / "socket.d").mkdir()
+    (folder / "socket.d" / "socket").mkdir()
+
+    with pytest.raises(InfrastructureError, match="does not start") as caught:
+        ProviderProcess(folder, docker_host=HOST).environment()
+
+    assert "Error" in caught.value.details

@@ -1,0 +1,164 @@
+"""Requests: what is accepted, what is refused, and for which field."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from alts.shared.spec import Repository, TaskSpec
+from tests.builders import a_spec
+
+
+def refused_field(**changes: Any) -> str:
+    """The field that the refusal names, such as "package_name"."""
+    with pytest.raises(ValidationError) as refusal:
+        a_spec(**changes)
+    return ".".join(str(part) for part in refusal.value.errors()[0]["loc"])
+
+
+@pytest.mark.parametrize("version", ["12", 12, 12.0])
+def test_a_version_may_be_text_or_a_number(version: Any) -> None:
+    assert a_spec(dist_version=version).dist_version == "12"
+
+
+@pytest.mark.parametrize("version", [True, None, [], {}, "", "12 ", 12.5, "9", float("nan"), float("inf"), 10**300])
+def test_a_version_that_is_none_is_refused(version: Any) -> None:
+    assert refused_field(dist_version=version) == "dist_version"
+
+
+def test_a_refused_version_says_which_there_are() -> None:
+    with pytest.raises(ValidationError, match="choose one of: 11, 12, 13"):
+        a_spec(dist_version="9")
+
+
+def test_a_refused_distribution_says_which_there_are() -> None:
+    with pytest.raises(ValidationError, match=r"choose one of: .*debian"):
+        a_spec(dist_name="plan9")
+
+
+@pytest.mark.parametrize("name", ["hello", "libstdc++6", "g++", "0ad", "python3.11", "a1", "x-y.z+"])
+def test_debian_names_are_accepted(name: str) -> None:
+    assert a_spec(package_name=name).package_name == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "a",
+        "Hello",
+        "-y",
+        "+foo",
+        ".foo",
+        "a b",
+        "a;b",
+        "a\nb",
+        "hello\n",
+        "a/b",
+        "a=1",
+        "a:i386",
+        "ü2",
+        "$(x)",
+        "a'",
+    ],
+)
+def test_what_is_no_debian_name_is_refused(name: str) -> None:
+    assert refused_field(package_name=name) == "package_name"
+
+
+@pytest.mark.parametrize("version", ["2.10-3", "1:2.3", "0", "1~rc1", "1.0+dfsg-1~bpo12+1"])
+def test_debian_versions_are_accepted(version: str) -> None:
+    assert a_spec(package_version=version).package_version == version
+
+
+@pytest.mark.parametrize("version", ["", "a", "-1", "1 2", "1;2", "1\n", ":1", "1:", "x:1", "1:2:3", "*", "1/2"])
+def test_what_is_no_debian_version_is_refused(version: str) -> None:
+    assert refused_field(package_version=version) == "package_version"
+
+
+@pytest.mark.parametrize(
+    ("url", "source"),
+    [
+        ("http://example.org/debian bookworm main", ("http://example.org/debian", "bookworm", ("main",))),
+        ("deb http://example.org/d bookworm main contrib", ("http://example.org/d", "bookworm", ("main", "contrib"))),
+        ("https://example.org:8443/flat", ("https://example.org:8443/flat", "./", ())),
+        ("http://example.org/r stable/updates main", ("http://example.org/r", "stable/updates", ("main",))),
+        ("http://[::1]/r ./", ("http://[::1]/r", "./", ())),
+    ],
+)
+def test_repositories_are_read_like_sources_list(url: str, source: tuple[str, str, tuple[str, ...]]) -> None:
+    assert Repository(url=url).source == source
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "deb",
+        "ftp://example.org/",
+        "file:///etc",
+        "http://user:secret@example.org/",
+        "http://example.org/?a=b",
+        "http://example.org/#a",
+        "http://example.org/a\nb",
+        "http://example.org/debian bookworm",
+        "http://example.org/debian ./ main",
+        "http://example.org/debian bookworm main [trusted=yes]",
+        "deb [trusted=yes] http://example.org/debian bookworm main",
+        "http://example.org/debian  bookworm main",
+        "http://example.org/debian bookworm ma;in",
+        "http://example.org/$(id)",
+        "-o Dir::Etc=/x",
+    ],
+)
+def test_what_is_no_repository_is_refused(url: str) -> None:
+    assert refused_field(repositories=[{"url": url}]) == "repositories.0.url"
+
+
+@pytest.mark.parametrize("name", ["", "a b", "../x", "a/b", ".hidden", "a\n"])
+def test_a_repository_name_that_is_no_file_name_is_refused(name: str) -> None:
+    assert refused_field(repositories=[{"name": name, "url": "http://example.org/"}]) == "repositories.0.name"
+
+
+def test_more_repositories_than_anybody_needs_are_refused() -> None:
+    assert refused_field(repositories=[{"url": "http://example.org/"}] * 21) == "repositories"
+
+
+def test_a_field_that_does_not_exist_is_refused() -> None:
+    assert refused_field(packge_version="1") == "packge_version"
+
+
+def test_a_request_cannot_be_changed_afterwards() -> None:
+    with pytest.raises(ValidationError):
+        setattr(a_spec(), "package_name", "other")  # noqa: B010 - mypy refuses the plain assignment, too
+
+
+@settings(max_examples=100, deadline=1000)
+@given(st.text(max_size=40))
+def test_an_accepted_name_holds_nothing_that_means_something_to_a_shell_or_an_option_parser(name: str) -> None:
+    try:
+        accepted = a_spec(package_name=name).package_name
+    except ValidationError:
+        return
+    assert accepted == name
+    assert not name.startswith("-")
+    assert not set(name) & set(" \t\n\r\0'\"\\$`;&|<>(){}[]*?!#~=/:%")
+
+
+@settings(max_examples=50, deadline=1000)
+@given(
+    spec=st.builds(
+        a_spec,
+        dist_version=st.sampled_from(["11", 12, 13.0]),
+        dist_arch=st.sampled_from(["x86_64", "i686", "amd64", "aarch64", "arm64"]),
+        runner_type=st.sampled_from(["docker", "any"]),
+        package_version=st.none() | st.just("1:2.10-3"),
+        repositories=st.lists(st.just({"url": "http://example.org/debian bookworm main"}), max_size=3),
+    )
+)
+def test_a_request_survives_the_way_through_json(spec: TaskSpec) -> None:
+    assert TaskSpec.model_validate_json(spec.model_dump_json()) == spec
