@@ -14,6 +14,7 @@ from typing import Self
 
 import uvicorn
 from celery import Celery
+from celery.app.trace import setup_worker_optimizations
 from celery.worker import WorkController
 from fastapi import FastAPI
 
@@ -102,6 +103,8 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
 @contextmanager
 def _consuming(celery: Celery, worker: Worker) -> Iterator[None]:
     """A Celery worker in a thread. Its running tasks are handed back on leaving, not waited for."""
+    # What celery.apps.worker.Worker does, less its banner, its signal handlers and its logging.
+    setup_worker_optimizations(celery)
     controller = WorkController(app=celery, pool_cls="threads", concurrency=CONCURRENCY, without_mingle=True)
     thread = threading.Thread(target=controller.start, name="celery", daemon=True)
     thread.start()

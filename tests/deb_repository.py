@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import http.server
+import ipaddress
 import shutil
 import subprocess
 import threading
@@ -44,7 +45,8 @@ def build_deb(
         target = root / "DEBIAN" / script
         target.write_text(f"#!/bin/sh\n{lines}\n")
         target.chmod(0o755)
-    package = folder / f"{name}_{version.replace(':', '%3a')}_all.deb"
+    # Archives leave the epoch out of file names (Debian Policy 5.6.12).
+    package = folder / f"{name}_{version.rpartition(':')[2]}_all.deb"
     subprocess.run(
         ["dpkg-deb", "--root-owner-group", "--build", str(root), str(package)], check=True, stdout=subprocess.DEVNULL
     )
@@ -59,7 +61,7 @@ def write_index(folder: Path) -> None:
         control = subprocess.run(["dpkg-deb", "--field", str(package)], check=True, capture_output=True, text=True)
         content = package.read_bytes()
         stanzas.append(
-            f"{control.stdout}Filename: ./{package.name.replace('%', '%25')}\nSize: {len(content)}\n"
+            f"{control.stdout}Filename: ./{package.name}\nSize: {len(content)}\n"
             f"SHA256: {hashlib.sha256(content).hexdigest()}\n"
         )
     (folder / "Packages").write_text("\n".join(stanzas))
@@ -89,6 +91,7 @@ def _bridge_address() -> str:
     client = docker.from_env()
     try:
         [config] = client.networks.get("bridge").attrs["IPAM"]["Config"]
-        return str(config["Gateway"])
+        # An engine of before 23 names the gateway only where somebody chose it; by itself it takes the first address.
+        return str(config.get("Gateway") or next(ipaddress.ip_network(config["Subnet"]).hosts()))
     finally:
         client.close()

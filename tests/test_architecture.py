@@ -20,7 +20,9 @@ HOMES = {
     "ansible_runner": {"alts.tools.ansible"},
     "yaml": {"alts.shared.config"},
     "kombu": {"alts.shared.broker"},
-    "subprocess": {"alts.tools.process"},
+    "httpx": {"alts.tools.scheduler", "alts.first_try", "alts.cli"},
+    "sqlalchemy": {"scheduler.database", "scheduler.store", "scheduler.tables"},
+    "subprocess": {"alts.tools.process", "alts.provider.process"},
 }
 """A library → the only modules that may import it."""
 

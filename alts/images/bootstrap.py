@@ -6,14 +6,34 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Protocol
 
 from alts.command import OutputSink
 from alts.images.recipe import Recipe
 from alts.stop import Stop
-from alts.tools.mmdebstrap import make_root
+from alts.tools import mmdebstrap
 
 
-def bootstrap(recipe: Recipe, *, folder: Path, stop: Stop, log: OutputSink) -> Path:
+class MakeRoot(Protocol):
+    """See alts.tools.mmdebstrap.make_root."""
+
+    def __call__(
+        self,
+        target: Path,
+        *,
+        codename: str,
+        architecture: str,
+        mirror: str | None,
+        finish: Path,
+        scratch: Path,
+        stop: Stop,
+        sink: OutputSink,
+    ) -> None: ...
+
+
+def bootstrap(
+    recipe: Recipe, *, folder: Path, stop: Stop, log: OutputSink, make_root: MakeRoot = mmdebstrap.make_root
+) -> Path:
     """The tar of a recipe in the cache folder; made when it is not there. The caller holds the recipe's lock.
 
     Raises ImageUnavailable or Stopped.

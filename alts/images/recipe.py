@@ -34,7 +34,7 @@ class Recipe:
 
     @property
     def reference(self) -> str:
-        """The image's name: "alts/debian:12-amd64-0123456789ab", or "...:12-amd64-main-..." from the main suite alone."""
+        """The image's name: "alts/debian:12-amd64-0123456789ab"; "alts/debian:12-amd64-main-..." of one suite alone."""
         return f"alts/{self.distribution}:{self._tag}"
 
     @property

@@ -174,6 +174,8 @@ class ImageResolver:
             pulled = self._engine.image(wanted.official)
             if pulled is None or pulled.architecture != wanted.architecture:
                 raise ImageUnavailable(f"the registry has no {wanted.official} for {wanted.architecture}")
+            if before is not None:
+                self._engine.tag(pulled.id, wanted.ours)
         except InfrastructureError as error:
             self._memory.remember(memory_name, f"{error}: {error.details}" if error.details else str(error))
             raise
@@ -181,10 +183,8 @@ class ImageResolver:
             # An engine knows one architecture by a name: give it back to the one that had it.
             if before is not None:
                 self._engine.tag(before.id, wanted.official)
-        if before is None:
-            return Image(reference=wanted.official, id=pulled.id, origin="pulled")
-        self._engine.tag(pulled.id, wanted.ours)
-        return Image(reference=wanted.ours, id=pulled.id, origin="pulled")
+        reference = wanted.official if before is None else wanted.ours
+        return Image(reference=reference, id=pulled.id, origin="pulled")
 
     def _fetch(self, wanted: _Wanted, *, seconds: float, stop: Stop, log: OutputSink) -> None:
         try:

@@ -51,7 +51,8 @@ class ProviderProcess:
     def environment(self) -> dict[str, str]:
         """What attaches a terraform to the running provider: {"TF_REATTACH_PROVIDERS": ...}.
 
-        A restart leaves the socket where it was, so that what was given out before is good again.
+        Ask before every terraform: after a restart the socket is where it was, but a terraform that was told of the
+        dead process cancels its work within a second.
         Raises InfrastructureError where the provider does not start, or was closed.
         """
         with self._lock:

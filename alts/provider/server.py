@@ -40,17 +40,15 @@ class _Stdio(grpc_stdio_pb2_grpc.GRPCStdioServicer):  # type: ignore[misc]  # tf
         return iter(())
 
 
-def reattach_value(socket: Path, *, owner: int) -> str:
+def reattach_value(socket: Path, *, pid: int) -> str:
     """What TF_REATTACH_PROVIDERS must say (Terraform docs, "Debugging Providers").
 
-    "Test" makes terraform take the running provider as it is, and leave it running. Terraform looks every second
-    whether the process of that id still lives, and cancels everything when not (go-plugin, Client.reattach). That it
-    shall be the worker, our owner: then a value stays good when the provider is started again.
+    "Test" makes terraform take the running provider as it is, and leave it running. The process id must be the
+    provider's own: terraform looks every second whether it lives, and cancels everything when not; and where the
+    socket does not answer, go-plugin before 1.5 kills it (cmdrunner.ReattachFunc; terraform 1.11 does).
     """
     address = {"Network": "unix", "String": str(socket)}
-    return json.dumps(
-        {ADDRESS: {"Protocol": "grpc", "ProtocolVersion": 6, "Pid": owner, "Test": True, "Addr": address}}
-    )
+    return json.dumps({ADDRESS: {"Protocol": "grpc", "ProtocolVersion": 6, "Pid": pid, "Test": True, "Addr": address}})
 
 
 def serve(socket: Path, *, docker_host: str) -> None:
@@ -65,7 +63,7 @@ def serve(socket: Path, *, docker_host: str) -> None:
         signal.signal(number, lambda *_: done.set())
     pool = ThreadPoolExecutor(_WORKERS)
     server = _listening_server(pool, socket, docker_host)
-    sys.stdout.write(reattach_value(socket, owner=os.getppid()) + "\n")
+    sys.stdout.write(reattach_value(socket, pid=os.getpid()) + "\n")
     sys.stdout.flush()
     _wait_for_the_end(done)
     _stop(server, pool)

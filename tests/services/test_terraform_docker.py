@@ -23,7 +23,7 @@ from alts.provider.process import ProviderProcess
 from alts.shared.errors import ProvisionFailed
 from alts.stop import Stop, Stopped, StopReason
 from alts.tools.terraform import Terraform, find_terraform, launcher_for_wheel, write_provider_override
-from tests.processes import ended, pids_of
+from tests.processes import ended
 from tests.services.engine_proxy import ENGINE, EngineProxy
 from tests.services.tools_image import tools_image
 
@@ -125,8 +125,7 @@ def running_terraform(folder: Path) -> list[int]:
 
 def provider_pid(site: Site) -> int:
     (value,) = json.loads(site.provider.environment()["TF_REATTACH_PROVIDERS"]).values()
-    (pid,) = pids_of("alts.provider", value["Addr"]["String"])
-    return pid
+    return int(value["Pid"])
 
 
 def exists(engine: docker.DockerClient, name: str) -> bool:
@@ -407,7 +406,6 @@ def test_a_killed_provider_is_replaced_and_the_machine_is_still_known(site: Site
     with pytest.raises(ProvisionFailed):
         terraform.remove(Stop(60))
 
-    site.provider.environment()
-    terraform.remove(Stop(60))
+    site.terraform().remove(Stop(60))
 
     assert not exists(engine, site.name)

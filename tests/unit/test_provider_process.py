@@ -49,11 +49,6 @@ def attached(provider: ProviderProcess) -> dict[str, Any]:
     return reattach(provider.environment()["TF_REATTACH_PROVIDERS"])
 
 
-def pid_of(value: dict[str, Any]) -> int:
-    (pid,) = pids_of("alts.provider", value["Addr"]["String"])
-    return pid
-
-
 def test_it_is_started_by_the_first_who_asks_and_shared_by_all(provider: ProviderProcess, tmp_path: Path) -> None:
     assert not (tmp_path / "p").exists()
     values: list[dict[str, Any]] = []
@@ -77,7 +72,7 @@ def test_nobody_else_may_enter_the_sockets_folder(provider: ProviderProcess) -> 
 
 
 def test_close_ends_it_and_leaves_only_the_log(provider: ProviderProcess, tmp_path: Path) -> None:
-    pid = pid_of(attached(provider))
+    pid = attached(provider)["Pid"]
 
     provider.close()
     provider.close()
@@ -88,25 +83,27 @@ def test_close_ends_it_and_leaves_only_the_log(provider: ProviderProcess, tmp_pa
         provider.environment()
 
 
-def test_one_that_died_is_started_again_and_what_was_given_out_is_good_again(provider: ProviderProcess) -> None:
-    value = attached(provider)
-    first = pid_of(value)
-    os.kill(first, signal.SIGKILL)
+def test_one_that_died_is_started_again_at_the_same_place(provider: ProviderProcess) -> None:
+    first = attached(provider)
+    os.kill(first["Pid"], signal.SIGKILL)
 
     # The kernel tells of a death when the last thread is gone.
     end = time.monotonic() + 5
-    while attached(provider) and pids_of("alts.provider", value["Addr"]["String"]) in ([first], []):
-        assert time.monotonic() < end
+    while (second := attached(provider))["Pid"] == first["Pid"] and time.monotonic() < end:
         time.sleep(0.02)
 
-    assert attached(provider) == value
-    assert Path(value["Addr"]["String"]).is_socket()
+    assert second["Pid"] != first["Pid"]
+    assert second["Addr"] == first["Addr"]
+    assert Path(second["Addr"]["String"]).is_socket()
 
 
-def test_terraform_watches_the_worker_and_ends_nobody(provider: ProviderProcess) -> None:
+def test_terraform_is_told_of_the_provider_itself_which_it_may_watch_and_does_not_end(
+    provider: ProviderProcess,
+) -> None:
     value = attached(provider)
 
-    assert (value["Pid"], value["Test"]) == (os.getpid(), True)
+    assert pids_of("alts.provider", value["Addr"]["String"]) == [value["Pid"]]
+    assert (value["Test"], value["ProtocolVersion"]) == (True, 6)
 
 
 def test_a_long_folder_does_not_make_the_sockets_path_too_long(tmp_path: Path) -> None:
@@ -126,7 +123,7 @@ def test_it_ends_when_its_worker_is_killed(tmp_path: Path) -> None:
     ) as worker:
         assert worker.stdout is not None
         value = reattach(worker.stdout.readline())
-        pid = pid_of(value)
+        pid = value["Pid"]
         worker.kill()
 
     assert ended(pid)
@@ -143,7 +140,7 @@ def test_it_survives_the_interrupt_that_ends_its_worker_until_the_worker_is_gone
         start_new_session=True,
     ) as worker:
         assert worker.stdout is not None
-        pid = pid_of(reattach(worker.stdout.readline()))
+        pid = reattach(worker.stdout.readline())["Pid"]
         assert os.getpgid(pid) != os.getpgid(worker.pid)
         os.killpg(worker.pid, signal.SIGINT)
 

@@ -1,0 +1,151 @@
+"""What every machine does, the fake one and real ones."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+
+import pytest
+
+from alts.runners.base import Instance
+from alts.shared.errors import InstanceLost
+from alts.stop import Stop, StopReason
+from tests.fakes import Answer, FakeInstance
+from tests.services.debian_image import debian_image
+from tests.services.machine import Machine
+
+CONTENT = b"the content\n\x00\xff"
+
+
+@dataclass
+class Subject:
+    """A machine, and words to make it do what the contract talks about."""
+
+    instance: Instance
+    says: Callable[[str, int], Sequence[str]]
+    """argv that prints the text and ends with the code."""
+    takes: Callable[[float], Sequence[str]]
+    """argv that takes so many seconds."""
+    kill: Callable[[], None]
+    file: str
+    """Has CONTENT."""
+
+
+@contextmanager
+def a_fake_machine() -> Iterator[Subject]:
+    instance = FakeInstance(
+        {
+            "say": lambda argv: Answer(exit_code=int(argv[2]), output=argv[1]),
+            "take": lambda argv: Answer(seconds=float(argv[1])),
+        },
+        files={"/root/file": CONTENT},
+    )
+    yield Subject(
+        instance,
+        says=lambda text, code: ["say", text, str(code)],
+        takes=lambda seconds: ["take", str(seconds)],
+        kill=instance.kill,
+        file="/root/file",
+    )
+
+
+@contextmanager
+def a_container() -> Iterator[Subject]:
+    with Machine(debian_image()) as machine:
+        machine.instance.run(["sh", "-c", "printf 'the content\\n\\0\\377' >/root/file"], stop=Stop(10))
+        yield Subject(
+            machine.instance,
+            says=lambda text, code: ["sh", "-c", 'printf %s "$1"; exit "$2"', "sh", text, str(code)],
+            takes=lambda seconds: ["sleep", str(seconds)],
+            kill=machine.kill,
+            file="/root/file",
+        )
+
+
+MACHINES: list[Callable[[], AbstractContextManager[Subject]]] = [a_fake_machine, a_container]
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(make, id=make.__name__, marks=[pytest.mark.docker] if make is a_container else [])
+        for make in MACHINES
+    ]
+)
+def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
+    with request.param() as subject:
+        yield subject
+
+
+def test_output_and_exit_code_are_the_programs_own(subject: Subject) -> None:
+    done = subject.instance.run(subject.says("grüße\n", 3), stop=Stop(10))
+
+    assert (done.output, done.exit_code, done.stopped, done.ok) == ("grüße\n", 3, None, False)
+
+
+def test_output_also_goes_to_the_sink_as_it_comes(subject: Subject) -> None:
+    heard: list[str] = []
+
+    subject.instance.run(subject.says("hello\n", 0), stop=Stop(10), sink=heard.append)
+
+    assert "".join(heard) == "hello\n"
+
+
+def test_what_stands_in_an_argument_is_data(subject: Subject) -> None:
+    text = "$(id) `id` \"'; exit 9 #\n-n"
+
+    done = subject.instance.run(subject.says(text, 0), stop=Stop(10))
+
+    assert (done.output, done.exit_code) == (text, 0)
+
+
+def test_a_deadline_ends_a_command_and_says_so(subject: Subject) -> None:
+    started = time.monotonic()
+
+    done = subject.instance.run(subject.takes(60), stop=Stop(0.3))
+
+    assert (done.stopped, done.exit_code, done.ok) == (StopReason.DEADLINE, None, False)
+    assert time.monotonic() - started < 5
+
+
+def test_a_request_from_another_thread_ends_a_command(subject: Subject) -> None:
+    stop = Stop(60)
+    threading.Timer(0.3, stop.request, [StopReason.CANCELLED]).start()
+
+    done = subject.instance.run(subject.takes(60), stop=stop)
+
+    assert (done.stopped, done.exit_code) == (StopReason.CANCELLED, None)
+
+
+def test_a_stop_that_came_before_leaves_no_exit_code(subject: Subject) -> None:
+    done = subject.instance.run(subject.says("", 0), stop=Stop(0))
+
+    assert (done.stopped, done.exit_code) == (StopReason.DEADLINE, None)
+
+
+def test_a_machine_goes_on_after_a_command_was_stopped(subject: Subject) -> None:
+    subject.instance.run(subject.takes(60), stop=Stop(0.2))
+
+    assert subject.instance.alive()
+    assert subject.instance.run(subject.says("again", 0), stop=Stop(10)).output == "again"
+
+
+def test_a_file_comes_back_byte_for_byte(subject: Subject) -> None:
+    assert subject.instance.pull(subject.file) == CONTENT
+
+
+def test_a_file_that_is_not_there_is_said_so(subject: Subject) -> None:
+    with pytest.raises(FileNotFoundError):
+        subject.instance.pull("/root/no-such-file")
+
+
+def test_a_dead_machine_is_lost_whatever_is_asked_of_it(subject: Subject) -> None:
+    subject.kill()
+
+    assert not subject.instance.alive()
+    with pytest.raises(InstanceLost):
+        subject.instance.run(subject.says("", 0), stop=Stop(10))
+    with pytest.raises(InstanceLost):
+        subject.instance.pull("/root/no-such-file")

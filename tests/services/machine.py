@@ -1,0 +1,64 @@
+"""A container as a machine, without terraform: for tests of what runs inside."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+
+import docker
+
+from alts.stop import Stop
+from alts.tools.docker import DockerInstance, Engine
+from tests.services.engine_proxy import ENGINE
+
+HOST = f"unix://{ENGINE}"
+
+
+class Machine:
+    """Starts with `with` and is gone afterwards; `instance` is what the service would work on."""
+
+    def __init__(self, image: str, *, docker_host: str = HOST) -> None:
+        self.name = f"alts-test-{uuid.uuid4().hex[:8]}"
+        self._image = image
+        self._client = docker.DockerClient(base_url=HOST)
+        self._engine = Engine(docker_host)
+
+    def __enter__(self) -> Machine:
+        self._container = self._client.containers.run(
+            self._image, ["sleep", "infinity"], name=self.name, labels={"alts.task": self.name}, init=True, detach=True
+        )
+        self.instance: DockerInstance = self._engine.instance(str(self._container.id), name=self.name)
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.remove()
+        self._engine.close()
+        self._client.close()
+
+    def kill(self) -> None:
+        """End the machine, as if somebody had pulled its plug. The container stays, dead."""
+        self._container.kill()
+
+    def remove(self) -> None:
+        """Take the container away, as if somebody had tidied up."""
+        self._engine.remove_container(str(self._container.id))
+
+    def put(self, folder: str, archive: bytes) -> None:
+        self._container.put_archive(folder, archive)
+
+    def processes(self) -> list[str]:
+        """Command lines of what runs in it, but for what always does."""
+        script = 'for f in /proc/[0-9]*/cmdline; do tr "\\0" " " <"$f" 2>/dev/null; echo; done'
+        lines = self.instance.run(["sh", "-c", script], stop=Stop(10)).output.splitlines()
+        ours = ("sh -c for f in", "tr ")
+        always = ("/sbin/docker-init", "sleep infinity")
+        return [line for line in lines if line.strip() and not line.startswith((*ours, *always))]
+
+
+def eventually(condition: Callable[[], object], *, within: float = 5.0) -> bool:
+    """Whether `condition` comes true within that many seconds."""
+    end = time.monotonic() + within
+    while not (holds := bool(condition())) and time.monotonic() < end:
+        time.sleep(0.05)
+    return holds

@@ -1,0 +1,61 @@
+"""Frames and the wrapper's first line, however the connection cuts them."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from alts.tools.docker_stream import STDOUT, FirstLine, FrameReader
+
+FRAMES = st.lists(st.tuples(st.sampled_from([1, 2]), st.binary(max_size=40)), max_size=8)
+
+
+def on_the_wire(frames: list[tuple[int, bytes]]) -> bytes:
+    return b"".join(struct.pack(">BxxxL", stream, len(payload)) + payload for stream, payload in frames)
+
+
+@given(frames=FRAMES, size=st.integers(min_value=1, max_value=30))
+def test_frames_survive_being_cut_anywhere(frames: list[tuple[int, bytes]], size: int) -> None:
+    wire = on_the_wire(frames)
+    reader = FrameReader()
+
+    parts = [part for start in range(0, len(wire), size) for part in reader.feed(wire[start : start + size])]
+
+    for stream in (1, 2):
+        sent = b"".join(payload for number, payload in frames if number == stream)
+        assert b"".join(payload for number, payload in parts if number == stream) == sent
+
+
+def test_the_beginning_of_a_frame_does_not_wait_for_its_end() -> None:
+    assert FrameReader().feed(on_the_wire([(STDOUT, b"abcdef")])[:-3]) == [(STDOUT, b"abc")]
+
+
+@given(rest=st.binary(max_size=30), size=st.integers(min_value=1, max_value=10))
+def test_the_first_line_is_the_process_id_and_the_rest_is_untouched(rest: bytes, size: int) -> None:
+    first, text = FirstLine(), b"4711\n" + rest
+
+    passed_on = b"".join(first.feed(text[start : start + size]) for start in range(0, len(text), size))
+
+    assert first.number == 4711
+    assert passed_on == rest
+    assert first.foreign == b""
+
+
+@pytest.mark.parametrize("said", [b"", b"OCI runtime exec failed", b"no such file\n", b"\n"])
+def test_what_is_no_process_id_is_kept_as_output(said: bytes) -> None:
+    first = FirstLine()
+
+    rest = first.feed(said)
+
+    assert first.number is None
+    assert first.foreign + rest == said
+
+
+def test_half_a_process_id_is_none() -> None:
+    first = FirstLine()
+    first.feed(b"47")
+
+    assert first.number is None
