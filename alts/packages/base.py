@@ -38,6 +38,23 @@ class InstalledPackage:
     architecture: str
 
 
+@dataclass(frozen=True)
+class Identity:
+    """Which file it was that was installed, as the machine itself proves it; empty where it cannot say."""
+
+    name: str
+    version: str
+    architecture: str
+    repository: str
+    """The repository that it came from, such as "http://deb.debian.org/debian bookworm/main amd64 Packages"."""
+    file: str
+    """The package file, such as "pool/main/h/hello/hello_2.10-3_amd64.deb"."""
+    sha256: str
+    """Of that file, as it lies on the machine."""
+    promised_sha256: str
+    """As the repository's index says."""
+
+
 class PackageManager(Protocol):
     """Builds argv and reads outputs; runs nothing."""
 
@@ -86,3 +103,52 @@ class PackageManager(Protocol):
 
     def removal_refused(self, done: Completed) -> str:
         """Why the system cannot do without the package, as one plain line; empty where it can."""
+
+    # right_package
+
+    def identity_argv(self, spec: TaskSpec, candidate: Candidate) -> Sequence[Sequence[str]]:
+        """Commands whose outputs prove, right after the installation, what was installed."""
+
+    def read_identity(self, spec: TaskSpec, candidate: Candidate, done: Sequence[Completed]) -> Identity: ...
+
+    # integrity, leftovers
+
+    def owned_files_argv(self, spec: TaskSpec) -> Sequence[str]:
+        """Lists every path that the installed package ships."""
+
+    def read_owned_files(self, done: Completed) -> tuple[str, ...]: ...
+
+    # purge
+
+    def purge_argv(self, spec: TaskSpec) -> Sequence[str] | None:
+        """Removes what a removal leaves, such as conffiles; None where the family knows no such thing."""
+
+    def purge_findings(self, spec: TaskSpec, done: Completed) -> tuple[Finding, ...]: ...
+
+    # snapshots
+
+    def packages_argv(self) -> Sequence[str]:
+        """Lists every installed package."""
+
+    def read_packages(self, done: Completed) -> Mapping[str, str]:
+        """Name (with architecture where that is foreign) → version."""
+
+    # protected packages
+
+    def protected_argv(self, spec: TaskSpec) -> Sequence[str]:
+        """Asks whether the system can do without the package."""
+
+    def read_protected(self, spec: TaskSpec, done: Completed) -> str:
+        """Why it cannot, as one plain line; empty where it can."""
+
+    # plan "full"
+
+    def reinstall_argv(self, spec: TaskSpec, candidate: Candidate) -> Sequence[str]: ...
+
+    # dependency failures in plain words
+
+    def why_argv(self, package: str) -> Sequence[str]:
+        """Asks what a package needs and whether each can be had; walked from package to package."""
+
+    def read_why(self, package: str, done: Completed) -> tuple[str, ...]:
+        """What the package needs and cannot be had as it is, one requirement each, such as "libfoo2 (>= 3)"."""

@@ -48,8 +48,13 @@ class Kind(StrEnum):
     MODIFIED_FILE = "modified_file"
     BROKEN_SYMLINK = "broken_symlink"
     MISSING_LIBRARY = "missing_library"
+    BAD_RPATH = "bad_rpath"
     REMOVAL_FAILED = "removal_failed"
+    LEFTOVER_FILE = "leftover_file"
+    LEFTOVER_USER = "leftover_user"
+    PROCESS_LEFT_RUNNING = "process_left_running"
     TIMEOUT = "timeout"
+    OUT_OF_MEMORY = "out_of_memory"
 
     REPOSITORY_UNREACHABLE = "repository_unreachable"
     IMAGE_UNAVAILABLE = "image_unavailable"
