@@ -47,7 +47,7 @@ class _WorkerProcess:
 
 def create_worker_app(config: Config) -> Celery:
     """The Celery application of a worker process."""
-    celery = celery_app(config, architectures=(config.host_architecture,))
+    celery = celery_app(config, architectures=config.worker_architectures)
     process = _WorkerProcess(config)
     register_task(celery, process.get)
     # weak=False: nobody else holds these bound methods

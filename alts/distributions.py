@@ -10,6 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+ARCHITECTURES: Mapping[str, str] = {
+    "x86_64": "x86_64",
+    "amd64": "x86_64",
+    "i686": "i686",
+    "aarch64": "aarch64",
+    "arm64": "aarch64",
+}
+"""What a caller may ask for → the one name of that userland, as in Release.architectures."""
+
 HOST_ARCHITECTURES: Mapping[str, str] = {
     "x86_64": "x86_64",
     "amd64": "x86_64",
@@ -30,9 +39,20 @@ DEB_ARCHITECTURES: Mapping[str, str] = {
 
 
 class Family(StrEnum):
-    """What the package format and its tools are."""
+    """What the package format is, and with it the rules for names and versions."""
 
     DEB = "deb"
+    RPM = "rpm"
+
+
+class Tool(StrEnum):
+    """The package manager that a release comes with; a key of alts.packages.PACKAGE_MANAGERS."""
+
+    APT = "apt"
+    YUM = "yum"
+    """Version 3, with its own depsolver and its own words."""
+    DNF = "dnf"
+    DNF5 = "dnf5"
 
 
 @dataclass(frozen=True)
@@ -41,10 +61,12 @@ class Release:
 
     version: str
     codename: str
+    """What the distribution's own archive calls it; RPM ones count only."""
     image: str
-    """Where a registry has it, such as "debian:12"."""
+    """Where a registry has it, such as "debian:12"; empty for one that is only made here."""
+    tool: Tool
     architectures: frozenset[str]
-    """Host architectures (values of HOST_ARCHITECTURES) that can be tested on it."""
+    """Userlands (values of ARCHITECTURES) that can be tested on it."""
 
 
 @dataclass(frozen=True)
@@ -60,19 +82,65 @@ def _releases(*releases: Release) -> Mapping[str, Release]:
     return {release.version: release for release in releases}
 
 
-_X86_64 = frozenset({"x86_64"})
+_PC = frozenset({"x86_64"})
+_BOTH = frozenset({"x86_64", "aarch64"})
+_ALL = frozenset({"x86_64", "i686", "aarch64"})
 
-DISTRIBUTIONS: Mapping[str, Distribution] = {
-    distribution.name: distribution
-    for distribution in (
-        Distribution(
-            name="debian",
-            family=Family.DEB,
-            releases=_releases(
-                Release("11", "bullseye", "debian:11", _X86_64),
-                Release("12", "bookworm", "debian:12", _X86_64),
-                Release("13", "trixie", "debian:13", _X86_64),
-            ),
+_TABLE = (
+    Distribution(
+        name="debian",
+        family=Family.DEB,
+        releases=_releases(
+            Release("11", "bullseye", "debian:11", Tool.APT, _ALL),
+            Release("12", "bookworm", "debian:12", Tool.APT, _ALL),
+            # An i386 archive, but no longer a release of its own (Debian 13's release notes, 5.1.2): userland only.
+            Release("13", "trixie", "debian:13", Tool.APT, _ALL),
         ),
-    )
-}
+    ),
+    Distribution(
+        name="ubuntu",
+        family=Family.DEB,
+        releases=_releases(
+            Release("20.04", "focal", "ubuntu:20.04", Tool.APT, _BOTH),
+            Release("22.04", "jammy", "ubuntu:22.04", Tool.APT, _BOTH),
+            Release("24.04", "noble", "ubuntu:24.04", Tool.APT, _BOTH),
+        ),
+    ),
+    Distribution(
+        name="almalinux",
+        family=Family.RPM,
+        releases=_releases(
+            Release("8", "8", "almalinux:8", Tool.DNF, _BOTH),
+            Release("9", "9", "almalinux:9", Tool.DNF, _BOTH),
+            Release("10", "10", "almalinux:10", Tool.DNF, _BOTH),
+        ),
+    ),
+    Distribution(
+        name="centos",
+        family=Family.RPM,
+        releases=_releases(
+            # Both live on in the vault alone, see alts.packages.dnf_files.
+            Release("7", "7", "quay.io/centos/centos:centos7", Tool.YUM, _PC),
+            Release("8", "8-stream", "quay.io/centos/centos:stream8", Tool.DNF, _BOTH),
+            Release("9", "9-stream", "quay.io/centos/centos:stream9", Tool.DNF, _BOTH),
+            Release("10", "10-stream", "quay.io/centos/centos:stream10", Tool.DNF, _BOTH),
+        ),
+    ),
+    Distribution(
+        name="fedora",
+        family=Family.RPM,
+        releases=_releases(
+            Release("43", "43", "fedora:43", Tool.DNF5, _BOTH),
+            Release("44", "44", "fedora:44", Tool.DNF5, _BOTH),
+        ),
+    ),
+    # No distribution at all, but an RPM-native system made of Debian 12's packages (resources/images/rpm-standin):
+    # what is found on it was found on it, and nowhere else.
+    Distribution(
+        name="rpm-standin",
+        family=Family.RPM,
+        releases=_releases(Release("9", "9", "", Tool.DNF, _PC)),
+    ),
+)
+
+DISTRIBUTIONS: Mapping[str, Distribution] = {distribution.name: distribution for distribution in _TABLE}

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from alts.command import OutputSink
-from alts.distributions import Family
+from alts.distributions import Tool
+from alts.junit import junit_xml
 from alts.packages.base import PackageManager
 from alts.pipeline import PlanResult, Run, run_plan
 from alts.runners.base import Instance, Order, Provisioned, Runner
-from alts.shared.artifacts import REPORT_NAME, ArtifactStore, artifact_key
+from alts.shared.artifacts import JUNIT_NAME, REPORT_NAME, STATE_NAME, TAP_NAME, ArtifactStore, artifact_key
 from alts.shared.errors import StorageUnavailable
-from alts.shared.report import Outcome, Report, StageResult, outcome_of_stages, reason_of_stages
-from alts.stages.base import Stage
+from alts.shared.report import STATE, Outcome, Report, StageResult, outcome_of_stages, reason_of_stages
+from alts.snapshots.difference import brief_changes, whole_changes
+from alts.stages.base import Observations, Stage
 from alts.stop import Stop
+from alts.tap import tap
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +33,9 @@ class Executor:
     """Executes attempts: what it needs is handed in once."""
 
     runner: Runner
-    plan: Sequence[Stage]
-    packages: Mapping[Family, PackageManager]
+    plans: Mapping[str, Sequence[Stage]]
+    """By the name that a request knows them by."""
+    packages: Mapping[Tool, PackageManager]
     artifacts: ArtifactStore
     artifacts_root: str
     worker: str
@@ -39,7 +43,7 @@ class Executor:
     upload_delays: Sequence[float] = UPLOAD_DELAYS
 
     def execute(self, order: Order, *, stop: Stop, show: Callable[[tuple[StageResult, ...]], None]) -> Report:
-        """The report of one attempt, stored as report.json behind all its logs.
+        """The report of one attempt, stored as report.json behind its logs and its other forms.
 
         Raises Stopped where the attempt is not ours to finish any more. The machine is gone in any case.
         """
@@ -54,30 +58,21 @@ class Executor:
 
             run = Run(
                 spec=order.spec,
-                packages=self.packages[order.spec.family],
+                packages=self.packages[order.spec.release.tool],
                 stop=stop,
                 provide=provide,
                 keep_log=lambda stage, text: self._keep(order, f"{stage}.log", text, stop=stop),
                 show=show,
             )
-            result = run_plan(self.plan, run)
+            result = run_plan(self.plans[order.spec.plan], run)
         report = self._report(order, result, machine, started)
+        for name, text, content_type in _companions(report, result.seen):
+            self._keep(order, name, text, stop=stop, content_type=content_type)
         where = self._keep(order, REPORT_NAME, report.to_json(), stop=stop, content_type="application/json")
         return report if where else replace(report, artifacts=None)
 
     def _report(self, order: Order, result: PlanResult, machine: Sequence[Provisioned], started: datetime) -> Report:
         outcome = outcome_of_stages(result.stages)
-        package = result.seen.package
-        found = (
-            {}
-            if package is None
-            else {
-                "name": package.name,
-                "version": package.version,
-                "architecture": package.architecture,
-                "origin": result.seen.origin,
-            }
-        )
         tools = dict(machine[0].tools) if machine else {}
         if result.seen.package_manager:
             tools["package_manager"] = result.seen.package_manager
@@ -89,7 +84,9 @@ class Executor:
             retryable=outcome is Outcome.ERRORED and result.retryable,
             stages=tuple(result.stages),
             platform=order.spec.platform,
-            package=found,
+            package=_package(result.seen),
+            closure=result.seen.closure,
+            state=brief_changes(result.seen.snapshots),
             image=dict(machine[0].image) if machine else {},
             tools=tools,
             worker=self.worker,
@@ -120,3 +117,24 @@ class Executor:
             else:
                 return self.artifacts.location(key)
         return None
+
+
+def _companions(report: Report, seen: Observations) -> Iterator[tuple[str, str, str]]:
+    """What is kept beside the report: name, content, type."""
+    if len(seen.snapshots) > 1:
+        state = STATE.dump_json(whole_changes(seen.snapshots), indent=2).decode()
+        yield STATE_NAME, state, "application/json"
+    yield JUNIT_NAME, junit_xml(report), "application/xml"
+    yield TAP_NAME, tap(report), "text/plain; charset=utf-8"
+
+
+def _package(seen: Observations) -> dict[str, str]:
+    """What was installed, where it came from, and what proves it."""
+    package, candidate, identity = seen.package, seen.candidate, seen.identity
+    if package is None or candidate is None:
+        return {}
+    found = {"name": package.name, "version": package.version, "architecture": package.architecture}
+    found["origin"] = "already installed" if seen.already_installed else candidate.origin
+    if identity is not None:
+        found |= {"repository": identity.repository, "file": identity.file, "sha256": identity.sha256}
+    return found

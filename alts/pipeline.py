@@ -10,6 +10,7 @@ from alts.command import OutputSink
 from alts.packages.base import PackageManager
 from alts.runners.base import Instance
 from alts.shared.errors import (
+    DiskFull,
     ImageUnavailable,
     InfrastructureError,
     InstanceLost,
@@ -22,6 +23,7 @@ from alts.stages.base import Observations, Stage, StageAnswer, StageContext, Sta
 from alts.stop import Stop, Stopped, StopReason
 
 _KINDS: tuple[tuple[type[InfrastructureError], Kind], ...] = (
+    (DiskFull, Kind.DISK_FULL),
     (ImageUnavailable, Kind.IMAGE_UNAVAILABLE),
     (InstanceLost, Kind.INSTANCE_LOST),
     (ProvisionFailed, Kind.PROVISION_FAILED),
@@ -99,8 +101,12 @@ def _why_skipped(stage: Stage, done: Sequence[StageResult]) -> str:
     for result in done:
         if result.outcome in (Outcome.ERRORED, Outcome.CANCELLED):
             return f"{result.stage} was {result.outcome}"
+        if result.stage in stage.needs and result.outcome is Outcome.SKIPPED:
+            return f"{result.stage} was skipped: {result.reason}"
         if result.stage in stage.needs and result.outcome is not Outcome.PASSED:
             return f"{result.stage} has not passed"
+        if result.stage in stage.unless_failed and result.outcome is Outcome.FAILED:
+            return f"{result.stage} has failed"
         # What hangs once leaves the machine in a state that nobody asked for.
         if any(finding.kind is Kind.TIMEOUT for finding in result.findings):
             return f"{result.stage} did not come to an end"

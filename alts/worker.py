@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from alts.execution import Executor
 from alts.heartbeat import Heartbeat
 from alts.packages import PACKAGE_MANAGERS
-from alts.plan import PLAN
+from alts.plan import PLANS, with_timeouts
 from alts.runners.base import Order, Runner
 from alts.runners.registry import RUNNERS
 from alts.shared.config import Config
@@ -127,12 +127,13 @@ def open_worker(config: Config, ledger: Ledger) -> Worker:
     folder = WorkFolder(config.work_folder)
     folder.reset()
     artifacts = artifact_store(config)
+    plans = with_timeouts(PLANS, config.stage_timeouts)
     executors = {}
     for name in config.runners:
         runner: Runner = RUNNERS[name](config, worker=folder.identity, folder=folder.shared)
         executors[name] = Executor(
             runner=runner,
-            plan=PLAN,
+            plans=plans,
             packages=PACKAGE_MANAGERS,
             artifacts=artifacts,
             artifacts_root=config.artifacts_root_directory,

@@ -22,10 +22,12 @@ def build_deb(
     *,
     version: str = "1.0",
     fields: Mapping[str, str] | None = None,
-    files: Mapping[str, str] | None = None,
+    files: Mapping[str, str | bytes] | None = None,
+    links: Mapping[str, str] | None = None,
     scripts: Mapping[str, str] | None = None,
 ) -> Path:
-    """A binary package of `files` (path → content), with maintainer `scripts` (name → shell lines)."""
+    """A binary package of `files` (path → content; bytes are a program), `links` (path → target) and maintainer
+    `scripts` (name → shell lines)."""
     root = folder / f"{name}.root"
     control = {
         "Package": name,
@@ -37,16 +39,23 @@ def build_deb(
     }
     (root / "DEBIAN").mkdir(parents=True)
     (root / "DEBIAN/control").write_text("".join(f"{key}: {value}\n" for key, value in control.items()))
-    for path, content in (files or {f"/usr/share/{name}/readme": "made for a test\n"}).items():
+    if files is None:
+        files = {f"/usr/share/{name}/readme": "made for a test\n"}
+    for path, content in files.items():
         target = root / path.lstrip("/")
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(content)
+        target.write_bytes(content.encode() if isinstance(content, str) else content)
+        target.chmod(0o644 if isinstance(content, str) else 0o755)
+    for path, to in (links or {}).items():
+        link = root / path.lstrip("/")
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(to)
     for script, lines in (scripts or {}).items():
         target = root / "DEBIAN" / script
         target.write_text(f"#!/bin/sh\n{lines}\n")
         target.chmod(0o755)
     # Archives leave the epoch out of file names (Debian Policy 5.6.12).
-    package = folder / f"{name}_{version.rpartition(':')[2]}_all.deb"
+    package = folder / f"{name}_{version.rpartition(':')[2]}_{control['Architecture']}.deb"
     subprocess.run(
         ["dpkg-deb", "--root-owner-group", "--build", str(root), str(package)], check=True, stdout=subprocess.DEVNULL
     )
@@ -71,7 +80,7 @@ def write_index(folder: Path) -> None:
 def serving(folder: Path) -> Iterator[str]:
     """The folder over HTTP, on an address that containers reach; gives its URL."""
     handler = functools.partial(_QuietHandler, directory=str(folder))
-    server = http.server.ThreadingHTTPServer((_bridge_address(), 0), handler)
+    server = http.server.ThreadingHTTPServer((bridge_address(), 0), handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
@@ -87,7 +96,8 @@ class _QuietHandler(http.server.SimpleHTTPRequestHandler):
         pass
 
 
-def _bridge_address() -> str:
+def bridge_address() -> str:
+    """Of this host, as containers on the default network see it."""
     client = docker.from_env()
     try:
         [config] = client.networks.get("bridge").attrs["IPAM"]["Config"]

@@ -22,6 +22,8 @@ from alts.shared.errors import (
 from alts.shared.ledger import Assignment, TaskState
 from alts.shared.report import Outcome, Report, StageResult
 from alts.shared.spec import TaskSpec
+from alts.snapshots.capture import CAPTURE_PATH
+from alts.stages.whole_output import OUTPUT_PATH
 from alts.stop import Stop
 
 
@@ -33,6 +35,8 @@ class Answer:
     output: str = ""
     seconds: float = 0.0
     """How long it takes, in the time that really passes."""
+    written: Mapping[str, bytes] = field(default_factory=dict)
+    """Files that it writes: path → content."""
 
 
 Program = Callable[[Sequence[str]], Answer]
@@ -52,7 +56,7 @@ class FakeInstance:
         self.name = name
         self.commands: list[tuple[str, ...]] = []
         self._programs = programs or {}
-        self._files = files or {}
+        self._files = dict(files or {})
         self._dies_at = dies_at
         self._up = True
 
@@ -71,6 +75,7 @@ class FakeInstance:
         self.commands.append(tuple(argv))
         program = self._programs.get(argv[0])
         answer = program(argv) if program else Answer()
+        self._files.update(answer.written)
         output = BoundedOutput(sink)
         output.write(answer.output)
         stop.sleep(answer.seconds)
@@ -98,6 +103,9 @@ class FakeInstance:
         self._up = False
 
 
+SHA256 = "0123456789abcdef" * 4
+
+
 class FakeDebian:
     """apt and dpkg of a machine on which `available` (name → version) can be installed."""
 
@@ -105,6 +113,11 @@ class FakeDebian:
         self.available = {"hello": "2.10-3"} if available is None else dict(available)
         self.installed: dict[str, str] = {}
         self.modified: set[str] = set()
+        self.needs: dict[str, tuple[str, ...]] = {}
+        """Package → those that are installed along with it, and stay."""
+        self.litter: dict[str, tuple[str, ...]] = {}
+        """Package → paths that its scripts write and never take away."""
+        self.paths: set[str] = {"/etc/passwd"}
         self.overrides: dict[str, Answer] = {}
         """Verb (install, remove, update, --verify) → what to answer instead."""
 
@@ -113,31 +126,48 @@ class FakeDebian:
         return {
             "apt-get": self._apt_get,
             "apt-cache": self._apt_cache,
+            "find": self._find,
             "dpkg-query": self._dpkg_query,
             "dpkg": self._dpkg,
+            "/bin/sh": self._shell,
         }
 
     def _apt_get(self, argv: Sequence[str]) -> Answer:
+        simulated = "--simulate" in argv
         for verb, answer in self.overrides.items():
-            if verb in argv:
+            if verb in argv and simulated == (verb == "--simulate"):
                 return answer
         if "--version" in argv:
             return Answer(output="apt 2.6.1 (amd64)\n")
+        if simulated:
+            return Answer()
         if "install" in argv:
             name, _, version = argv[-1].partition("=")
             self.installed[name] = version or self.available[name]
-        if "remove" in argv:
-            self.installed.pop(argv[-1], None)
+            self.installed |= dict.fromkeys(self.needs.get(name, ()), "1.0")
+            self.paths |= set(self.litter.get(name, ()))
+        if "remove" in argv or "purge" in argv:
+            for name in argv[argv.index("--") + 1 :]:
+                self.installed.pop(name, None)
         return Answer()
 
     def _apt_cache(self, argv: Sequence[str]) -> Answer:
-        version = self.available.get(argv[-1])
-        if "policy" not in argv or version is None:
+        name = argv[-1].partition("=")[0]
+        version = self.available.get(name)
+        if version is None:
             return Answer()
+        if "show" in argv:
+            return Answer(output=f"Package: {name}\nVersion: {version}\nFilename: pool/{name}.deb\nSHA256: {SHA256}\n")
+        installed = self.installed.get(name)
+        mark = "***" if installed == version else "   "
         return Answer(
-            output=f"{argv[-1]}:\n  Installed: (none)\n  Candidate: {version}\n  Version table:\n"
-            f"     {version} 500\n        500 http://deb.debian.org/debian bookworm/main amd64 Packages\n"
+            output=f"{name}:\n  Installed: {installed or '(none)'}\n  Candidate: {version}\n  Version table:\n"
+            f" {mark} {version} 500\n        500 http://deb.debian.org/debian bookworm/main amd64 Packages\n"
         )
+
+    def _find(self, argv: Sequence[str]) -> Answer:
+        """The checksums of downloaded packages."""
+        return Answer(output=f"{SHA256}  /var/cache/apt/alts/hello_2.10-3_amd64.deb\n")
 
     def _dpkg_query(self, argv: Sequence[str]) -> Answer:
         version = self.installed.get(argv[-1])
@@ -146,6 +176,23 @@ class FakeDebian:
         if version is None:
             return Answer(1, f"dpkg-query: no packages found matching {argv[-1]}\n")
         return Answer(output=f"{argv[-1]}\t{version}\tamd64\tinstalled\n")
+
+    def _shell(self, argv: Sequence[str]) -> Answer:
+        """Our own scripts: what the machine holds, the files of all packages, and forgetting paths."""
+        if CAPTURE_PATH in argv:
+            return Answer(written={CAPTURE_PATH: self._capture()})
+        if OUTPUT_PATH in argv:
+            return Answer(written={OUTPUT_PATH: b""})
+        if "--" in argv:
+            self.paths -= set(argv[: argv.index("--")])
+        return Answer()
+
+    def _capture(self) -> bytes:
+        packages = "".join(f"{name}\t{version}\tamd64\tinstalled\n" for name, version in self.installed.items())
+        files = "".join(f"f\t644\t0\t0\t1\t0\t{path}\0\0" for path in sorted(self.paths))
+        sections = {"packages": packages, "users": "root:x:0:0:root:/root:/bin/sh\n", "groups": "root:x:0:\n"}
+        sections |= {"self": "2\n", "stat": "1 (sleep) S 0 1 1 0\n", "find": files}
+        return "".join(f"\x1e{name}\n{text}" for name, text in sections.items()).encode()
 
     def _dpkg(self, argv: Sequence[str]) -> Answer:
         if "--verify" not in argv:

@@ -18,9 +18,9 @@ HOMES = {
     "jwt": {"alts.shared.tokens"},
     "python_terraform": {"alts.tools.terraform"},
     "ansible_runner": {"alts.tools.ansible"},
-    "yaml": {"alts.shared.config"},
+    "yaml": {"alts.shared.config", "alts.snapshots.rules"},
     "kombu": {"alts.shared.broker"},
-    "httpx": {"alts.tools.scheduler", "alts.first_try", "alts.cli"},
+    "httpx": {"alts.tools.http", "alts.tools.scheduler", "alts.first_try", "alts.cli"},
     "sqlalchemy": {"scheduler.database", "scheduler.store", "scheduler.tables"},
     "subprocess": {"alts.tools.process", "alts.provider.process"},
 }

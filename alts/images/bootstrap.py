@@ -61,13 +61,13 @@ def bootstrap(
             stop=stop,
             sink=log,
         )
-        _keep(draft / "root.tar", tar)
+        keep(draft / "root.tar", tar)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return tar
 
 
-def _keep(draft: Path, tar: Path) -> None:
+def keep(draft: Path, tar: Path) -> None:
     """Give it its name when all of it is on the disk: a cache with half an image in it would fail for ever."""
     with draft.open("rb") as file:
         os.fsync(file.fileno())

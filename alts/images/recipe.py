@@ -1,4 +1,4 @@
-"""What a bootstrapped image is made of: all that decides its content, and a name made from that. Pure."""
+"""What an image made here is made of: all that decides its content, and a name made from that. Pure."""
 
 from __future__ import annotations
 
@@ -6,16 +6,27 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from alts.distributions import DEB_ARCHITECTURES, Family
+from alts.distributions import DEB_ARCHITECTURES
 from alts.shared.spec import TaskSpec
 
 # mmdebstrap's own default (mmdebstrap(1), "MIRROR"), which it completes with -updates and -security by itself.
-_ARCHIVE: Mapping[str, str] = {"debian": "http://deb.debian.org/debian"}
+_ARCHIVES: Mapping[str, str] = {"debian": "http://deb.debian.org/debian", "ubuntu": "http://archive.ubuntu.com/ubuntu"}
+_UBUNTU_PORTS = "http://ports.ubuntu.com/ubuntu-ports"  # every architecture but amd64 and i386
+
+KEYRINGS: Mapping[str, str] = {
+    "debian": "debian-archive-keyring.gpg",
+    "ubuntu": "ubuntu-archive-keyring.gpg",
+}
+"""Distribution → the file of keys, of the package of that name, with which its archive is verified."""
+
+
+STANDIN = "rpm-standin"
+"""The distribution that is made from another one's packages."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A root folder of a Debian-like distribution."""
+    """A root folder of Debian, made by mmdebstrap."""
 
     distribution: str
     version: str
@@ -51,17 +62,56 @@ class Recipe:
         return f"{self.version}-{self.architecture}{'-main' if self.mirror else ''}-{digest}"
 
 
+@dataclass(frozen=True)
+class StandinRecipe:
+    """A root folder of RPMs, made by a script in a container of a Debian image."""
+
+    version: str
+    base: str
+    """The version of Debian whose image and packages it is made of."""
+    architecture: str
+    """In dpkg's words: "amd64"."""
+    files: Mapping[str, bytes]
+    """The script, build.sh, and what it needs beside it: path → content."""
+
+    @property
+    def name(self) -> str:
+        """Such as "rpm-standin-9-amd64-0123456789ab"."""
+        return f"{STANDIN}-{self._tag}"
+
+    @property
+    def reference(self) -> str:
+        """Such as "alts/rpm-standin:9-amd64-0123456789ab"."""
+        return f"alts/{STANDIN}:{self._tag}"
+
+    @property
+    def suites(self) -> str:
+        """For whoever reads the log."""
+        return f"packages of Debian {self.base}, turned into RPMs"
+
+    @property
+    def _tag(self) -> str:
+        digest = hashlib.sha256("\0".join((self.base, self.architecture)).encode())
+        for path, content in sorted(self.files.items()):
+            digest.update(f"\0{path}\0{len(content)}\0".encode() + content)
+        return f"{self.version}-{self.architecture}-{digest.hexdigest()[:12]}"
+
+
+AnyRecipe = Recipe | StandinRecipe
+
+
 def recipes_for(spec: TaskSpec, *, mirrors: Mapping[str, str], finish: str) -> tuple[Recipe, ...]:
     """How to make the image for a task, the best way first; none for a distribution that cannot be bootstrapped.
 
     `mirrors`: distribution → mirror, as configured. Without one, a second recipe makes do without updates and
     security: old releases lose those suites first.
     """
-    if spec.family is not Family.DEB:
+    fallback = _ARCHIVES.get(spec.dist_name)
+    if fallback is None:
         return ()
+    if spec.dist_name == "ubuntu" and spec.architecture == "aarch64":
+        fallback = _UBUNTU_PORTS
     configured = mirrors.get(spec.dist_name)
-    fallback = _ARCHIVE.get(spec.dist_name)
-    sources = (configured,) if configured else (None, fallback) if fallback else (None,)
     return tuple(
         Recipe(
             distribution=spec.dist_name,
@@ -71,5 +121,5 @@ def recipes_for(spec: TaskSpec, *, mirrors: Mapping[str, str], finish: str) -> t
             mirror=mirror,
             finish=finish,
         )
-        for mirror in sources
+        for mirror in ((configured,) if configured else (None, fallback))
     )

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Protocol
 
 from alts.command import OutputSink
-from alts.distributions import DEB_ARCHITECTURES, Family
+from alts.distributions import DEB_ARCHITECTURES
 from alts.images.archive import docker_archive
 from alts.images.host_lock import host_lock
 from alts.images.pull_memory import PullMemory
-from alts.images.recipe import Recipe, recipes_for
+from alts.images.recipe import KEYRINGS, STANDIN, AnyRecipe, Recipe, StandinRecipe, recipes_for
+from alts.images.standin import standin_recipe
 from alts.resources import resource
 from alts.shared.errors import ImageUnavailable, InfrastructureError
 from alts.shared.spec import TaskSpec
@@ -24,7 +25,7 @@ _ANSWER_SECONDS = 15.0  # in which a registry says its first word, or is taken f
 # dpkg's word → Docker's, as in an image's configuration.
 _DOCKER_ARCHITECTURES: Mapping[str, str] = {"amd64": "amd64", "i386": "386", "arm64": "arm64"}
 
-_FINISHERS: Mapping[Family, tuple[str, ...]] = {Family.DEB: ("images", "debian.sh")}
+_KEYRING_FOLDER = Path("/usr/share/keyrings")
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class Image:
     id: str
     origin: str
     """How it came to be there: "local", "pulled" or "bootstrapped"."""
+    architecture: str = "amd64"
+    """In Docker's words: "amd64", "386", "arm64"."""
 
 
 class FoundImage(Protocol):
@@ -66,6 +69,15 @@ class Bootstrap(Protocol):
     def __call__(self, recipe: Recipe, *, folder: Path, stop: Stop, log: OutputSink) -> Path: ...
 
 
+class BuildStandin(Protocol):
+    """Makes the tar of the stand-in from the image with that id, or finds it in the cache folder.
+
+    See alts.images.standin.
+    """
+
+    def __call__(self, recipe: StandinRecipe, *, base: str, folder: Path, stop: Stop, log: OutputSink) -> Path: ...
+
+
 @dataclass(frozen=True)
 class _Wanted:
     """The image of one task, by all the names that it may have."""
@@ -75,18 +87,22 @@ class _Wanted:
     """Under which a pulled one of a foreign architecture is kept."""
     architecture: str
     """In Docker's words."""
-    recipes: Sequence[Recipe]
+    recipes: Sequence[AnyRecipe]
+    no_recipe: str
+    """Why there is none, where there is none."""
 
     @property
     def file_name(self) -> str:
-        """The official name as a file may be called."""
-        return "".join(letter if letter.isalnum() or letter in ".-" else "-" for letter in self.official)
+        """The official name, or the one of a recipe, as a file may be called."""
+        name = self.official or self.recipes[0].name
+        return "".join(letter if letter.isalnum() or letter in ".-" else "-" for letter in name)
 
     @property
     def names(self) -> Iterable[tuple[str, str]]:
         """Name and origin, the preferred one first."""
-        yield self.official, "local"
-        yield self.ours, "pulled"
+        if self.official:
+            yield self.official, "local"
+            yield self.ours, "pulled"
         for recipe in self.recipes:
             yield recipe.reference, "bootstrapped"
 
@@ -102,13 +118,20 @@ class ImageResolver:
         mirrors: Mapping[str, str],
         pull_timeout: float | None,
         bootstrap: Bootstrap | None,
+        build_standin: BuildStandin | None = None,
+        keyrings: Path = _KEYRING_FOLDER,
     ) -> None:
-        """`pull_timeout`: seconds that a pull may take, None not to pull; `bootstrap`: None not to bootstrap."""
+        """`pull_timeout`: seconds that a pull may take, None not to pull; `bootstrap`: None not to bootstrap.
+
+        `keyrings`: the folder with the keys of archives; one whose key is not there cannot be bootstrapped from.
+        """
         self._engine = engine
         self._folder = cache_folder.absolute()
         self._mirrors = mirrors
         self._pull_timeout = pull_timeout
         self._bootstrap = bootstrap
+        self._build_standin = build_standin
+        self._keyrings = keyrings
         self._memory = PullMemory(self._folder)
 
     def resolve(self, spec: TaskSpec, *, stop: Stop, log: OutputSink) -> Image:
@@ -130,25 +153,42 @@ class ImageResolver:
 
     def _wanted(self, spec: TaskSpec) -> _Wanted:
         dpkg = DEB_ARCHITECTURES[spec.dist_arch]
-        finish = resource(*_FINISHERS[spec.family]).read_text(encoding="utf-8")
+        recipes, no_recipe = self._recipes(spec)
         return _Wanted(
             official=spec.release.image,
             ours=f"alts/{spec.dist_name}:{spec.dist_version}-{dpkg}-pulled",
             architecture=_DOCKER_ARCHITECTURES[dpkg],
-            recipes=recipes_for(spec, mirrors=self._mirrors, finish=finish),
+            recipes=recipes,
+            no_recipe=no_recipe,
         )
+
+    def _recipes(self, spec: TaskSpec) -> tuple[Sequence[AnyRecipe], str]:
+        """How the image can be made here; where it cannot, why."""
+        if spec.dist_name == STANDIN:
+            return (standin_recipe(spec),), ""
+        keyring = KEYRINGS.get(spec.dist_name)
+        if keyring is None:
+            return (), f"no image of {spec.dist_name} can be made here: it can only be pulled"
+        if not (self._keyrings / keyring).exists():
+            package = keyring.removesuffix(".gpg").replace("ubuntu-archive", "ubuntu")
+            return (), (
+                f"{self._keyrings / keyring} is not on this host, so that nothing of {spec.dist_name}'s archive could "
+                f"be verified: it can only be pulled (apt-get install {package})"
+            )
+        finish = resource("images", "debian.sh").read_text(encoding="utf-8")
+        return recipes_for(spec, mirrors=self._mirrors, finish=finish), ""
 
     def _find(self, wanted: _Wanted) -> Image | None:
         for reference, origin in wanted.names:
             found = self._engine.image(reference)
             if found is not None and found.architecture == wanted.architecture:
-                return Image(reference=reference, id=found.id, origin=origin)
+                return Image(reference, found.id, origin, wanted.architecture)
         return None
 
     def _get(self, wanted: _Wanted, *, stop: Stop, log: OutputSink) -> Image:
         reasons: list[str] = []
         ways = [
-            partial(self._pull, wanted),
+            *([partial(self._pull, wanted)] if wanted.official else []),
             *(partial(self._make, recipe, wanted.architecture) for recipe in wanted.recipes),
         ]
         for way in ways:
@@ -157,8 +197,11 @@ class ImageResolver:
             except InfrastructureError as error:
                 reasons.append(f"{error}: {error.details}" if error.details else str(error))
                 log(f"{reasons[-1].splitlines()[0]}\n")
+        if wanted.no_recipe:
+            reasons.append(wanted.no_recipe)
         raise ImageUnavailable(
-            f"{wanted.official} for {wanted.architecture} could be neither pulled nor bootstrapped",
+            f"{wanted.official or wanted.recipes[0].reference} for {wanted.architecture} could be neither pulled nor "
+            "bootstrapped",
             details="\n".join(reasons),
         )
 
@@ -184,7 +227,7 @@ class ImageResolver:
             if before is not None:
                 self._engine.tag(before.id, wanted.official)
         reference = wanted.official if before is None else wanted.ours
-        return Image(reference=reference, id=pulled.id, origin="pulled")
+        return Image(reference, pulled.id, "pulled", wanted.architecture)
 
     def _fetch(self, wanted: _Wanted, *, seconds: float, stop: Stop, log: OutputSink) -> None:
         try:
@@ -199,13 +242,27 @@ class ImageResolver:
             stop.check()
             raise ImageUnavailable(f"pulling {wanted.official} took over {seconds:.0f} s") from None
 
-    def _make(self, recipe: Recipe, architecture: str, *, stop: Stop, log: OutputSink) -> Image:
+    def _make(self, recipe: AnyRecipe, architecture: str, *, stop: Stop, log: OutputSink) -> Image:
         if self._bootstrap is None:
             raise ImageUnavailable("bootstrapping is switched off", resolution="image_bootstrap: true")
         log(f"making {recipe.reference} of {recipe.suites}\n")
-        tar = self._bootstrap(recipe, folder=self._folder, stop=stop, log=log)
+        tar = self._tar(recipe, self._bootstrap, stop=stop, log=log)
         self._engine.load(docker_archive(tar, reference=recipe.reference, architecture=architecture), stop=stop)
         found = self._engine.image(recipe.reference)
         if found is None:
             raise ImageUnavailable(f"the engine has lost {recipe.reference} right after it was loaded")
-        return Image(reference=recipe.reference, id=found.id, origin="bootstrapped")
+        return Image(recipe.reference, found.id, "bootstrapped", architecture)
+
+    def _tar(self, recipe: AnyRecipe, bootstrap: Bootstrap, *, stop: Stop, log: OutputSink) -> Path:
+        if isinstance(recipe, Recipe):
+            return bootstrap(recipe, folder=self._folder, stop=stop, log=log)
+        if self._build_standin is None:
+            raise ImageUnavailable(f"{STANDIN} cannot be made here", retryable=False)
+        # Debian's lock is taken while the stand-in's is held, and never the other way round.
+        base = self.resolve(_debian(recipe), stop=stop, log=log)
+        return self._build_standin(recipe, base=base.id, folder=self._folder, stop=stop, log=log)
+
+
+def _debian(recipe: StandinRecipe) -> TaskSpec:
+    """A request whose image is what the stand-in is made of."""
+    return TaskSpec(dist_name="debian", dist_version=recipe.base, dist_arch="amd64", package_name="dnf")

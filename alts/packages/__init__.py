@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from alts.distributions import Family
+from alts.distributions import Tool
 from alts.packages.apt import Apt
 from alts.packages.base import PackageManager
+from alts.packages.dnf import Dnf, Dnf5
+from alts.packages.yum import Yum
 
-PACKAGE_MANAGERS: Mapping[Family, PackageManager] = {Family.DEB: Apt()}
+PACKAGE_MANAGERS: Mapping[Tool, PackageManager] = {
+    Tool.APT: Apt(),
+    Tool.YUM: Yum(),
+    Tool.DNF: Dnf(),
+    Tool.DNF5: Dnf5(),
+}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -55,6 +55,10 @@ class Identity:
     """As the repository's index says."""
 
 
+Exclusions = Callable[[str], bool]
+"""Says of a path whether the machine's settings leave it out when a package is unpacked."""
+
+
 class PackageManager(Protocol):
     """Builds argv and reads outputs; runs nothing."""
 
@@ -101,10 +105,10 @@ class PackageManager(Protocol):
 
     def remove_findings(self, spec: TaskSpec, done: Completed) -> tuple[Finding, ...]: ...
 
-    def removal_refused(self, done: Completed) -> str:
-        """Why the system cannot do without the package, as one plain line; empty where it can."""
-
     # right_package
+
+    def architectures(self, spec: TaskSpec) -> frozenset[str]:
+        """What the architecture of the package may be called, such as {"amd64", "all"}."""
 
     def identity_argv(self, spec: TaskSpec, candidate: Candidate) -> Sequence[Sequence[str]]:
         """Commands whose outputs prove, right after the installation, what was installed."""
@@ -117,6 +121,28 @@ class PackageManager(Protocol):
         """Lists every path that the installed package ships."""
 
     def read_owned_files(self, done: Completed) -> tuple[str, ...]: ...
+
+    def every_owned_file_argv(self) -> Sequence[str]:
+        """Lists every path that any installed package ships."""
+
+    def read_every_owned_file(self, output: str) -> frozenset[str]: ...
+
+    def exclusions_argv(self) -> Sequence[str]:
+        """Prints the settings by which shipped files are left out, such as documentation; may print nothing."""
+
+    def read_exclusions(self, done: Completed) -> Exclusions: ...
+
+    def optional_argv(self, spec: TaskSpec) -> Sequence[str]:
+        """Lists what goes well with the package, but is not needed: what it recommends, suggests or enhances."""
+
+    def read_optional(self, done: Completed) -> frozenset[str]:
+        """Names of packages, or of what packages provide."""
+
+    def install_others_argv(self, others: Mapping[str, str]) -> Sequence[str]:
+        """Installs these packages (name → version, as in read_packages), and what they cannot do without."""
+
+    def remove_others_argv(self, others: Iterable[str]) -> Sequence[str]:
+        """Removes these packages (names as in read_packages) with all that a removal can take away."""
 
     # purge
 
@@ -145,10 +171,17 @@ class PackageManager(Protocol):
 
     def reinstall_argv(self, spec: TaskSpec, candidate: Candidate) -> Sequence[str]: ...
 
+    def upgrade_base(self, spec: TaskSpec, candidate: Candidate, candidates: Sequence[Candidate]) -> Candidate | None:
+        """The newest of the candidates that the distribution itself has and that is older than `candidate`."""
+
     # dependency failures in plain words
 
-    def why_argv(self, package: str) -> Sequence[str]:
-        """Asks what a package needs and whether each can be had; walked from package to package."""
+    def why_argv(self, spec: TaskSpec, failed: Completed) -> Sequence[Sequence[str]]:
+        """Commands that complete what the output of a failed installation says of unmet dependencies; may be none."""
 
-    def read_why(self, package: str, done: Completed) -> tuple[str, ...]:
-        """What the package needs and cannot be had as it is, one requirement each, such as "libfoo2 (>= 3)"."""
+    def read_why(self, spec: TaskSpec, failed: Completed, done: Sequence[Completed]) -> tuple[Finding, ...]:
+        """The failed installation's dependency findings, each with the shortest chain from the package on.
+
+        Such as "bad needs middle, middle needs libfoo2 (>= 3): only 2.1 can be had". Empty where nothing more can be
+        said than install_findings has said.
+        """

@@ -6,19 +6,23 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from alts.command import OutputSink
-from alts.images import ImageResolver, image_resolver
+from alts.images import Image, ImageResolver, image_resolver
 from alts.packages import PACKAGE_MANAGERS
 from alts.provider.process import ProviderProcess
 from alts.runners.base import Instance, Order
 from alts.runners.terraformed import FilesFor, Plan, TerraformedRunner
 from alts.shared.config import Config, InstanceLimits
+from alts.shared.errors import ImageUnavailable
 from alts.stop import Stop
 from alts.tools.docker import Container, Engine
+from alts.tools.docker_build import DockerBuilds
 from alts.tools.terraform import find_terraform
 
 TASK_LABEL = "alts.task"
 ATTEMPT_LABEL = "alts.attempt"
 WORKER_LABEL = "alts.worker"
+
+_BINFMT = Path("/proc/sys/fs/binfmt_misc")
 
 
 class DockerRunner(TerraformedRunner):
@@ -33,6 +37,7 @@ class DockerRunner(TerraformedRunner):
         images: ImageResolver,
         provider: ProviderProcess | None,
         limits: InstanceLimits,
+        allow_emulation: bool,
         worker: str,
         terraform: Path,
         docker_host: str,
@@ -47,9 +52,11 @@ class DockerRunner(TerraformedRunner):
         self._images = images
         self._provider = provider
         self._limits = limits
+        self._allow_emulation = allow_emulation
         self._worker = worker
 
     def plan(self, order: Order, *, stop: Stop, log: OutputSink) -> Plan:
+        emulated = self._emulated(order)
         image = self._images.resolve(order.spec, stop=stop, log=log)
         name = f"alts-{order.task_id}-{order.attempt}"
         variables = {
@@ -66,7 +73,27 @@ class DockerRunner(TerraformedRunner):
             "cpus": self._limits.cpus,
             "pids": self._limits.pids,
         }
-        return Plan(variables, {"reference": image.reference, "id": image.id, "origin": image.origin})
+        return Plan(variables, _described(image, emulated=emulated))
+
+    def _emulated(self, order: Order) -> bool:
+        """Whether the engine's host only imitates what the task wants. Raises ImageUnavailable where it must not."""
+        host = {"amd64": "x86_64", "arm64": "aarch64"}.get(self._engine.architecture())
+        if order.spec.host_architecture == host:
+            return False
+        if not self._allow_emulation:
+            raise ImageUnavailable(
+                f"the Docker engine's host is {host}, not {order.spec.host_architecture}",
+                resolution="allow_emulation: true",
+                retryable=False,
+            )
+        # Where binfmt_misc is not to be seen from here, the engine's host may have it all the same.
+        if _BINFMT.joinpath("status").exists() and not (_BINFMT / f"qemu-{order.spec.host_architecture}").exists():
+            raise ImageUnavailable(
+                f"this host has no emulator for {order.spec.host_architecture}",
+                resolution="apt-get install qemu-user-static binfmt-support",
+                retryable=False,
+            )
+        return True
 
     def environment(self) -> Mapping[str, str]:
         return {} if self._provider is None else self._provider.environment()
@@ -102,6 +129,16 @@ class DockerRunner(TerraformedRunner):
         return count
 
 
+def _described(image: Image, *, emulated: bool) -> Mapping[str, str]:
+    return {
+        "reference": image.reference,
+        "id": image.id,
+        "origin": image.origin,
+        "architecture": image.architecture,
+        "emulated": "yes" if emulated else "no",
+    }
+
+
 def _attempt_of(machine: Container) -> int:
     """0 for a label that nobody of us has written: such a machine belongs to no living attempt."""
     attempt = machine.labels.get(ATTEMPT_LABEL, "")
@@ -117,12 +154,13 @@ def docker_runner(config: Config, *, worker: str, folder: Path) -> DockerRunner:
     embedded = config.docker_provider == "embedded"
     return DockerRunner(
         engine=engine,
-        images=image_resolver(config, engine),
+        images=image_resolver(config, engine, DockerBuilds(engine)),
         provider=ProviderProcess(folder, docker_host=config.docker_host) if embedded else None,
         limits=config.instance_limits,
+        allow_emulation=config.allow_emulation,
         worker=worker,
         terraform=find_terraform(config.terraform, folder=folder),
         docker_host=config.docker_host,
-        files_for=lambda spec: PACKAGE_MANAGERS[spec.family].files(spec),
+        files_for=lambda spec: PACKAGE_MANAGERS[spec.release.tool].files(spec),
         provider_version=None if embedded else config.docker_provider_version,
     )

@@ -14,6 +14,7 @@ from alts.command import OutputSink
 from alts.packages.base import InstanceFile
 from alts.resources import resource
 from alts.runners.base import Instance, Order, Provisioned
+from alts.runners.signing_keys import with_keys
 from alts.shared.errors import InfrastructureError
 from alts.shared.spec import TaskSpec
 from alts.stop import Stop, Stopped
@@ -91,7 +92,7 @@ class TerraformedRunner(ABC):
             resource("ansible", "prepare.yml"),
             container=str(outputs["name"]),
             docker_host=self._docker_host,
-            variables=prepare_variables(self._files_for(order.spec)),
+            variables=prepare_variables(self._files_for(with_keys(order.spec, stop=stop))),
             folder=order.work_folder,
             stop=stop,
             sink=log,

@@ -10,6 +10,10 @@ from typing import Protocol
 from alts.shared.errors import StorageUnavailable
 
 REPORT_NAME = "report.json"
+STATE_NAME = "state.json"
+"""All that has changed on the machine, of which the report tells in short."""
+JUNIT_NAME = "report.junit.xml"
+TAP_NAME = "report.tap"
 
 
 class ArtifactStore(Protocol):

@@ -11,7 +11,7 @@ import secrets
 import socket
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
@@ -101,6 +101,7 @@ class Config(_Section):
     heartbeat_seconds: float = Field(default=5.0, gt=0)
     task_timeout: float = Field(default=3600.0, gt=0)
     provision_timeout: float = Field(default=600.0, gt=0)
+    stage_timeouts: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
 
     # the machines
     runners: dict[str, RunnerConfig] = Field(default_factory=lambda: {"docker": RunnerConfig()})
@@ -109,6 +110,7 @@ class Config(_Section):
     docker_provider: Literal["embedded", "registry"] = "embedded"
     docker_provider_version: str = "~> 3.6"
     terraform: str | None = None
+    allow_emulation: bool = False
     image_pull: bool = True
     image_pull_timeout: float = Field(default=300.0, gt=0)
     image_bootstrap: bool = True
@@ -145,6 +147,11 @@ class Config(_Section):
                 "heartbeat_seconds", "a lease must outlive two heartbeats", resolution="at most lease_seconds / 2"
             )
         return self
+
+    @property
+    def worker_architectures(self) -> tuple[str, ...]:
+        """Of the hosts whose tasks a worker here takes: its own, and with emulation the other one's."""
+        return ("x86_64", "aarch64") if self.allow_emulation else (self.host_architecture,)
 
     @property
     def embedded(self) -> bool:

@@ -13,6 +13,8 @@ AltsError
     ├── ProvisionFailed         terraform or ansible did not give a machine
     ├── ImageUnavailable        the base image could be neither pulled nor bootstrapped
     ├── InstanceLost            the machine vanished in mid-run
+    ├── StateUnreadable         the machine does not show what is on it
+    ├── DiskFull                the machine has no room left
     ├── RepositoryUnreachable   a mirror or a repository did not answer
     ├── LedgerUnavailable       the scheduler did not answer
     ├── BrokerUnavailable       the queue did not take a message
@@ -104,6 +106,14 @@ class ImageUnavailable(InfrastructureError):  # noqa: N818
 
 class InstanceLost(InfrastructureError):  # noqa: N818
     """The instance is gone, or does not answer, in the middle of a run."""
+
+
+class StateUnreadable(InfrastructureError):  # noqa: N818
+    """What is on the instance could not be read, although it is there."""
+
+
+class DiskFull(InfrastructureError):  # noqa: N818
+    """The instance, or the host behind it, has no room left."""
 
 
 class RepositoryUnreachable(InfrastructureError):  # noqa: N818

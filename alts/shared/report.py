@@ -108,6 +108,33 @@ class StageResult:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Change:
+    """What of one sort came, is another than before, or went: sorted lines, such as "/usr/share/locale/ (45 files)"."""
+
+    added: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class StateChange:
+    """How the machine differs between two moments of the run; in a report grouped and cut, whole in state.json."""
+
+    since: str
+    """ "before", "installed" or "removed"."""
+    until: str
+    """ "installed", "removed" or "purged"."""
+    files: Change = Change()
+    users: Change = Change()
+    groups: Change = Change()
+    services: Change = Change()
+    """Units, init scripts and cron entries."""
+    processes: Change = Change()
+    listening: Change = Change()
+    packages: Change = Change()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Report:
     """The verdict of one attempt, with its evidence."""
 
@@ -122,7 +149,11 @@ class Report:
     platform: str = ""
     """Such as "debian-12 on x86_64"."""
     package: Mapping[str, str] = field(default_factory=dict)
-    """What was installed: name, version, architecture."""
+    """What was installed: name, version, architecture, origin; and as proof repository, file, sha256."""
+    closure: tuple[str, ...] = ()
+    """All that its installation has installed, itself included, such as "hello 2.10-3"; sorted."""
+    state: tuple[StateChange, ...] = ()
+    """What the machine went through, from moment to moment."""
     image: Mapping[str, str] = field(default_factory=dict)
     """What the machine was made from: reference, id, origin ("pulled", "bootstrapped", "local")."""
     tools: Mapping[str, str] = field(default_factory=dict)
@@ -139,6 +170,9 @@ class Report:
 
 REPORT: TypeAdapter[Report] = TypeAdapter(Report)
 """Reads and writes reports at the borders: JSON on disk, in the ledger and over HTTP."""
+
+STATE: TypeAdapter[tuple[StateChange, ...]] = TypeAdapter(tuple[StateChange, ...])
+"""The same for state.json."""
 
 
 def outcome_of_findings(findings: Iterable[Finding]) -> Outcome:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from alts.distributions import DISTRIBUTIONS
+from alts.distributions import DISTRIBUTIONS, HOST_ARCHITECTURES
 from alts.shared.config import RunnerConfig
 from alts.shared.errors import UnsupportedPlatform
 from alts.shared.spec import TaskSpec
@@ -29,7 +29,7 @@ def runner_for(spec: TaskSpec, runners: Mapping[str, RunnerConfig]) -> str:
         for name, runner in runners.items()
         if spec.runner_type in (ANY_RUNNER, name)
         and architecture in runner.architectures
-        and architecture in spec.release.architectures
+        and spec.architecture in spec.release.architectures
     )
     if not candidates:
         raise UnsupportedPlatform(
@@ -61,7 +61,8 @@ def offered(runners: Mapping[str, RunnerConfig], runner_type: str = ANY_RUNNER) 
         f"{distribution.name}-{release.version} on {architecture}"
         for distribution in DISTRIBUTIONS.values()
         for release in distribution.releases.values()
-        for architecture in release.architectures & architectures
+        for architecture in release.architectures
+        if HOST_ARCHITECTURES[architecture] in architectures
     )
 
 

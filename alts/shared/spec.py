@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 from pydantic_core.core_schema import ValidationInfo
 
-from alts.distributions import DISTRIBUTIONS, HOST_ARCHITECTURES, Family, Release
+from alts.distributions import ARCHITECTURES, DISTRIBUTIONS, HOST_ARCHITECTURES, Family, Release
+from alts.shared.repository import Repository
 
 RunnerType = Literal["docker", "any"]
+PlanName = Literal["standard", "full"]
 Architecture = Literal["x86_64", "i686", "amd64", "aarch64", "arm64"]
 
 # Debian Policy 5.6.1 (Source) and 5.6.12 (Version). A colon is only the epoch's: dpkg allows more, no archive does.
 _DEB_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+\Z")
 _DEB_VERSION = re.compile(r"(?:[0-9]{1,9}:)?[0-9][A-Za-z0-9.+~-]*\Z")
 
-# What apt's sources.list accepts as suite and component words, without its option brackets (sources.list(5)).
-_SUITE = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._~+/-]*|\./)\Z")
-_COMPONENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+/-]*\Z")
-_URL = re.compile(r"https?://[A-Za-z0-9.:_\[\]-]+(?:/[A-Za-z0-9._~%+:@,=/-]*)?\Z")
-_REPOSITORY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
+# rpm accepts more (rpm-version(7), rpm's spec syntax); these are the letters that distributions' guidelines allow.
+_RPM_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*\Z")
+_RPM_VERSION = re.compile(r"(?:[0-9]{1,9}:)?[A-Za-z0-9][A-Za-z0-9._+~^]*(?:-[A-Za-z0-9][A-Za-z0-9._+~^]*)?\Z")
 
 
 def _version_text(value: Any) -> Any:
@@ -32,54 +32,6 @@ def _version_text(value: Any) -> Any:
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value) if isinstance(value, int | float) else value
-
-
-class Repository(BaseModel):
-    """A repository to test the package from.
-
-    `url` is what stands in sources.list(5): "http://host/debian bookworm main", the same behind "deb ", or a
-    plain URL of a flat repository, which means the suite "./".
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", str_max_length=2048)
-
-    name: str | None = Field(default=None, max_length=100)
-    url: str = Field(min_length=1)
-    trusted: bool = False
-    """Use the repository although nothing signs it (apt: [trusted=yes])."""
-
-    @field_validator("name")
-    @classmethod
-    def _name_is_a_file_name(cls, name: str | None) -> str | None:
-        if name is not None and not _REPOSITORY_NAME.match(name):
-            raise ValueError("only letters, digits and . _ - are accepted, a letter or digit first")
-        return name
-
-    @field_validator("url")
-    @classmethod
-    def _url_is_a_source(cls, url: str) -> str:
-        words = url.split(" ")
-        if words[0] == "deb":
-            words = words[1:]
-        if not words or not _URL.match(words[0]):
-            raise ValueError(
-                "only http:// and https:// URLs without credentials or query are accepted, optionally followed "
-                "by a suite and components, such as 'http://deb.debian.org/debian bookworm main'"
-            )
-        if "@" in urlsplit(words[0]).netloc:
-            raise ValueError("credentials in a repository URL are not accepted")
-        suite, components = (words[1], words[2:]) if len(words) > 1 else ("./", [])
-        if not _SUITE.match(suite) or not all(_COMPONENT.match(component) for component in components):
-            raise ValueError("suite and components may hold only letters, digits and . _ ~ + / -")
-        if suite.endswith("/") == bool(components):
-            raise ValueError("a suite needs at least one component; a flat repository's path ends with / and has none")
-        return " ".join([words[0], suite, *components])
-
-    @property
-    def source(self) -> tuple[str, str, tuple[str, ...]]:
-        """URL, suite and components, such as ("http://deb.debian.org/debian", "bookworm", ("main",))."""
-        location, suite, *components = self.url.split(" ")
-        return location, suite, tuple(components)
 
 
 class TaskSpec(BaseModel):
@@ -109,6 +61,8 @@ class TaskSpec(BaseModel):
     repositories: tuple[Repository, ...] = Field(default=(), max_length=20)
     package_name: str = Field(max_length=200)
     package_version: str | None = Field(default=None, max_length=200)
+    plan: PlanName = "standard"
+    """"full" also reinstalls, upgrades from the distribution's own version, and installs again after a purge."""
 
     @field_validator("dist_name")
     @classmethod
@@ -135,6 +89,10 @@ class TaskSpec(BaseModel):
                 "not a Debian package name: lower case letters, digits and + - . are accepted, at least two "
                 "characters, a letter or digit first (Debian Policy 5.6.1)"
             )
+        if _family(info) is Family.RPM and not _RPM_NAME.match(name):
+            raise ValueError(
+                "not an RPM package name: letters, digits and . _ + - are accepted, a letter, digit or _ first"
+            )
         return name
 
     @field_validator("package_version")
@@ -145,12 +103,58 @@ class TaskSpec(BaseModel):
                 "not a Debian version: [epoch:]upstream[-revision] of letters, digits and . + - ~, "
                 "a digit first (Debian Policy 5.6.12)"
             )
+        if version is not None and _family(info) is Family.RPM and not _RPM_VERSION.match(version):
+            raise ValueError("not an RPM version: [epoch:]version[-release] of letters, digits and . _ + ~ ^")
         return version
+
+    @field_validator("repositories")
+    @classmethod
+    def _dnf_takes_base_urls(cls, repositories: tuple[Repository, ...], info: ValidationInfo) -> tuple[Repository, ...]:
+        if _family(info) is Family.RPM:
+            for repository in repositories:
+                if repository.url != f"{repository.source[0]} ./":
+                    raise ValueError("a dnf repository is a plain base URL, without a suite or options of apt's")
+        return repositories
+
+    @field_validator("repositories")
+    @classmethod
+    def _priorities_can_be_told_apart(
+        cls, repositories: tuple[Repository, ...], info: ValidationInfo
+    ) -> tuple[Repository, ...]:
+        if _family(info) is Family.DEB:
+            for one, other in itertools.combinations(repositories, 2):
+                if one.host == other.host and one.priority != other.priority:
+                    raise ValueError(
+                        f"two repositories on {one.host} have different priorities, but apt tells repositories apart "
+                        "by host (apt_preferences(5)): give both the same, or none"
+                    )
+        return repositories
 
     @property
     def host_architecture(self) -> str:
         """The architecture of the host that runs this task: "x86_64" or "aarch64"."""
         return HOST_ARCHITECTURES[self.dist_arch]
+
+    @property
+    def architecture(self) -> str:
+        """The userland that is tested, by its one name: "x86_64", "i686" or "aarch64"."""
+        return ARCHITECTURES[self.dist_arch]
+
+    def asks_for(self, version: str) -> bool:
+        """Whether a package's full version is one to test; an RPM's epoch and release need not be given.
+
+        "2.0" and "2.0-1" both ask for "1:2.0-1", "0:2.0-1" does not.
+        """
+        asked = self.package_version
+        if asked is None or asked == version:
+            return True
+        if self.family is not Family.RPM:
+            return False
+        if ":" not in asked:
+            version = version.partition(":")[2] or version
+        elif ":" not in version:
+            version = f"0:{version}"
+        return asked in (version, version.rpartition("-")[0])
 
     @property
     def family(self) -> Family:

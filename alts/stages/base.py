@@ -6,10 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from alts.command import BoundedOutput, Completed, shown
-from alts.packages.base import InstalledPackage, PackageManager
+from alts.packages.base import Candidate, Identity, InstalledPackage, PackageManager
 from alts.runners.base import Instance
+from alts.shared.errors import DiskFull, StateUnreadable
 from alts.shared.report import Finding, Kind
 from alts.shared.spec import TaskSpec
+from alts.snapshots.snapshot import Snapshot
 from alts.stop import Stop, Stopped
 
 LOG_HEAD = 4_000_000
@@ -38,8 +40,17 @@ class Observations:
     """What stages learn for those after them and for the report."""
 
     package: InstalledPackage | None = None
-    origin: str = ""
     package_manager: str = ""
+    snapshots: dict[str, Snapshot] = field(default_factory=dict)
+    """Moment ("before", "installed", ...; see alts.stages.snapshot) → what was on the machine, in the order taken."""
+    candidates: tuple[Candidate, ...] = ()
+    candidate: Candidate | None = None
+    """What is under test."""
+    already_installed: bool = False
+    """It came with the base image, in that very version."""
+    identity: Identity | None = None
+    closure: tuple[str, ...] = ()
+    """All that its installation has installed, itself included: "hello 2.10-3"."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +78,24 @@ class StageContext:
             raise Stopped(done.stopped)
         return done
 
+    def note(self, argv: Sequence[str], path: str, title: str) -> bytes:
+        """What a program of ours has written to the file `path`: of any length, and only its title goes to the log.
+
+        Raises Stopped, InstanceLost, DiskFull, or StateUnreadable where the program fails.
+        """
+        done = self.instance.run(argv, stop=self.stop, env=self.packages.environment)
+        self.log.line(f"[{title}, {done.seconds:.2f} s]")
+        if done.stopped is not None:
+            raise Stopped(done.stopped)
+        if not done.ok:
+            self.log.line(done.tail())
+            category = DiskFull if "No space left on device" in done.output else StateUnreadable
+            raise category(f"{title}: failed with exit code {done.exit_code}", details=done.tail())
+        try:
+            return self.instance.pull(path)
+        except FileNotFoundError as error:
+            raise StateUnreadable(f"{title}: nothing was written") from error
+
 
 @dataclass(frozen=True)
 class StageAnswer:
@@ -89,3 +118,5 @@ class Stage:
     """What it means when it takes longer: Kind.TIMEOUT blames the package, a kind of ours does not."""
     needs: tuple[str, ...] = ()
     """Stages that must have passed before."""
+    unless_failed: tuple[str, ...] = ()
+    """Stages after whose failure it would only say the same again; that they were skipped is fine."""

@@ -2,46 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
 from alts.packages.base import Candidate
-from alts.shared.report import Finding, Kind
+from alts.shared.report import Finding, Kind, Severity
 from alts.shared.spec import TaskSpec
 from alts.stages.base import StageAnswer, StageContext
+from alts.stages.snapshot import BEFORE, INSTALLED, take
+from alts.stages.transaction import install_by, wanted
 
 
 def install(context: StageContext) -> StageAnswer:
-    """Install the wanted version, else the candidate, and see that it is what the machine has afterwards."""
-    spec, packages = context.spec, context.packages
-    candidates = packages.read_candidates(context.run(packages.candidates_argv(spec)).output)
-    candidate = _wanted(spec, candidates)
+    """Install the wanted version, else the candidate; note all that came or went with it."""
+    spec, packages, seen = context.spec, context.packages, context.seen
+    seen.candidates = packages.read_candidates(context.run(packages.candidates_argv(spec)).output)
+    candidate = wanted(spec, seen.candidates)
     if candidate is None:
-        return StageAnswer((_unavailable(spec, candidates),))
-    done = context.run(packages.install_argv(spec, candidate))
-    findings = packages.install_findings(spec, done)
-    if findings:
+        return StageAnswer((_unavailable(spec, seen.candidates),))
+    seen.candidate = candidate
+    before = seen.snapshots[BEFORE].packages
+    seen.already_installed = before.get(spec.package_name) == candidate.version
+    if findings := install_by(context, packages.install_argv(spec, candidate), candidate):
         return StageAnswer(findings)
-    installed = packages.read_installed(spec, context.run(packages.installed_argv(spec)))
-    if installed is None:
-        finding = Finding(
-            kind=Kind.INSTALL_FAILED,
-            message=f"{spec.package_name} is not installed although the installation ended well",
-            evidence=done.tail(1),
-        )
-        return StageAnswer((finding,))
-    context.seen.package, context.seen.origin = installed, candidate.origin
-    if installed.version != candidate.version:
-        finding = Finding(
-            kind=Kind.WRONG_PACKAGE_INSTALLED,
-            message=f"{spec.package_name} {candidate.version} was asked for, {installed.version} is installed",
-            evidence=f"{installed.name} {installed.version} {installed.architecture}",
-        )
-        return StageAnswer((finding,))
-    return StageAnswer()
+    after = take(context, INSTALLED).packages
+    seen.closure = tuple(f"{name} {version}" for name, version in sorted(after.items()) if before.get(name) != version)
+    return StageAnswer(tuple(_displaced(spec, before, after)))
 
 
-def _wanted(spec: TaskSpec, candidates: tuple[Candidate, ...]) -> Candidate | None:
-    if spec.package_version is None:
-        return next(iter(candidates), None)
-    return next((candidate for candidate in candidates if candidate.version == spec.package_version), None)
+def _displaced(spec: TaskSpec, before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[Finding]:
+    """Taking an alternative's place is a package's right (Debian Policy 7.6.2): it is said, not blamed."""
+    for name in sorted(before.keys() - after.keys()):
+        yield Finding(
+            kind=Kind.PACKAGE_CONFLICT,
+            message=f"{spec.package_name} takes the place of {name}, which was removed for it",
+            severity=Severity.INFO,
+            evidence=f"{name} {before[name]}",
+        )
 
 
 def _unavailable(spec: TaskSpec, candidates: tuple[Candidate, ...]) -> Finding:

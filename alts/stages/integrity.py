@@ -1,11 +1,166 @@
-"""See that what was installed is what was shipped."""
+"""See that what was installed is what was shipped, and can work. Nothing is installed for it."""
 
 from __future__ import annotations
 
+import posixpath
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from alts.integrity.elf import HEADER_SIZE, SMALLEST, Elf, read_elf
+from alts.integrity.elf import Kind as ElfKind
+from alts.integrity.headers import headers_argv, read_headers
+from alts.integrity.libraries import Machine, library_findings
+from alts.integrity.links import link_findings
+from alts.integrity.loader_cache import CACHE_PATH, read_loader_cache
+from alts.integrity.search_path import search_path_findings
+from alts.packages.base import Exclusions
+from alts.shared.report import Finding, Kind
+from alts.snapshots.leftovers import shown
+from alts.snapshots.rules import rules_for
+from alts.snapshots.snapshot import Snapshot
+from alts.snapshots.tree import Tree
 from alts.stages.base import StageAnswer, StageContext
+from alts.stages.snapshot import BEFORE, INSTALLED, look
+from alts.stages.whole_output import whole_output
+
+_BATCH = 16_000_000  # bytes of ELF files that are held in memory at a time
+_LARGEST = 400_000_000  # bytes of a file that is read; nothing that Debian 12 ships is larger
+_TOTAL = 2_000_000_000  # bytes that are read of one package
+_WORDS = 500_000  # bytes of one command's arguments; Linux allows four times as much (execve(2))
+
+# A program that every machine has tells what kind its programs are.
+_SHELL = "/bin/sh"
 
 
 def integrity(context: StageContext) -> StageAnswer:
-    """Compare every installed file with the checksums in the package. Nothing is installed for it."""
-    done = context.run(context.packages.verify_argv(context.spec))
-    return StageAnswer(context.packages.verify_findings(context.spec, done))
+    """Compare every installed file with the package, follow its links, and look for its programs' libraries."""
+    spec, packages = context.spec, context.packages
+    verified = packages.verify_findings(spec, context.run(packages.verify_argv(spec)))
+    owned = packages.read_owned_files(context.run(packages.owned_files_argv(spec)))
+    excluded = packages.read_exclusions(context.run(packages.exclusions_argv()))
+    now = context.seen.snapshots.get(INSTALLED) or look(context, "state of the machine noted")
+    tree = Tree(now.files)
+    findings = [
+        *_present(verified, owned, tree, excluded, context),
+        *_links(context, owned, tree, excluded, now),
+        *_programs(context, owned, tree),
+    ]
+    return StageAnswer(shown(sorted(dict.fromkeys(findings), key=_order)))
+
+
+def _order(finding: Finding) -> tuple[str, str, str]:
+    return finding.kind, finding.message, finding.evidence
+
+
+def _present(
+    verified: Iterable[Finding], owned: Iterable[str], tree: Tree, excluded: Exclusions, context: StageContext
+) -> Iterator[Finding]:
+    """What the package manager found, and what it does not look at: not every package has a checksum for every file."""
+    rules = rules_for(context.spec.family)
+    told = set()
+    for finding in verified:
+        path = _path_in(finding.evidence)
+        if finding.kind is Kind.MISSING_FILE:
+            if excluded(path):
+                continue
+            told.add(path)
+        yield finding
+    for path in owned:
+        if path not in told and not tree.has(path) and not excluded(path) and not rules.unseen(tree.place(path)):
+            yield Finding(kind=Kind.MISSING_FILE, message=f"{path} is missing", evidence=path)
+
+
+def _path_in(line: str) -> str:
+    """Of "missing     /usr/share/doc/x (Permission denied)"."""
+    return line[line.find("/") :].partition(" (")[0]
+
+
+def _links(
+    context: StageContext, owned: Sequence[str], tree: Tree, excluded: Exclusions, now: Snapshot
+) -> Iterator[Finding]:
+    packages, rules = context.packages, rules_for(context.spec.family)
+    broken = [path for path in owned if tree.target(path) is not None and not tree.exists(path)]
+    if not broken:
+        return
+    optional = packages.read_optional(context.run(packages.optional_argv(context.spec)))
+    before = context.seen.snapshots.get(BEFORE, Snapshot())
+    # A folder that came with the package, and not with another one, is where nobody else will put anything.
+    own = {tree.place(path) for path in owned} - before.files.keys()
+    yield from link_findings(
+        broken,
+        tree,
+        may_be=lambda path: rules.unseen(path) or excluded(path),
+        own=own.__contains__,
+        complete=optional <= now.packages.keys(),
+    )
+
+
+def _programs(context: StageContext, owned: Sequence[str], tree: Tree) -> Iterator[Finding]:
+    sizes = {place: tree.size(place) or 0 for place in map(tree.place, owned)}
+    regular = sorted(path for path, size in sizes.items() if size >= SMALLEST)
+    kinds = _kinds(context, [tree.end(_SHELL), *regular])
+    native = kinds.get(tree.end(_SHELL))
+    if native is None:
+        return
+    # What debuggers read has the shape of a program, but is none.
+    ours = [path for path in regular if kinds.get(path) == native and not path.startswith("/usr/lib/debug/")]
+    elves = dict(_elves(context, {path: sizes[path] for path in ours}))
+    needed = {name for elf in elves.values() for name in elf.needed}
+    if needed:
+        kinds = {
+            **kinds,
+            **_kinds(context, sorted({end for name in needed for end in tree.named(posixpath.basename(name))})),
+        }
+    machine = Machine(tree, native, _loader_cache(context) if needed else {}, kinds)
+    for path, elf in elves.items():
+        yield from library_findings(path, elf, machine)
+        yield from search_path_findings(path, elf, tree)
+
+
+def _kinds(context: StageContext, paths: Sequence[str]) -> Mapping[str, ElfKind]:
+    """Path → kind, for those that are programs or libraries."""
+    found: dict[str, ElfKind] = {}
+    for chunk in _chunks(paths, {path: len(path.encode()) + 8 for path in paths}, _WORDS):
+        content = whole_output(context, headers_argv(chunk, HEADER_SIZE), f"first bytes of {len(chunk)} files read")
+        found |= read_headers(chunk, content)
+    return found
+
+
+def _elves(context: StageContext, sizes: Mapping[str, int]) -> Iterator[tuple[str, Elf]]:
+    """What the files say, as far as they can be read."""
+    total = 0
+    for chunk in _chunks([path for path, size in sizes.items() if size <= _LARGEST], sizes, _BATCH):
+        total += sum(sizes[path] for path in chunk)
+        if total > _TOTAL:
+            context.log.line("[the rest of the programs and libraries is too much to read]")
+            return
+        content = whole_output(context, ("cat", "--", *chunk), f"{len(chunk)} programs and libraries read")
+        if len(content) != sum(sizes[path] for path in chunk):
+            context.log.line("[they change while they are read]")
+            continue
+        start = 0
+        for path in chunk:
+            elf = read_elf(content[start : start + sizes[path]])
+            start += sizes[path]
+            if elf is not None:
+                yield path, elf
+
+
+def _chunks(paths: Sequence[str], weights: Mapping[str, int], limit: int) -> Iterator[list[str]]:
+    """The paths in order, in lists that weigh no more than the limit, or have one path."""
+    chunk: list[str] = []
+    weight = 0
+    for path in paths:
+        if chunk and weight + weights[path] > limit:
+            yield chunk
+            chunk, weight = [], 0
+        chunk.append(path)
+        weight += weights[path]
+    if chunk:
+        yield chunk
+
+
+def _loader_cache(context: StageContext) -> Mapping[tuple[str, ElfKind], str]:
+    try:
+        return read_loader_cache(context.instance.pull(CACHE_PATH))
+    except FileNotFoundError:
+        return {}

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from alts.shared.report import Finding, Kind
 from alts.stages.base import StageAnswer, StageContext
+from alts.stages.snapshot import REMOVED, take
+from alts.stages.transaction import remove_by
 
 
 def remove(context: StageContext) -> StageAnswer:
-    """Remove the package and see that it is gone; skipped where the system cannot do without it."""
+    """Remove the package and see that it is gone; skipped, before anything runs, where the system needs it."""
     spec, packages = context.spec, context.packages
-    done = context.run(packages.remove_argv(spec))
-    if refused := packages.removal_refused(done):
-        return StageAnswer(skipped=refused)
-    if findings := packages.remove_findings(spec, done):
-        return StageAnswer(findings)
-    left = packages.read_installed(spec, context.run(packages.installed_argv(spec)))
-    if left is not None:
-        finding = Finding(
-            kind=Kind.REMOVAL_FAILED,
-            message=f"{spec.package_name} is still installed although the removal ended well",
-            evidence=f"{left.name} {left.version} {left.architecture}",
-        )
-        return StageAnswer((finding,))
-    return StageAnswer()
+    if protected := packages.read_protected(spec, context.run(packages.protected_argv(spec))):
+        return StageAnswer(skipped=protected)
+    findings = remove_by(context, packages.remove_argv(spec))
+    take(context, REMOVED)
+    return StageAnswer(findings)

@@ -66,7 +66,8 @@ class Container:
 
 
 @contextmanager
-def _engine_errors(doing: str) -> Iterator[None]:
+def engine_errors(doing: str) -> Iterator[None]:
+    """Whatever the SDK raises becomes EngineFailed, saying what the engine could not do."""
     try:
         yield
     except _ENGINE_ERRORS as error:
@@ -92,12 +93,17 @@ class Engine:
 
     def version(self) -> str:
         """Such as "20.10.24+dfsg1"."""
-        with _engine_errors("say its version"):
+        with engine_errors("say its version"):
             return str(self._client.version()["Version"])
+
+    def architecture(self) -> str:
+        """Of the host that it runs on, in Docker's words: "amd64" or "arm64"."""
+        with engine_errors("say its architecture"):
+            return str(self._client.version()["Arch"])
 
     def image(self, reference: str) -> EngineImage | None:
         """The image of that name or id; None where the engine has none."""
-        with _engine_errors(f"look up the image {reference}"):
+        with engine_errors(f"look up the image {reference}"):
             try:
                 found: Mapping[str, Any] = self._client.inspect_image(reference)
             except docker_errors.ImageNotFound:
@@ -109,12 +115,12 @@ class Engine:
 
         `answer_within`: seconds that the registry has for its first word. Raises Stopped, EngineFailed.
         """
-        with closing(self._connect(timeout=_ANSWER_TIMEOUT)) as client:
+        with closing(self.connect(timeout=_ANSWER_TIMEOUT)) as client:
             _Pull(client, reference, platform=platform).follow(stop=stop, log=log, answer_within=answer_within)
 
     def load(self, archive: Iterable[bytes], *, stop: Stop) -> None:
         """Take in the images of a docker-archive. Raises Stopped, EngineFailed."""
-        with _engine_errors("load an image"), closing(self._connect(timeout=_LOAD_TIMEOUT)) as client:
+        with engine_errors("load an image"), closing(self.connect(timeout=_LOAD_TIMEOUT)) as client:
             for event in client.load_image(_until(stop, archive)):
                 if "error" in event:
                     raise docker_errors.ImageLoadError(event["error"])
@@ -122,13 +128,13 @@ class Engine:
     def tag(self, image: str, reference: str) -> None:
         """Give an image one more name."""
         name, _, tag = reference.rpartition(":")
-        with _engine_errors(f"tag an image as {reference}"):
+        with engine_errors(f"tag an image as {reference}"):
             self._client.tag(image, name, tag)
 
     def containers(self, labels: Mapping[str, str]) -> tuple[Container, ...]:
         """The containers, running or not, that carry all these labels."""
         wanted = [f"{key}={value}" for key, value in labels.items()]
-        with _engine_errors("list containers"):
+        with engine_errors("list containers"):
             found = self._client.containers(all=True, filters={"label": wanted})
         return tuple(
             Container(id=one["Id"], name=(one["Names"] or ["/"])[0].lstrip("/"), labels=one["Labels"] or {})
@@ -137,7 +143,7 @@ class Engine:
 
     def remove_container(self, container: str) -> None:
         """Kill and remove a container and its anonymous volumes. One that is not there is fine."""
-        with _engine_errors(f"remove the container {container}"):
+        with engine_errors(f"remove the container {container}"):
             try:
                 self._client.remove_container(container, force=True, v=True)
             except docker_errors.NotFound:
@@ -148,8 +154,10 @@ class Engine:
                     raise
 
     def instance(self, container: str, *, name: str) -> DockerInstance:
-        """A running container as a machine."""
-        return DockerInstance(self._client, container, name=name)
+        """A running container as a machine. What runs on a 32-bit PC's image is told that the kernel is one, too."""
+        with engine_errors(f"look up the container {name}"):
+            image: Mapping[str, Any] = self._client.inspect_image(self._client.inspect_container(container)["Image"])
+        return DockerInstance(self._client, container, name=name, prefix=_PREFIXES.get(image["Architecture"], ()))
 
     def close(self) -> None:
         with self._lock:
@@ -161,11 +169,12 @@ class Engine:
     def _client(self) -> APIClient:
         with self._lock:
             if self._shared is None:
-                self._shared = self._connect(timeout=_ANSWER_TIMEOUT)
+                self._shared = self.connect(timeout=_ANSWER_TIMEOUT)
             return self._shared
 
-    def _connect(self, *, timeout: float) -> APIClient:
-        with _engine_errors(f"be reached at {self._docker_host}"):
+    def connect(self, *, timeout: float) -> APIClient:
+        """Connections of their own, for whoever waits longer than a plain request does; the caller closes them."""
+        with engine_errors(f"be reached at {self._docker_host}"):
             # Whole seconds are what the stubs want; requests takes either.
             return APIClient(
                 self._docker_host, version="auto", timeout=int(timeout), max_pool_size=_CONNECTIONS, num_pools=4
@@ -233,9 +242,11 @@ class _Pull:
 class DockerInstance:
     """A container as a machine: alts.runners.base.Instance."""
 
-    def __init__(self, client: APIClient, container: str, *, name: str) -> None:
+    def __init__(self, client: APIClient, container: str, *, name: str, prefix: Sequence[str] = ()) -> None:
+        """`prefix`: a program that sets something and becomes the command, such as linux32(1)."""
         self._client = client
         self._container = container
+        self._prefix = prefix
         self.name = name
 
     def run(
@@ -251,7 +262,9 @@ class DockerInstance:
         stopped, exit_code = stop.reason, None
         if stopped is None:
             try:
-                with _Command(self._client, self._container, argv, env=env or {}, output=output) as command:
+                with _Command(
+                    self._client, self._container, [*self._prefix, *argv], env=env or {}, output=output
+                ) as command:
                     stopped, exit_code = command.attend(stop)
             except _ENGINE_ERRORS as error:
                 raise InstanceLost(f"{self.name} does not answer", details=_said(error)) from error
@@ -296,6 +309,9 @@ class DockerInstance:
 
 
 _KILLED = 137  # 128 + SIGKILL
+# Without it `uname -m` says x86_64 in an i386 container, and what looks at that builds or fetches the wrong thing. It
+# is in util-linux, which every Debian has.
+_PREFIXES: Mapping[str, Sequence[str]] = {"386": ("linux32",)}
 _LINKS = 8  # symbolic links in a row that are followed
 
 _LOOK_INTERVAL = 0.1  # seconds between two looks at the Stop
@@ -307,7 +323,8 @@ _PIECE = 65_536
 
 # Waits for our word, so that no output can come together with the engine's reply, of which the SDK gives us only the
 # connection and drops what it has read ahead. Then says its process id and becomes the program, argv[0] and on.
-_WRAPPER = 'read -r _; echo $$; exec "$@" </dev/null'
+# Standard output and error are one pipe, which keeps their order: the engine reads two in whichever order it likes.
+_WRAPPER = 'read -r _; echo $$; exec "$@" </dev/null 2>&1'
 
 # Kills the process $1 and all that it started, however deep and even in sessions of their own (apt runs dpkg in one):
 # its session, their children, and whoever has the variable $2 in its environment. Fields of stat: proc(5).

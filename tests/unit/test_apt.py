@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 
 from alts.command import Completed
-from alts.packages.apt import Apt, deb822_source
-from alts.packages.base import Candidate
+from alts.packages.apt import Apt
+from alts.packages.base import Candidate, Identity
 from alts.shared.report import Finding, Kind, Severity
-from alts.shared.spec import Repository
 from tests.builders import a_spec
 
 APT = Apt()
@@ -81,6 +80,22 @@ INSTALL_OUTPUTS = {
     "mirror-in-the-middle-of-an-update": (
         "E: Failed to fetch http://deb.debian.org/debian/pool/h.deb  Hash Sum mismatch\n",
         [Kind.REPOSITORY_UNREACHABLE],
+    ),
+    "cut-short-file": (
+        "dpkg-deb: error: tar subprocess returned error exit status 2\n"
+        "dpkg: error processing archive /var/cache/apt/alts/bad_1_all.deb (--unpack):\n"
+        " dpkg-deb --control subprocess returned error exit status 2\n"
+        "E: Sub-process /usr/bin/dpkg returned an error code (1)\n",
+        [Kind.INSTALL_FAILED],
+    ),
+    "at-the-price-of-an-essential-package": (
+        "E: Essential packages were removed and -y was used without --allow-remove-essential.\n",
+        [Kind.PACKAGE_CONFLICT],
+    ),
+    "script-run-twice": (
+        " installed bad package post-removal script subprocess returned error exit status 6\n"
+        " installed bad package post-removal script subprocess returned error exit status 6\n",
+        [Kind.SCRIPTLET_FAILED],
     ),
     "disk-full": (
         "E: Write error - write (28: No space left on device)\n",
@@ -184,11 +199,33 @@ def test_a_verify_that_does_not_work_is_our_trouble() -> None:
     assert kinds(APT.verify_findings(SPEC, done("dpkg: error: cannot do that\n", 2))) == [Kind.INTERNAL]
 
 
-def test_essential_packages_are_not_to_be_removed() -> None:
-    output = "E: Essential packages were removed and -y was used without --allow-remove-essential.\n"
+PROTECTED = {
+    "essential": (
+        "E: Essential packages were removed and -y was used without --allow-remove-essential.\n",
+        "removing hello would remove essential packages",
+    ),
+    "what-essential-ones-need": (
+        "The following packages have unmet dependencies:\n"
+        " dash : PreDepends: libc6 (>= 2.34) but it is not going to be installed\n"
+        " apt : Depends: gpgv but it is not going to be installed or\n"
+        "                gpgv2 but it is not installable\n"
+        "       Recommends: ca-certificates but it is not installable\n"
+        " base-files : PreDepends: awk\n"
+        " sed : PreDepends: libacl1 (>= 2.2.23) but it is not going to be installed\n"
+        "E: Error, pkgProblemResolver::Resolve generated breaks, this may be caused by held packages.\n",
+        "removing hello would break apt, base-files, dash and 1 more",
+    ),
+    "something-else": ("E: Could not get lock /var/lib/dpkg/lock-frontend.\n", ""),
+}
 
-    assert APT.removal_refused(done(output))
-    assert not APT.removal_refused(done("Removing hello ...\n", 0))
+
+@pytest.mark.parametrize(("output", "why"), PROTECTED.values(), ids=PROTECTED)
+def test_what_the_system_needs_is_not_to_be_removed(output: str, why: str) -> None:
+    assert APT.read_protected(SPEC, done(output)) == why
+
+
+def test_what_the_system_can_do_without_may_be_removed() -> None:
+    assert APT.read_protected(SPEC, done("Package 'hello' is not installed, so not removed\n", 0)) == ""
 
 
 def test_a_failing_prerm_is_a_failed_scriptlet() -> None:
@@ -213,28 +250,90 @@ def test_what_is_not_installed_is_not_read_as_installed(output: str) -> None:
     assert APT.read_installed(SPEC, done(output, 0)) is None
 
 
-@pytest.mark.parametrize(
-    ("repository", "stanza"),
-    [
-        (
-            {"url": "deb http://a.example/debian sid main contrib"},
-            "Types: deb\nURIs: http://a.example/debian\nSuites: sid\nComponents: main contrib\n",
-        ),
-        ({"url": "http://a.example/flat/"}, "Types: deb\nURIs: http://a.example/flat/\nSuites: ./\n"),
-        (
-            {"url": "http://a.example/flat", "trusted": True},
-            "Types: deb\nURIs: http://a.example/flat\nSuites: ./\nTrusted: yes\n",
-        ),
-    ],
-    ids=["deb-line", "flat", "trusted"],
+SHA256 = "29c5d558a1ea469f63eb3ecf43fea8f667966d950b40baccab1e42c34fd83be5"
+OTHER = "f" * 64
+PROOF = (
+    "good\t1:2.0-1\tall\tinstalled\n",
+    "good:\n  Installed: 1:2.0-1\n  Candidate: 1:2.0-1\n  Version table:\n"
+    "     1:2.0-1 500\n        500 http://other.example/debian sid/main amd64 Packages\n"
+    " *** 1:2.0-1 500\n        500 http://repository.example/debian bookworm/main amd64 Packages\n"
+    "        100 /var/lib/dpkg/status\n",
+    f"Package: good\nVersion: 1:2.0-1\nFilename: pool/other.deb\nSHA256: {OTHER}\n\n"
+    f"Package: good\nVersion: 1:2.0-1\nFilename: ./good_2.0-1_all.deb\nSHA256: {SHA256}\nDescription: x\n y: z\n",
+    f"{SHA256}  /var/cache/apt/alts/good_1%3a2.0-1_all.deb\n",
 )
-def test_a_repository_becomes_a_deb822_stanza(repository: dict[str, object], stanza: str) -> None:
-    assert deb822_source(Repository.model_validate(repository)) == stanza
 
 
-def test_every_repository_has_a_file_of_its_own() -> None:
-    spec = a_spec(repositories=[{"url": "http://a.example/"}, {"url": "http://b.example/"}])
+def test_the_proof_is_of_the_file_that_is_here_and_of_the_repository_it_came_from() -> None:
+    spec, candidate = a_spec(package_name="good"), Candidate("1:2.0-1", "")
 
-    paths = [file.path for file in APT.files(spec)]
+    identity = APT.read_identity(spec, candidate, [done(output, 0) for output in PROOF])
 
-    assert len(paths) == len(set(paths)) == 3
+    assert identity == Identity(
+        name="good",
+        version="1:2.0-1",
+        architecture="all",
+        repository="http://repository.example/debian bookworm/main amd64 Packages",
+        file="good_2.0-1_all.deb",
+        sha256=SHA256,
+        promised_sha256=SHA256,
+    )
+
+
+def test_a_file_that_no_index_promises_is_told_from_what_was_promised() -> None:
+    outputs = [*PROOF[:3], PROOF[3].replace(SHA256, "a" * 64)]
+
+    identity = APT.read_identity(
+        a_spec(package_name="good"), Candidate("1:2.0-1", ""), [done(one, 0) for one in outputs]
+    )
+
+    assert identity.sha256 != identity.promised_sha256 == OTHER
+
+
+def test_the_downloaded_file_is_found_by_its_quoted_epoch() -> None:
+    argv = APT.identity_argv(a_spec(package_name="good"), Candidate("1:2.0-1", ""))[-1]
+
+    assert "good_1%3a2.0-1_*.deb" in argv
+
+
+def test_what_scripts_print_of_an_installation_that_ended_well_is_not_believed() -> None:
+    assert APT.install_findings(SPEC, done(INSTALL_OUTPUTS["disk-full"][0], 0)) == ()
+
+
+def test_installed_packages_are_named_with_a_foreign_architecture_only() -> None:
+    output = (
+        "dpkg\t1.21\tamd64\tinstalled\nlibc6\t2.36\tamd64\tinstalled\nlibc6\t2.36\ti386\tinstalled\n"
+        "gone\t1\tamd64\tconfig-files\ntzdata\t2024\tall\tinstalled\n"
+    )
+
+    assert APT.read_packages(done(output, 0)) == {
+        "dpkg": "1.21",
+        "libc6": "2.36",
+        "libc6:i386": "2.36",
+        "tzdata": "2024",
+    }
+
+
+def test_the_files_of_a_package_are_paths_and_nothing_else() -> None:
+    output = "/.\n/usr\n/usr/bin/x\ndiverted by dash to: /usr/bin/x.distrib\n"
+
+    assert APT.read_owned_files(done(output, 0)) == ("/usr", "/usr/bin/x")
+
+
+@pytest.mark.parametrize(
+    ("candidates", "base"),
+    [
+        ([("2.0", BROUGHT), ("1.0", "http://deb.debian.org/debian bookworm/main")], "1.0"),
+        ([("2.0", BROUGHT), ("1.9", f"{BROUGHT} bookworm/main"), ("1.0", "http://m.example/debian")], "1.0"),
+        ([("2.0", BROUGHT), ("9.0", "http://m.example/d"), ("1.10", "http://m.example/d"), ("1.9", "x")], "1.10"),
+        ([("2.0", BROUGHT), ("1.0", "")], None),
+        ([("2.0", BROUGHT)], None),
+    ],
+    ids=["older", "the task's own older one", "the newest older one", "only installed", "none"],
+)
+def test_an_upgrade_starts_from_what_the_distribution_has(candidates: list[tuple[str, str]], base: str | None) -> None:
+    known = [Candidate(version, origin) for version, origin in candidates]
+
+    found = APT.upgrade_base(SPEC, known[0], known)
+
+    assert (found.version if found else None) == base

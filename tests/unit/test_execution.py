@@ -8,7 +8,7 @@ import pytest
 
 from alts.execution import Executor
 from alts.packages import PACKAGE_MANAGERS
-from alts.plan import PLAN
+from alts.plan import PLANS, STANDARD
 from alts.shared.errors import ProvisionFailed
 from alts.shared.report import REPORT, Outcome
 from alts.stop import Stop, Stopped, StopReason
@@ -19,7 +19,7 @@ from tests.fakes import FakeDebian, FakeInstance, FakeRunner, FakeStore
 def an_executor(runner: FakeRunner, store: FakeStore) -> Executor:
     return Executor(
         runner=runner,
-        plan=PLAN,
+        plans=PLANS,
         packages=PACKAGE_MANAGERS,
         artifacts=store,
         artifacts_root="artifacts",
@@ -38,9 +38,9 @@ def test_a_passed_task_leaves_a_log_for_every_stage_and_the_report(tmp_path: Pat
     assert report.tools["terraform"] == "1.11.4"
     assert runner.machines_up == 0
     folder = f"artifacts/{TASK_ID}/1"
-    assert list(store.content) == [f"{folder}/{stage.name}.log" for stage in PLAN] + [f"{folder}/report.json"]
+    assert list(store.content) == [f"{folder}/{stage.name}.log" for stage in STANDARD] + [f"{folder}/report.json"]
     assert REPORT.validate_json(store.content[f"{folder}/report.json"]) == report
-    assert [stage.log for stage in report.stages] == [f"memory://{folder}/{stage.name}.log" for stage in PLAN]
+    assert [stage.log for stage in report.stages] == [f"memory://{folder}/{stage.name}.log" for stage in STANDARD]
 
 
 def test_a_machine_that_dies_during_install_does_not_blame_the_package(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_a_store_that_is_away_for_a_moment_loses_nothing(tmp_path: Path) -> None
     report = an_executor(FakeRunner(), store).execute(an_order(tmp_path), stop=Stop(60), show=lambda stages: None)
 
     assert all(stage.log for stage in report.stages)
-    assert len(store.content) == len(PLAN) + 1
+    assert len(store.content) == len(STANDARD) + 1
 
 
 def test_a_store_that_stays_away_leaves_the_verdict_alone(tmp_path: Path) -> None:

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from alts.command import OutputSink
 from alts.packages.apt import Apt
 from alts.pipeline import PlanResult, Run, run_plan
-from alts.plan import PLAN
+from alts.plan import FULL, PLANS, STANDARD, with_timeouts
 from alts.runners.base import Instance
-from alts.shared.errors import ImageUnavailable, ProvisionFailed
+from alts.shared.errors import ConfigurationError, ImageUnavailable, ProvisionFailed
 from alts.shared.report import Kind, Outcome, StageResult, outcome_of_stages
 from alts.stages.base import Stage
 from alts.stop import Stop, Stopped, StopReason
 from tests.builders import a_spec
-from tests.fakes import Answer, FakeDebian, FakeInstance
+from tests.fakes import SHA256, Answer, FakeDebian, FakeInstance
 
 
 def run(
     instance: FakeInstance,
     *,
     stop: Stop | None = None,
-    plan: tuple[Stage, ...] = PLAN,
+    plan: tuple[Stage, ...] = STANDARD,
     provide: Callable[[Stop, OutputSink], Instance] | None = None,
     show: Callable[[tuple[StageResult, ...]], None] = lambda stages: None,
     logs: dict[str, str] | None = None,
@@ -52,16 +53,17 @@ def outcomes(result: PlanResult) -> dict[str, Outcome]:
     return {stage.stage: stage.outcome for stage in result.stages}
 
 
+def reason(result: PlanResult, name: str) -> str:
+    return next(stage.reason for stage in result.stages if stage.stage == name)
+
+
 def only_finding(result: PlanResult) -> Kind:
     [finding] = [finding for stage in result.stages for finding in stage.findings]
     return finding.kind
 
 
 def with_plan_timeout(name: str, seconds: float) -> tuple[Stage, ...]:
-    return tuple(
-        Stage(stage.name, stage.action, seconds if stage.name == name else stage.timeout, stage.overrun, stage.needs)
-        for stage in PLAN
-    )
+    return tuple(replace(stage, timeout=seconds) if stage.name == name else stage for stage in STANDARD)
 
 
 def test_a_good_package_passes_every_stage_in_the_order_of_the_plan() -> None:
@@ -69,9 +71,10 @@ def test_a_good_package_passes_every_stage_in_the_order_of_the_plan() -> None:
 
     result = run(FakeInstance(FakeDebian().programs), logs=logs)
 
-    assert [stage.stage for stage in result.stages] == [stage.name for stage in PLAN] == list(logs)
+    assert [stage.stage for stage in result.stages] == [stage.name for stage in STANDARD] == list(logs)
     assert outcome_of_stages(result.stages) is Outcome.PASSED
-    assert all(stage.exit_code == 0 for stage in result.stages if stage.stage != "remove")
+    # "Is it still there?" is what remove asks last.
+    assert {stage.stage: stage.exit_code for stage in result.stages if stage.exit_code} == {"remove": 1}
     assert result.seen.package is not None
     assert "$ apt-get" in logs["install"]
 
@@ -82,19 +85,25 @@ def test_a_package_that_no_repository_has_fails_and_skips_what_needs_it() -> Non
     assert outcomes(result) == {
         "prepare": Outcome.PASSED,
         "system_info": Outcome.PASSED,
+        "snapshot": Outcome.PASSED,
         "install": Outcome.FAILED,
+        "right_package": Outcome.SKIPPED,
         "integrity": Outcome.SKIPPED,
         "remove": Outcome.SKIPPED,
+        "purge": Outcome.SKIPPED,
+        "leftovers": Outcome.SKIPPED,
     }
     assert only_finding(result) is Kind.PACKAGE_NOT_FOUND
-    assert result.stages[3].reason == "install has not passed"
+    assert reason(result, "remove") == "install has not passed"
+    assert reason(result, "purge") == "remove was skipped: install has not passed"
 
 
 def test_a_version_that_no_repository_has_fails_and_says_what_there_is() -> None:
     result = run(FakeInstance(FakeDebian().programs), package_version="9.9")
 
     assert only_finding(result) is Kind.VERSION_NOT_AVAILABLE
-    assert "2.10-3" in result.stages[2].findings[0].evidence
+    [install] = [stage for stage in result.stages if stage.stage == "install"]
+    assert "2.10-3" in install.findings[0].evidence
 
 
 def test_an_installation_that_only_pretends_fails() -> None:
@@ -123,13 +132,98 @@ def test_a_removal_that_only_pretends_fails() -> None:
 
 def test_an_essential_package_is_not_removed_and_that_is_said() -> None:
     debian = FakeDebian()
-    debian.overrides["remove"] = Answer(100, "E: Essential packages were removed and -y was used without x.\n")
+    debian.overrides["--simulate"] = Answer(100, "E: Essential packages were removed and -y was used without x.\n")
+    instance = FakeInstance(debian.programs)
+
+    result = run(instance)
+
+    assert outcome_of_stages(result.stages) is Outcome.PASSED
+    assert [outcomes(result)[name] for name in ("remove", "purge", "leftovers")] == [Outcome.SKIPPED] * 3
+    assert reason(result, "remove") == "removing hello would remove essential packages"
+    assert reason(result, "purge") == f"remove was skipped: {reason(result, 'remove')}"
+    assert not [argv for argv in instance.commands if {"remove", "purge"} & set(argv) and "--simulate" not in argv]
+
+
+def test_a_failed_purge_is_not_also_held_against_what_it_left() -> None:
+    debian = FakeDebian()
+    debian.overrides["purge"] = Answer(100, "dpkg: error processing package hello (--purge):\n")
 
     result = run(FakeInstance(debian.programs))
 
+    assert only_finding(result) is Kind.REMOVAL_FAILED
+    assert reason(result, "leftovers") == "purge has failed"
+
+
+def test_a_package_that_came_with_the_machine_is_not_proved_and_that_is_said() -> None:
+    debian = FakeDebian()
+    debian.installed["hello"] = "2.10-3"
+
+    result = run(FakeInstance(debian.programs))
+
+    assert outcomes(result)["right_package"] is Outcome.SKIPPED
+    assert reason(result, "right_package").startswith("hello 2.10-3 was already installed")
+
+
+def test_what_was_installed_is_proved() -> None:
+    result = run(FakeInstance(FakeDebian().programs))
+
+    assert result.seen.identity is not None
+    assert result.seen.identity.repository == "http://deb.debian.org/debian bookworm/main amd64 Packages"
+    assert (result.seen.identity.file, result.seen.identity.sha256) == ("pool/hello.deb", SHA256)
+    assert result.seen.closure == ("hello 2.10-3",)
+
+
+def test_a_file_that_is_not_what_the_index_promises_fails() -> None:
+    programs = {**FakeDebian().programs, "find": lambda argv: Answer(output=f"{'f' * 64}  /var/cache/apt/alts/h.deb\n")}
+
+    assert only_finding(run(FakeInstance(programs))) is Kind.CHECKSUM_MISMATCH
+
+
+def test_a_file_that_is_gone_proves_nothing_and_that_is_ours() -> None:
+    programs = {**FakeDebian().programs, "find": lambda argv: Answer()}
+
+    assert only_finding(run(FakeInstance(programs))) is Kind.INTERNAL
+
+
+KILLED = " installed hello package post-installation script subprocess returned error exit status 137\n"
+
+
+@pytest.mark.parametrize(
+    ("counter", "kind"),
+    [
+        ("low 0\nhigh 0\noom 1\noom_kill 1\n", Kind.OUT_OF_MEMORY),
+        ("oom_kill_disable 0\nunder_oom 0\noom_kill 0\n", Kind.SCRIPTLET_FAILED),
+        ("cat: /sys/fs/cgroup/memory.events: No such file or directory\n", Kind.OUT_OF_MEMORY),
+    ],
+    ids=["the kernel did it", "somebody did it", "nobody knows"],
+)
+def test_a_killed_script_is_out_of_memory_where_the_kernel_says_so(counter: str, kind: Kind) -> None:
+    debian = FakeDebian()
+    debian.overrides["install"] = Answer(100, KILLED)
+
+    result = run(FakeInstance({**debian.programs, "cat": lambda argv: Answer(output=counter)}))
+
+    assert only_finding(result) is kind
+
+
+def test_the_full_plan_goes_on_after_the_purge() -> None:
+    result = run(FakeInstance(FakeDebian().programs), plan=FULL)
+
     assert outcome_of_stages(result.stages) is Outcome.PASSED
-    assert result.stages[-1].outcome is Outcome.SKIPPED
-    assert "essential" in result.stages[-1].reason
+    assert outcomes(result)["reinstall"] is outcomes(result)["install_again"] is Outcome.PASSED
+    assert reason(result, "upgrade") == "the distribution has no hello older than 2.10-3"
+
+
+def test_a_deadline_may_be_set_for_a_stage_in_every_plan() -> None:
+    plans = with_timeouts(PLANS, {"install": 5.0})
+
+    assert {stage.timeout for plan in plans.values() for stage in plan if stage.name == "install"} == {5.0}
+    assert [stage.name for stage in plans["full"]] == [stage.name for stage in FULL]
+
+
+def test_a_deadline_for_a_stage_that_no_plan_has_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"stage_timeouts\.instal: there is no such stage"):
+        with_timeouts(PLANS, {"instal": 5.0})
 
 
 def test_a_modified_file_fails_but_the_removal_is_tried_all_the_same() -> None:
@@ -218,11 +312,9 @@ def test_a_cancel_ends_the_command_and_everything_after_it() -> None:
     result = run(FakeInstance({**FakeDebian().programs, "uname": cancelling}), stop=stop)
 
     assert outcomes(result) == {
+        **dict.fromkeys((stage.name for stage in STANDARD), Outcome.SKIPPED),
         "prepare": Outcome.PASSED,
         "system_info": Outcome.CANCELLED,
-        "install": Outcome.SKIPPED,
-        "integrity": Outcome.SKIPPED,
-        "remove": Outcome.SKIPPED,
     }
 
 
@@ -242,4 +334,4 @@ def test_stages_are_shown_as_they_end() -> None:
 
     run(FakeInstance(FakeDebian().programs), show=lambda stages: shown.append(len(stages)))
 
-    assert shown == [1, 2, 3, 4, 5]
+    assert shown == list(range(1, len(STANDARD) + 1))

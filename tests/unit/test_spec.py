@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -9,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from alts.shared.spec import Repository, TaskSpec
+from alts.shared.repository import Repository
+from alts.shared.spec import TaskSpec
 from tests.builders import a_spec
 
 
@@ -108,7 +110,8 @@ def test_repositories_are_read_like_sources_list(url: str, source: tuple[str, st
         "http://example.org/debian bookworm",
         "http://example.org/debian ./ main",
         "http://example.org/debian bookworm main [trusted=yes]",
-        "deb [trusted=yes] http://example.org/debian bookworm main",
+        "deb [signed-by=/etc/key] http://example.org/debian bookworm main",
+        "deb [trusted=no] http://example.org/debian bookworm main",
         "http://example.org/debian  bookworm main",
         "http://example.org/debian bookworm ma;in",
         "http://example.org/$(id)",
@@ -117,6 +120,106 @@ def test_repositories_are_read_like_sources_list(url: str, source: tuple[str, st
 )
 def test_what_is_no_repository_is_refused(url: str) -> None:
     assert refused_field(repositories=[{"url": url}]) == "repositories.0.url"
+
+
+KEY = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nmDMEZAAAAA==\n=abcd\n-----END PGP PUBLIC KEY BLOCK-----\n"
+
+
+@pytest.mark.parametrize(
+    ("url", "canonical", "trusted", "key"),
+    [
+        ("deb [trusted=yes] http://a.example/d sid main", "http://a.example/d sid main", True, None),
+        ("deb [ arch=amd64 ] http://a.example/d sid main", "deb [arch=amd64] http://a.example/d sid main", False, None),
+        (
+            "# as its owners say\nTypes: deb\nURIs: http://a.example/d\nSuites: sid\nComponents: main\n contrib\n",
+            "http://a.example/d sid main contrib",
+            False,
+            None,
+        ),
+        ("Types: deb\nURIs: http://a.example/d\nSuites: ./\nTrusted: yes", "http://a.example/d ./", True, None),
+        (
+            "Types: deb\nURIs: http://a.example/d\nSuites: ./\nSigned-By:\n"
+            + "".join(f" {line or '.'}\n" for line in KEY.splitlines()),
+            "http://a.example/d ./",
+            False,
+            KEY,
+        ),
+    ],
+    ids=["trusted", "arch", "stanza", "trusted-stanza", "stanza-with-key"],
+)
+def test_what_a_line_or_a_stanza_says_becomes_fields(
+    url: str, canonical: str, *, trusted: bool, key: str | None
+) -> None:
+    repository = Repository(url=url)
+
+    assert (repository.url, repository.trusted, repository.gpg_key) == (canonical, trusted, key)
+    assert Repository.model_validate_json(repository.model_dump_json()) == repository
+
+
+@pytest.mark.parametrize(
+    ("stanza", "advice"),
+    [
+        ("Types: deb-src\nURIs: http://a.example/\nSuites: ./", "Types: deb"),
+        ("Types: deb\nURIs: http://a.example/ http://b.example/\nSuites: ./", "exactly one word in URIs"),
+        (
+            "Types: deb\nURIs: http://a.example/\nSuites: sid experimental\nComponents: main",
+            "exactly one word in Suites",
+        ),
+        ("Types: deb\nURIs: http://a.example/\nSuites: ./\nSigned-By: /usr/share/keyrings/x.gpg", "gpg_key"),
+        ("Types: deb\nURIs: http://a.example/\nSuites: ./\nCheck-Valid-Until: no", "choose of: types, uris"),
+        ("Types: deb\nURIs: file:/x\nSuites: ./", "only http:// and https:// URLs"),
+        ("Types: deb\nURIs: http://a.example/\nSuites: ./\n\nTypes: deb\nURIs: http://b.example/\nSuites: ./", "one"),
+    ],
+)
+def test_a_stanza_that_cannot_be_used_is_refused_with_advice(stanza: str, advice: str) -> None:
+    with pytest.raises(ValidationError, match=re.escape(advice)):
+        Repository(url=stanza)
+
+
+@pytest.mark.parametrize("key", ["https://a.example/key.asc", KEY, KEY.replace("\n", "\r\n"), f"\n{KEY}\n"])
+def test_a_key_is_an_address_or_an_armored_text(key: str) -> None:
+    accepted = Repository(url="http://a.example/", gpg_key=key).gpg_key
+
+    assert accepted == (key if key.startswith("https") else KEY)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "",
+        "ABCD1234",
+        "ftp://a.example/key",
+        "https://user:secret@a.example/key",
+        KEY.replace("PUBLIC", "PRIVATE"),
+        KEY.replace("mDME", "mDM*"),
+        KEY.replace("mDME", "mDM"),
+        KEY.removesuffix("-----END PGP PUBLIC KEY BLOCK-----\n"),
+    ],
+)
+def test_what_is_no_key_is_refused(key: str) -> None:
+    assert refused_field(repositories=[{"url": "http://a.example/", "gpg_key": key}]) == "repositories.0.gpg_key"
+
+
+def test_a_repository_is_trusted_or_checked_but_not_both() -> None:
+    repository = {"url": "http://a.example/", "trusted": True, "gpg_key": KEY}
+
+    assert refused_field(repositories=[repository]) == "repositories.0.gpg_key"
+
+
+@pytest.mark.parametrize("priority", [0, -1, 1001, "500", 1.5, True])
+def test_a_priority_that_means_nothing_is_refused(priority: Any) -> None:
+    assert refused_field(repositories=[{"url": "http://a.example/", "priority": priority}]) == "repositories.0.priority"
+
+
+def test_priorities_that_apt_cannot_tell_apart_are_refused() -> None:
+    repositories = [{"url": "http://a.example/x", "priority": 900}, {"url": "http://a.example:81/y"}]
+
+    assert refused_field(repositories=repositories) == "repositories"
+
+
+def test_a_plan_that_does_not_exist_is_refused() -> None:
+    assert a_spec().plan == "standard"
+    assert refused_field(plan="fast") == "plan"
 
 
 @pytest.mark.parametrize("name", ["", "a b", "../x", "a/b", ".hidden", "a\n"])

@@ -12,7 +12,7 @@ import pytest
 from alts.command import OutputSink
 from alts.execution import Executor
 from alts.packages import PACKAGE_MANAGERS
-from alts.plan import PLAN
+from alts.plan import PLANS
 from alts.runners.base import Order, Provisioned
 from alts.shared.errors import ProvisionFailed
 from alts.shared.ledger import TaskState
@@ -37,7 +37,7 @@ class Bench:
     def worker(self, *, report_patience: float = 10.0) -> Worker:
         executor = Executor(
             runner=self.runner,
-            plan=PLAN,
+            plans=PLANS,
             packages=PACKAGE_MANAGERS,
             artifacts=FakeStore(),
             artifacts_root="artifacts",

@@ -1,0 +1,143 @@
+"""Make the tar of the RPM-native stand-in's root folder in a container, once, and keep it in the cache.
+
+Nothing of it runs on the host but through the Docker engine: what makes RPMs is Debian's own rpm, dnf and createrepo.
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol
+
+from alts.command import OutputSink
+from alts.distributions import DEB_ARCHITECTURES
+from alts.images.bootstrap import keep
+from alts.images.recipe import StandinRecipe
+from alts.resources import resource
+from alts.runners.base import Instance
+from alts.shared.errors import ImageUnavailable
+from alts.shared.spec import TaskSpec
+from alts.stop import Stop, Stopped
+
+BUILD_LABEL = "alts.build"
+"""On the container: the recipe's name. Whoever holds the recipe's lock owns what carries it."""
+
+_BASE = "12"  # the version of Debian
+_BUILD_SECONDS = 900.0  # 20 s where the mirror is near
+_FOLDER = "/alts-build"
+_OUTPUT = "/alts-build.tar"
+
+
+class Builder(Instance, Protocol):
+    """A container to make something in."""
+
+    def push(self, path: str, archive: bytes) -> None:
+        """Unpack a tar into the folder `path`, which is there."""
+
+    def fetch(self, path: str) -> Iterable[bytes]:
+        """A file as a tar with one member, in pieces."""
+
+
+class BuildEngine(Protocol):
+    """What the builder needs of an engine; alts.tools.docker.Engine has the words."""
+
+    def builder(self, image: str, *, labels: Mapping[str, str], seconds: float) -> AbstractContextManager[Builder]: ...
+
+    def remove_labelled(self, labels: Mapping[str, str]) -> None: ...
+
+
+def standin_recipe(spec: TaskSpec) -> StandinRecipe:
+    folder = resource("images", "rpm-standin")
+    return StandinRecipe(
+        version=spec.dist_version,
+        base=_BASE,
+        architecture=DEB_ARCHITECTURES[spec.dist_arch],
+        files={
+            str(path.relative_to(folder)): path.read_bytes()
+            for path in sorted(folder.rglob("*"))
+            if path.is_file() and "__pycache__" not in path.parts
+        },
+    )
+
+
+def build_standin(
+    recipe: StandinRecipe, *, base: str, folder: Path, stop: Stop, log: OutputSink, engine: BuildEngine
+) -> Path:
+    """The tar of a recipe in the cache folder; made when it is not there. The caller holds the recipe's lock.
+
+    `base`: the id of the Debian image. Raises ImageUnavailable, EngineFailed or Stopped; no container stays.
+    """
+    tar = folder / f"{recipe.name}.tar"
+    prefix = f"{recipe.name}.draft-"
+    labels = {BUILD_LABEL: recipe.name}
+    # Whoever was killed half way had the lock that is now ours.
+    for stale in folder.glob(f"{prefix}*"):
+        shutil.rmtree(stale)
+    engine.remove_labelled(labels)
+    if tar.exists():
+        return tar
+    draft = Path(tempfile.mkdtemp(prefix=prefix, dir=folder))
+    try:
+        with engine.builder(base, labels=labels, seconds=_BUILD_SECONDS) as builder:
+            _build(recipe, builder, draft / "root.tar", stop=stop, log=log)
+        keep(draft / "root.tar", tar)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return tar
+
+
+def _build(recipe: StandinRecipe, builder: Builder, target: Path, *, stop: Stop, log: OutputSink) -> None:
+    builder.push("/", _archive(recipe.files))
+    limit = stop.within(_BUILD_SECONDS)
+    done = builder.run(["sh", f"{_FOLDER}/build.sh", _OUTPUT], stop=limit, sink=log)
+    if done.stopped is not None:
+        stop.check()
+        raise ImageUnavailable(f"{recipe.reference} was not made in {_BUILD_SECONDS:.0f} s", details=done.tail())
+    if not done.ok:
+        raise ImageUnavailable(f"{recipe.reference} could not be made", details=done.tail())
+    _write_member(builder.fetch(_OUTPUT), target, stop=stop)
+
+
+def _archive(files: Mapping[str, bytes]) -> bytes:
+    """A tar of the files, in the build's folder."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for path, content in sorted(files.items()):
+            member = tarfile.TarInfo(f"{_FOLDER.lstrip('/')}/{path}")
+            member.size, member.mode = len(content), 0o644
+            tar.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def _write_member(pieces: Iterable[bytes], target: Path, *, stop: Stop) -> None:
+    """Write the one file of a tar that comes in pieces."""
+    with tarfile.open(fileobj=_Pieces(pieces, stop), mode="r|") as tar, target.open("wb") as file:  # type: ignore[call-overload]
+        for member in tar:
+            content = tar.extractfile(member)
+            if content is not None:
+                shutil.copyfileobj(content, file, 1 << 20)
+
+
+class _Pieces:
+    """What tarfile needs of a file that is only read once. Raises Stopped."""
+
+    def __init__(self, pieces: Iterable[bytes], stop: Stop) -> None:
+        self._pieces = iter(pieces)
+        self._stop = stop
+        self._rest = b""
+
+    def read(self, size: int) -> bytes:
+        while len(self._rest) < size:
+            if reason := self._stop.reason:
+                raise Stopped(reason)
+            piece = next(self._pieces, None)
+            if piece is None:
+                break
+            self._rest += piece
+        data, self._rest = self._rest[:size], self._rest[size:]
+        return data

@@ -1,0 +1,148 @@
+"""What an ELF file asks of the dynamic loader. Pure.
+
+A package under test may ship anything as an ELF file, so this reads the few tables that the loader reads, and no loop
+in it is longer than the file. Tables and numbers: elf(5), the System V ABI's chapters on object files and on loading.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+HEADER_SIZE = 20
+"""Bytes of a file that say of what kind it is."""
+SMALLEST = 52
+"""Bytes of the smallest header, the 32-bit one."""
+
+_MAGIC = b"\x7fELF"
+_LOADED = (2, 3)  # ET_EXEC, ET_DYN: object files and core dumps are not loaded
+_PT_LOAD, _PT_DYNAMIC, _PT_INTERP = 1, 2, 3
+_SHT_DYNAMIC = 6
+_DT_NULL, _DT_NEEDED, _DT_STRTAB, _DT_RPATH, _DT_RUNPATH = 0, 1, 5, 15, 29
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What must be the same of a program and of its libraries."""
+
+    bits: int
+    """32 or 64."""
+    machine: int
+    """Such as 62 for x86_64 (elf(5), e_machine)."""
+
+
+X86_64, I386, AARCH64 = Kind(64, 62), Kind(32, 3), Kind(64, 183)
+
+
+@dataclass(frozen=True)
+class Elf:
+    """The dynamic section of a program or a library; empty where there is none."""
+
+    needed: tuple[str, ...] = ()
+    rpath: str | None = None
+    runpath: str | None = None
+    interpreter: str = ""
+    """The loader that a program asks for; a library asks for none."""
+
+
+def kind_of(header: bytes) -> Kind | None:
+    """Of a file's first HEADER_SIZE bytes; None for what no loader would load."""
+    if len(header) < HEADER_SIZE or not header.startswith(_MAGIC) or header[4] not in (1, 2):
+        return None
+    kind, machine = struct.unpack_from(f"{_order(header)}HH", header, 16)
+    return Kind(32 if header[4] == 1 else 64, machine) if kind in _LOADED else None
+
+
+def read_elf(content: bytes) -> Elf | None:
+    """None for a file that makes no sense, or of which only the symbols are left (objcopy(1), --only-keep-debug)."""
+    if kind_of(content) is None:
+        return None
+    try:
+        return _Reader(content).elf()
+    except (struct.error, ValueError):
+        return None
+
+
+def _order(header: bytes) -> str:
+    return "<" if header[5] == 1 else ">"
+
+
+@dataclass(frozen=True)
+class _Segment:
+    type: int
+    offset: int
+    address: int
+    size: int
+
+
+class _Reader:
+    """Raises struct.error or ValueError where the content ends too soon or points beside itself."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self._order = _order(content)
+        self._wide = content[4] == 2
+        self._word = "Q" if self._wide else "I"
+
+    def elf(self) -> Elf | None:
+        segments = list(self._segments())
+        interpreter = next((self._text(one.offset) for one in segments if one.type == _PT_INTERP), "")
+        dynamic = next((one for one in segments if one.type == _PT_DYNAMIC), None)
+        if dynamic is None:
+            return Elf(interpreter=interpreter)
+        if not self._has_dynamic_section():
+            return None
+        tags = list(self._tags(dynamic))
+        strings = next((self._offset(value, segments) for tag, value in tags if tag == _DT_STRTAB), None)
+        if strings is None:
+            return None
+        texts = [
+            (tag, self._text(strings + value)) for tag, value in tags if tag in (_DT_NEEDED, _DT_RPATH, _DT_RUNPATH)
+        ]
+        return Elf(
+            needed=tuple(text for tag, text in texts if tag == _DT_NEEDED),
+            rpath=next((text for tag, text in texts if tag == _DT_RPATH), None),
+            runpath=next((text for tag, text in texts if tag == _DT_RUNPATH), None),
+            interpreter=interpreter,
+        )
+
+    def _segments(self) -> Iterator[_Segment]:
+        (at,) = self._read(self._word, 32 if self._wide else 28)
+        size, count = self._read("HH", 54 if self._wide else 42)
+        for number in range(count):
+            if self._wide:
+                kind, _, offset, address, _, length = self._read("IIQQQQ", at + number * size)
+            else:
+                kind, offset, address, _, length = self._read("IIIII", at + number * size)
+            yield _Segment(kind, offset, address, length)
+
+    def _has_dynamic_section(self) -> bool:
+        """In a file of symbols the section's type says that its content is not there. No sections, no doubt."""
+        (at,) = self._read(self._word, 40 if self._wide else 32)
+        size, count = self._read("HH", 58 if self._wide else 46)
+        types = [self._read("I", at + number * size + 4)[0] for number in range(count)] if at else []
+        return not types or _SHT_DYNAMIC in types
+
+    def _tags(self, segment: _Segment) -> Iterator[tuple[int, int]]:
+        step = 16 if self._wide else 8
+        for at in range(segment.offset, min(segment.offset + segment.size, len(self._content)), step):
+            tag, value = self._read(self._word * 2, at)
+            if tag == _DT_NULL:
+                return
+            yield tag, value
+
+    def _offset(self, address: int, segments: list[_Segment]) -> int | None:
+        """Where in the file the address lies that the loader would put it at."""
+        for one in segments:
+            if one.type == _PT_LOAD and one.address <= address < one.address + one.size:
+                return address - one.address + one.offset
+        return None
+
+    def _read(self, layout: str, at: int) -> tuple[int, ...]:
+        if at > len(self._content):
+            raise ValueError("beside the file")
+        return struct.unpack_from(self._order + layout, self._content, at)
+
+    def _text(self, at: int) -> str:
+        return self._content[at : self._content.index(b"\0", at)].decode(errors="backslashreplace")

@@ -1,0 +1,106 @@
+"""Whether the dynamic loader finds what ELF files need, as ld.so(8) looks for it. Pure."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from alts.integrity.elf import AARCH64, I386, X86_64, Elf, Kind
+from alts.integrity.search_path import folders_of
+from alts.shared import report
+from alts.shared.report import Finding, Severity
+from alts.snapshots.tree import Tree
+
+_PROGRAMS = ("/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/games", "/usr/local/bin", "/usr/local/sbin")
+"""Where programs are that anybody starts just so."""
+
+# What glibc was built to look in, on Debian and on Fedora and their like; folders of the other kind hold nothing that
+# would match.
+_DEFAULT: Mapping[Kind, tuple[str, ...]] = {
+    X86_64: ("lib/x86_64-linux-gnu", "lib64", "lib"),
+    I386: ("lib/i386-linux-gnu", "lib/i686-linux-gnu", "lib32", "lib"),
+    AARCH64: ("lib/aarch64-linux-gnu", "lib64", "lib"),
+}
+
+
+class _Found(Enum):
+    SEARCHED = "where the loader looks"
+    ELSEWHERE = "where somebody may tell the loader to look, or have loaded it before"
+    NOWHERE = "nowhere"
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the loader has to choose from."""
+
+    tree: Tree
+    kind: Kind
+    """Of the machine's own programs: others have loaders and libraries of their own, and are not looked at."""
+    cache: Mapping[tuple[str, Kind], str]
+    """See alts.integrity.loader_cache."""
+    kinds: Mapping[str, Kind]
+    """Path, after all links → what kind of ELF file it is; of every file that is named like something needed."""
+
+    @property
+    def default_folders(self) -> tuple[str, ...]:
+        words = _DEFAULT.get(self.kind, ("lib64", "lib"))
+        return tuple(f"{root}/{word}" for word in words for root in ("", "/usr"))
+
+    @property
+    def lib_words(self) -> tuple[str, ...]:
+        return _DEFAULT.get(self.kind, ("lib64", "lib"))
+
+
+def library_findings(path: str, elf: Elf, machine: Machine) -> Iterator[Finding]:
+    """What the file needs and the loader does not find.
+
+    A plugin may lack what its host has loaded already, or what is only suggested: that is a warning at most, and
+    nothing where the library is somewhere on the machine.
+    """
+    if elf.interpreter and "/ld-" not in elf.interpreter and "/ld64" not in elf.interpreter:
+        # Another C library's loader, which looks elsewhere.
+        return
+    for name in elf.needed:
+        found = _look_for(name, path, elf, machine)
+        severity = _severity(found, path, elf, machine)
+        if severity is Severity.INFO:
+            continue
+        where = "this machine does not have" if found is _Found.NOWHERE else "is in no folder that is searched for it"
+        message = f"{path} needs {name}, which {where}"
+        yield Finding(kind=report.Kind.MISSING_LIBRARY, severity=severity, message=message, evidence=f"NEEDED {name}")
+
+
+def _look_for(name: str, path: str, elf: Elf, machine: Machine) -> _Found:
+    if "/" in name:
+        return _Found.SEARCHED if _loads(name, machine) else _Found.NOWHERE
+    if any(_loads(f"{folder}/{name}", machine) for folder in folders_of(path, elf, machine.lib_words)):
+        return _Found.SEARCHED
+    cached = machine.cache.get((name, machine.kind))
+    if cached is not None and machine.tree.exists(cached):
+        return _Found.SEARCHED
+    if any(_loads(f"{folder}/{name}", machine) for folder in machine.default_folders):
+        return _Found.SEARCHED
+    if any(machine.kinds.get(end) == machine.kind for end in machine.tree.named(name)):
+        return _Found.ELSEWHERE
+    return _Found.NOWHERE
+
+
+def _loads(path: str, machine: Machine) -> bool:
+    return machine.kinds.get(machine.tree.end(path)) == machine.kind
+
+
+def _severity(found: _Found, path: str, elf: Elf, machine: Machine) -> Severity:
+    folder = posixpath.dirname(path)
+    if found is _Found.SEARCHED:
+        return Severity.INFO
+    if elf.interpreter:
+        # A program of another folder is started by one that may set LD_LIBRARY_PATH.
+        broken = found is _Found.NOWHERE or folder in _PROGRAMS
+        return Severity.ERROR if broken else Severity.INFO
+    if found is _Found.ELSEWHERE:
+        return Severity.INFO
+    public = {machine.tree.place(default) for default in machine.default_folders}
+    public |= {posixpath.dirname(machine.tree.end(cached)) for cached in machine.cache.values()}
+    return Severity.ERROR if folder in public else Severity.WARNING

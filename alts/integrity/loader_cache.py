@@ -1,0 +1,43 @@
+"""ld.so.cache: which library the dynamic loader takes for a name. Pure.
+
+The format: struct cache_file_new of glibc, sysdeps/generic/dl-cache.h. The old one, which may stand before it, is left.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+
+from alts.integrity.elf import AARCH64, I386, X86_64, Kind
+
+CACHE_PATH = "/etc/ld.so.cache"
+
+_MAGIC = b"glibc-ld.so.cache1.1"
+_HEADER = struct.Struct("<20sII20x")
+_ENTRY = struct.Struct("<iIIIQ")
+# FLAG_X8664_LIB64 and the like of dl-cache.h; i386 has none.
+_ARCHITECTURE = 0xFF00
+_KINDS = {0x0300: X86_64, 0x0A00: AARCH64, 0x0000: I386}
+
+
+def read_loader_cache(content: bytes) -> Mapping[tuple[str, Kind], str]:
+    """(name, kind) → path, for the kinds that are known; empty for what is no such cache."""
+    start = content.find(_MAGIC)
+    if start < 0:
+        return {}
+    content = content[start:]
+    found: dict[tuple[str, Kind], str] = {}
+    try:
+        _, count, _ = _HEADER.unpack_from(content)
+        for number in range(count):
+            flags, key, value, _, _ = _ENTRY.unpack_from(content, _HEADER.size + number * _ENTRY.size)
+            if kind := _KINDS.get(flags & _ARCHITECTURE):
+                # The first one of a name is the one for every processor's abilities, or better.
+                found.setdefault((_text(content, key), kind), _text(content, value))
+    except (struct.error, ValueError):
+        return {}
+    return found
+
+
+def _text(content: bytes, offset: int) -> str:
+    return content[offset : content.index(b"\0", offset)].decode(errors="backslashreplace")

@@ -1,0 +1,68 @@
+"""RPATH and RUNPATH: where they lead, and whether they may. Pure."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterator
+
+from alts.integrity.elf import Elf
+from alts.shared.report import Finding, Kind
+from alts.snapshots.tree import Tree
+
+_ORIGIN = re.compile(r"\$(?:ORIGIN\b|\{ORIGIN\})")
+_LIB = re.compile(r"\$(?:LIB\b|\{LIB\})")
+_PLATFORM = re.compile(r"\$(?:PLATFORM\b|\{PLATFORM\})")
+
+# Anybody may put a library there.
+_WRITABLE = re.compile(r"/(?:tmp|var/tmp|dev/shm|run/user|var/lock|run/lock)(?:/|\Z)")
+# Where packages are built: whoever has the same folder on his machine loads what he did not want.
+_BUILD = re.compile(
+    r"/(?:build|builddir|buildd|home|root|usr/src|var/lib/jenkins|workspace)(?:/|\Z)|/BUILD(?:ROOT)?(?:/|\Z)|/\.libs(?:/|\Z)"
+)
+
+
+def elements_of(elf: Elf) -> tuple[str, str]:
+    """The tag that counts and its text: a RUNPATH makes the loader forget the RPATH (ld.so(8)); empty without one."""
+    if elf.runpath is not None:
+        return "RUNPATH", elf.runpath
+    return ("RPATH", elf.rpath) if elf.rpath is not None else ("", "")
+
+
+def folders_of(path: str, elf: Elf, lib_words: tuple[str, ...]) -> Iterator[str]:
+    """The folders in which the file's own search path makes the loader look, in order.
+
+    `lib_words` is what $LIB may stand for, such as "lib64". $PLATFORM, a processor, leads nowhere.
+    """
+    _, text = elements_of(elf)
+    for element in filter(None, text.split(":")):
+        if _PLATFORM.search(element):
+            continue
+        expanded = _ORIGIN.sub(lambda _: posixpath.dirname(path), element)
+        for word in lib_words if _LIB.search(expanded) else ("",):
+            yield posixpath.normpath(_LIB.sub(lambda _, word=word: word, expanded))  # type: ignore[misc]
+
+
+def search_path_findings(path: str, elf: Elf, tree: Tree) -> Iterator[Finding]:
+    """What is wrong with the file's own search path, one finding an element."""
+    tag, text = elements_of(elf)
+    # The loader takes an empty text for none (glibc, elf/dl-load.c, decompose_rpath).
+    if not text:
+        return
+    for element in dict.fromkeys(text.split(":")):
+        expanded = _ORIGIN.sub(lambda _: posixpath.dirname(path), element)
+        if why := _wrong(element, posixpath.normpath(expanded) if expanded else "", tree):
+            message = f'{path}: its {tag} holds "{element}", {why}'
+            yield Finding(kind=Kind.BAD_RPATH, message=message, evidence=f"{tag} {text}")
+
+
+def _wrong(element: str, folder: str, tree: Tree) -> str:
+    if not element:
+        return "an empty element, which is the folder that whoever starts it happens to be in"
+    if not folder.startswith(("/", "$")):
+        return "which is relative to the folder that whoever starts it happens to be in"
+    if _WRITABLE.match(folder) or tree.anybody_may_write(folder):
+        return "where anybody may put a library"
+    if _BUILD.search(folder):
+        return "a folder of the machine that it was built on"
+    return ""

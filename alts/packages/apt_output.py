@@ -1,0 +1,277 @@
+"""What apt and dpkg print, and what it means; recorded on Debian 11, 12 and 13, untranslated."""
+
+from __future__ import annotations
+
+import itertools
+import posixpath
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from alts.command import Completed
+from alts.packages.apt_sources import ARCHIVES, repository_findings
+from alts.packages.base import Candidate, Identity, InstalledPackage
+from alts.shared.report import Finding, Kind, Severity
+from alts.shared.spec import TaskSpec
+
+INSTALLED_FORMAT = "${binary:Package}\\t${Version}\\t${Architecture}\\t${db:Status-Status}\\n"
+PACKAGES_FORMAT = "${Package}\\t${Version}\\t${Architecture}\\t${db:Status-Status}\\n"
+
+# The version table of `apt-cache policy`: "     2.10-3 500", then "        500 http://deb.debian.org/... Packages".
+_POLICY_NAME = re.compile(r"^(?P<name>[a-z0-9][^\s:]*):$")
+_POLICY_CANDIDATE = re.compile(r"^  Candidate: (?P<version>\S+)$")
+_POLICY_VERSION = re.compile(r"^ (?P<mark>\*\*\*|   ) (?P<version>[0-9]\S*)(?: -?\d+)?$")
+_POLICY_ORIGIN = re.compile(r"^ {7,} *-?\d+ (?P<origin>(?!/var/lib/dpkg/status).+)$")
+
+_UNKNOWN_NAME = re.compile(
+    r"^E: (?:Unable to locate package |Couldn't find any package|Package '.*' has no installation)"
+)
+_UNKNOWN_VERSION = re.compile(r"^E: Version '.*' for '.*' was not found")
+_UNMET = re.compile(r"^ (?P<package>\S+) : (?P<relation>[A-Za-z-]+): (?P<rest>.*)$")
+_UNMET_MORE = re.compile(r"^ {3,}(?P<relation>PreDepends|Depends|Recommends|Conflicts|Breaks): (?P<rest>.*)$")
+_UNMET_OR = re.compile(r"^ {8,}(?P<rest>\S.*)$")
+_SCRIPTLET = re.compile(
+    r"(?:installed|new|old) (?P<package>\S+) package (?P<script>[a-z-]+) script subprocess "
+    r"(?P<how>returned error exit status|failed|was killed by signal|was interrupted)"
+)
+_OVERWRITE = re.compile(r"trying to overwrite (?:shared )?'(?P<path>[^']*)', which is (?:also|different)")
+_DPKG_CONFLICT = re.compile(r"^dpkg: regarding .*(?:conflicts with|breaks) ")
+_ARCHIVE_ERROR = re.compile(r"^dpkg: error processing archive (?P<file>\S+) \(--unpack\):$")
+_UNREADABLE = re.compile(r"^ (?:dpkg-deb --[a-z-]+ subprocess |.* is not a Debian format archive|corrupted )")
+_DPKG_DEB = re.compile(r"^dpkg-deb(?: \(subprocess\))?: ")
+_LOSES_ESSENTIAL = re.compile(r"^E: (?:Essential packages were removed|Removing essential system-critical packages)")
+_HELD = re.compile(r"^E: (?:Error, pkgProblemResolver::Resolve generated breaks|Unable to correct problems)")
+_VERIFY_LINE = re.compile(r"^(?P<checks>missing|[?.5MSDLUGTPC]{9})\s+(?P<conffile>c )?\s*(?P<path>/.*?)(?: \(.*\))?$")
+_SHA256 = re.compile(r"^(?P<sum>[0-9a-f]{64})  (?P<path>/.*)$")
+
+
+def read_candidates(output: str) -> tuple[Candidate, ...]:
+    """What `apt-cache policy` lists, the one that apt would take first; none for a purely virtual package."""
+    preferred = ""
+    candidates: dict[str, Candidate] = {}
+    version = ""
+    for line in output.splitlines():
+        if match := _POLICY_CANDIDATE.match(line):
+            preferred = match["version"]
+        elif match := _POLICY_VERSION.match(line):
+            version = match["version"]
+            candidates.setdefault(version, Candidate(version, ""))
+        elif (match := _POLICY_ORIGIN.match(line)) and version and not candidates[version].origin:
+            candidates[version] = Candidate(version, match["origin"])
+    return tuple(sorted(candidates.values(), key=lambda candidate: candidate.version != preferred))
+
+
+def read_policies(output: str) -> dict[str, str]:
+    """Name → version that apt would take, of an `apt-cache policy` of several names; "" where it would take none."""
+    candidates = {}
+    name = ""
+    for line in output.splitlines():
+        if match := _POLICY_NAME.match(line):
+            name = match["name"]
+        elif match := _POLICY_CANDIDATE.match(line):
+            candidates[name] = "" if match["version"] == "(none)" else match["version"]
+    return candidates
+
+
+def read_installed(name: str, output: str) -> InstalledPackage | None:
+    """The package in an output of INSTALLED_FORMAT; None where it is not installed."""
+    for line in output.splitlines():
+        fields = line.split("\t")
+        # "name:arch" is how dpkg-query shows a Multi-Arch: same package
+        if len(fields) == 4 and fields[0].split(":")[0] == name and fields[3] == "installed":
+            return InstalledPackage(name, fields[1], fields[2])
+    return None
+
+
+def read_packages(output: str) -> Mapping[str, str]:
+    """Name → version of all that is installed, of an output of PACKAGES_FORMAT."""
+    rows = [line.split("\t") for line in output.splitlines()]
+    installed = [row for row in rows if len(row) == 4 and row[3] == "installed"]
+    native = next((row[2] for row in installed if row[0] == "dpkg"), "")
+    return {
+        name if architecture in (native, "all") or not native else f"{name}:{architecture}": version
+        for name, version, architecture, _ in installed
+    }
+
+
+def read_identity(name: str, version: str, done: Sequence[Completed]) -> Identity:
+    """Of dpkg-query, `apt-cache policy`, `apt-cache show NAME=VERSION` and sha256sum of the .deb that was downloaded.
+
+    The same version may stand in several repositories with different content: the record is the one with the checksum
+    of the file that is here; the repository the one that apt takes the installed version to be from.
+    """
+    query, policy, show, sums = (one.output for one in done)
+    installed = read_installed(name, query) or InstalledPackage(name, "", "")
+    found = [match["sum"] for line in sums.splitlines() if (match := _SHA256.match(line))]
+    sha256 = found[0] if len(found) == 1 else ""
+    records = [record for record in map(dict, map(_fields, show.split("\n\n"))) if record.get("Version") == version]
+    record = next((one for one in records if one.get("SHA256") == sha256), records[0] if records else {})
+    return Identity(
+        name=installed.name,
+        version=installed.version,
+        architecture=installed.architecture,
+        repository=_installed_origin(policy),
+        file=record.get("Filename", "").removeprefix("./"),
+        sha256=sha256,
+        promised_sha256=record.get("SHA256", ""),
+    )
+
+
+def _installed_origin(policy: str) -> str:
+    """Of the version that is marked as installed, the first of the repositories that have it."""
+    marked = False
+    for line in policy.splitlines():
+        if match := _POLICY_VERSION.match(line):
+            marked = match["mark"] == "***"
+        elif marked and (match := _POLICY_ORIGIN.match(line)):
+            return match["origin"]
+    return ""
+
+
+def _fields(stanza: str) -> Iterator[tuple[str, str]]:
+    for line in stanza.splitlines():
+        key, colon, value = line.partition(": ")
+        if colon and not line.startswith(" "):
+            yield key, value
+
+
+def transaction_findings(spec: TaskSpec, output: str) -> Iterator[Finding]:
+    """Why an installation did not end well."""
+    yield from repository_findings(spec, output)
+    for line in output.splitlines():
+        if _UNKNOWN_NAME.match(line):
+            yield _about(spec, Kind.PACKAGE_NOT_FOUND, "no repository has the package", line)
+        elif _UNKNOWN_VERSION.match(line):
+            yield _about(spec, Kind.VERSION_NOT_AVAILABLE, "no repository has that version", line)
+        elif match := _OVERWRITE.search(line):
+            message = f"a file of it is another package's: {match['path']}"
+            yield _about(spec, Kind.FILE_CONFLICT, message, line)
+        elif _DPKG_CONFLICT.match(line):
+            yield _about(spec, Kind.PACKAGE_CONFLICT, "conflicts with an installed package", line)
+        elif _LOSES_ESSENTIAL.match(line):
+            message = "cannot be installed beside what the machine cannot do without"
+            yield _about(spec, Kind.PACKAGE_CONFLICT, message, line)
+    yield from scriptlet_findings(output)
+    yield from _archive_findings(output)
+    for unmet in read_unmet(output):
+        conflict = unmet.relation in CONFLICTS
+        yield Finding(
+            kind=Kind.PACKAGE_CONFLICT if conflict else Kind.DEPENDENCY_UNMET,
+            message=f"{unmet.package}: {unmet.relation} {unmet.text}",
+            evidence=f"{unmet.package} : {unmet.relation}: {unmet.text}",
+        )
+
+
+CONFLICTS = ("Conflicts", "Breaks")
+
+
+@dataclass(frozen=True)
+class Unmet:
+    """One relation that apt could not satisfy: " bad : Depends: one (>= 3) but it is not installable"."""
+
+    package: str
+    relation: str
+    text: str
+
+    @property
+    def alternatives(self) -> tuple[tuple[str, str], ...]:
+        """Requirement and what apt says of it, such as (("one (>= 3)", "it is not installable"),)."""
+        parts = (part.partition(" but ") for part in self.text.split(" or "))
+        return tuple((requirement.strip(), said.strip()) for requirement, _, said in parts)
+
+
+def read_unmet(output: str) -> tuple[Unmet, ...]:
+    """The block that apt prints after "The following packages have unmet dependencies:", but for what is optional."""
+    _, found, block = output.partition("The following packages have unmet dependencies:\n")
+    unmet: list[Unmet] = []
+    package = ""
+    for line in block.splitlines() if found else ():
+        if match := _UNMET.match(line) or _UNMET_MORE.match(line):
+            package = match.groupdict().get("package") or package
+            unmet.append(Unmet(package.partition(":")[0], match["relation"], match["rest"]))
+        elif (match := _UNMET_OR.match(line)) and unmet:
+            # Alternatives stand one below the other, with "or" at the line's end.
+            unmet[-1] = replace(unmet[-1], text=f"{unmet[-1].text} {match['rest']}")
+        elif not line.startswith(("E: ", "W: ", "N: ")):
+            break
+    return tuple(one for one in unmet if one.relation != "Recommends")
+
+
+def scriptlet_findings(output: str) -> Iterator[Finding]:
+    """Maintainer scripts that failed, each once: dpkg also runs them to undo what went wrong."""
+    seen = set()
+    for line in output.splitlines():
+        match = _SCRIPTLET.search(line)
+        if match and (match["package"], match["script"]) not in seen:
+            seen.add((match["package"], match["script"]))
+            how = "was killed" if match["how"].startswith("was killed") else "failed"
+            yield Finding(
+                kind=Kind.SCRIPTLET_FAILED,
+                message=f"{match['package'].split(':')[0]}: its {match['script']} script {how}",
+                evidence=line.strip(),
+            )
+
+
+def _archive_findings(output: str) -> Iterator[Finding]:
+    """A .deb that is what its index promises, but cannot be unpacked."""
+    lines = output.splitlines()
+    for line, following in itertools.pairwise(lines):
+        match = _ARCHIVE_ERROR.match(line)
+        if match and _UNREADABLE.match(following):
+            package = posixpath.basename(match["file"]).partition("_")[0]
+            first_word = next((line for line in lines if _DPKG_DEB.match(line)), following)
+            yield Finding(
+                kind=Kind.INSTALL_FAILED,
+                message=f"{package}: its package file is damaged and cannot be unpacked",
+                evidence=first_word.strip(),
+            )
+
+
+def removal_refused(name: str, done: Completed) -> str:
+    """Why apt would not remove the package in a simulation; empty where it would."""
+    if done.ok:
+        return ""
+    lines = done.output.splitlines()
+    if any(_LOSES_ESSENTIAL.match(line) for line in lines):
+        return f"removing {name} would remove essential packages"
+    # Debian 12 and later rather say what would break.
+    if any(_HELD.match(line) for line in lines):
+        broken = sorted({unmet.package for unmet in read_unmet(done.output)})
+        named = ", ".join(broken[:3]) + (f" and {len(broken) - 3} more" if len(broken) > 3 else "")
+        return f"removing {name} would break {named}" if broken else f"the system needs {name}"
+    return ""
+
+
+def verify_findings(output: str) -> Iterator[Finding]:
+    """What `dpkg --verify` has found to differ from what was shipped."""
+    for line in output.splitlines():
+        match = _VERIFY_LINE.match(line)
+        if match is None:
+            continue
+        if match["checks"] == "missing":
+            yield Finding(kind=Kind.MISSING_FILE, message=f"{match['path']} is missing", evidence=line.strip())
+        elif "5" in match["checks"]:
+            # A conffile may be written by the package's own scripts (Debian Policy 10.7.3 forbids it, as advice).
+            yield Finding(
+                kind=Kind.MODIFIED_FILE,
+                message=f"{match['path']} is not as it was shipped",
+                severity=Severity.WARNING if match["conffile"] else Severity.ERROR,
+                evidence=line.strip(),
+            )
+
+
+def archive_argv(name: str, version: str) -> Sequence[str]:
+    """Prints the checksum of the file that apt downloaded, such as "hello_1%3a2.10-3_amd64.deb"."""
+    pattern = f"{name}_{version.replace(':', '%3a')}_*.deb"
+    return ("find", ARCHIVES, "-maxdepth", "1", "-name", pattern, "-exec", "sha256sum", "{}", "+")
+
+
+def last_error(output: str) -> str:
+    """The last line that apt or dpkg calls an error, else the last line at all."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith(("E:", "dpkg: error"))]
+    return (errors or lines or [""])[-1]
+
+
+def _about(spec: TaskSpec, kind: Kind, message: str, line: str) -> Finding:
+    return Finding(kind=kind, message=f"{spec.package_name}: {message}", evidence=line.strip())

@@ -1,0 +1,141 @@
+"""Repositories for apt: how they are written down, and what apt says when one does not work."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from alts.packages.base import InstanceFile
+from alts.shared.report import Finding, Kind
+from alts.shared.repository import Repository
+from alts.shared.spec import TaskSpec
+
+ARCHIVES = "/var/cache/apt/alts"
+"""Where downloaded packages stay, to be proved later."""
+
+# Error-Mode: by default `apt-get update` exits 0 although a repository could not be fetched (apt-get(8), since 2.1).
+# A server has 3 x 15 s to say its first word: a hanging one must not use up a stage's time. Official images delete what
+# was downloaded into apt's own folder (docker-clean), so it goes into another; apt makes it below its own.
+_SETTINGS = f"""\
+Acquire::Retries "2";
+Acquire::http::Timeout "15";
+Acquire::https::Timeout "15";
+Acquire::Languages "none";
+APT::Update::Error-Mode "any";
+APT::Keep-Downloaded-Packages "true";
+Dir::Cache::Archives "{ARCHIVES}/";
+"""
+
+# Hosts whose trouble is the distribution's whatever the task says: a task may bring backports from there.
+_OFFICIAL = re.compile(r"https?://(?:[a-z0-9.-]+\.)?(?:debian\.org|ubuntu\.com)(?:[:/ ]|$)")
+
+_FETCH_FAILED = re.compile(r"^[EW]: Failed to fetch (?P<url>\S+)\s+(?P<why>.*)$")
+_BAD_CHECKSUM = re.compile(r"Hash Sum mismatch|File has unexpected size|Hashes of expected file", re.IGNORECASE)
+_NO_RELEASE_FILE = re.compile(
+    r"^E: The repository '(?P<source>.*)' (?:does not|no longer|doesn't) ha(?:ve|s) a Release"
+)
+# Debian 13 checks signatures with sqv and has words of its own for it.
+_BAD_SIGNATURE = re.compile(
+    r"^[EW]: (?:An error occurred during the signature verification|GPG error: |"
+    r"OpenPGP signature verification failed: |The repository '.*' is (?:not|no longer) signed)"
+)
+_DISK_FULL = re.compile(r"No space left on device|You don't have enough free space")
+# The address that a name had this time differs from run to run.
+_ADDRESS = re.compile(r" \[IP: [^\]]*\]")
+
+
+def files_for(spec: TaskSpec) -> Iterator[InstanceFile]:
+    """Settings, and for each repository a source and the key that signs it. Keys must be text by now, not URLs."""
+    yield InstanceFile("/etc/apt/apt.conf.d/90alts", _SETTINGS)
+    for number, repository in enumerate(spec.repositories, 1):
+        key_path = None
+        if repository.gpg_key:
+            key_path = f"/etc/apt/keyrings/alts-{number}.asc"
+            yield InstanceFile(key_path, repository.gpg_key)
+        stanza = deb822_source(repository, key_path=key_path)
+        yield InstanceFile(f"/etc/apt/sources.list.d/alts-{number}.sources", stanza)
+    if pins := preferences(spec.repositories):
+        yield InstanceFile("/etc/apt/preferences.d/alts", pins)
+
+
+def deb822_source(repository: Repository, *, key_path: str | None = None) -> str:
+    """A stanza for sources.list.d (sources.list(5), DEB822-STYLE FORMAT)."""
+    url, suite, components = repository.source
+    fields = {
+        "Types": "deb",
+        "URIs": url,
+        "Suites": suite,
+        "Components": " ".join(components),
+        "Architectures": " ".join(repository.architectures),
+        "Trusted": "yes" if repository.trusted else "",
+        "Signed-By": key_path or "",
+    }
+    return "".join(f"{key}: {value}\n" for key, value in fields.items() if value)
+
+
+def preferences(repositories: Sequence[Repository]) -> str:
+    """Pins by host, which is all that apt offers for a repository without a Release file (apt_preferences(5))."""
+    pins = {repository.host: repository.priority for repository in repositories if repository.priority is not None}
+    return "\n".join(
+        f'Package: *\nPin: origin "{host}"\nPin-Priority: {priority}\n' for host, priority in sorted(pins.items())
+    )
+
+
+def repository_findings(spec: TaskSpec, output: str) -> Iterator[Finding]:
+    """Trouble with repositories: who brought the repository decides whose fault a bad signature or checksum is.
+
+    Each once, however often apt says it.
+    """
+    seen: set[tuple[Kind, str]] = set()
+    for line in output.splitlines():
+        finding = _finding(spec, _ADDRESS.sub("", line).strip())
+        if finding is not None and (finding.kind, finding.message) not in seen:
+            seen.add((finding.kind, finding.message))
+            yield finding
+
+
+def brought_by_task(spec: TaskSpec, text: str) -> str:
+    """The URL of the task's own repository that the text names; empty where it names none."""
+    if _OFFICIAL.search(text):
+        return ""
+    for repository in spec.repositories:
+        url = repository.source[0].rstrip("/")
+        if re.search(rf"{re.escape(url)}(?:[/ ']|$)", text):
+            return url
+    return ""
+
+
+def _finding(spec: TaskSpec, line: str) -> Finding | None:
+    if _DISK_FULL.search(line):
+        return Finding(kind=Kind.DISK_FULL, message="the machine's disk is full", evidence=line)
+    if match := _NO_RELEASE_FILE.match(line):
+        return Finding(
+            kind=Kind.REPOSITORY_UNREACHABLE,
+            message=f"the repository has no Release file, so it is not there or nothing signs it: {match['source']}",
+            evidence=line,
+        )
+    if _BAD_SIGNATURE.match(line):
+        brought = brought_by_task(spec, line)
+        return Finding(
+            kind=Kind.SIGNATURE_INVALID if brought else Kind.REPOSITORY_UNREACHABLE,
+            message=f"the repository {brought or 'of the distribution'} is not signed by a key that is trusted",
+            evidence=line,
+        )
+    if match := _FETCH_FAILED.match(line):
+        return _fetch_failed(spec, match["url"], line)
+    return None
+
+
+def _fetch_failed(spec: TaskSpec, url: str, line: str) -> Finding:
+    brought = brought_by_task(spec, url)
+    if _BAD_CHECKSUM.search(line) and brought:
+        return Finding(
+            kind=Kind.CHECKSUM_MISMATCH,
+            message=f"{url} is not what the index of {brought} promises",
+            evidence=line,
+        )
+    return Finding(
+        kind=Kind.REPOSITORY_UNREACHABLE,
+        message=f"the repository could not be read: {url}",
+        evidence=line,
+    )

@@ -1,0 +1,141 @@
+"""What a fresh RPM machine needs for a task: its repositories and their keys, as files. Pure."""
+
+from __future__ import annotations
+
+import configparser
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from alts.packages.base import InstanceFile
+from alts.shared.repository import Repository
+from alts.shared.spec import TaskSpec
+
+FOLDER = "/etc/yum.repos.d"
+_ID = "alts-"
+_DEFAULT_PRIORITY = 99  # dnf.conf(5), "priority"
+
+# The mirrors of a distribution that has come to its end are gone, and with them all that its image knows of: file in
+# the image → sections, each (id, folder below the vault). https://vault.centos.org/
+_VAULT = "http://vault.centos.org"
+_ARCHIVED: Mapping[tuple[str, str], tuple[str, Mapping[str, tuple[tuple[str, str], ...]]]] = {
+    ("centos", "7"): (
+        "file:///etc/pki/rpm-gpg/RPM-GPG-KEY-CentOS-7",
+        {
+            "CentOS-Base.repo": (
+                ("base", "7.9.2009/os/$basearch/"),
+                ("updates", "7.9.2009/updates/$basearch/"),
+                ("extras", "7.9.2009/extras/$basearch/"),
+            ),
+        },
+    ),
+    ("centos", "8"): (
+        "file:///etc/pki/rpm-gpg/RPM-GPG-KEY-centosofficial",
+        {
+            "CentOS-Stream-BaseOS.repo": (("baseos", "8-stream/BaseOS/$basearch/os/"),),
+            "CentOS-Stream-AppStream.repo": (("appstream", "8-stream/AppStream/$basearch/os/"),),
+            "CentOS-Stream-Extras.repo": (("extras", "8-stream/extras/$basearch/os/"),),
+            "CentOS-Stream-Extras-common.repo": (("extras-common", "8-stream/extras/$basearch/extras-common/"),),
+        },
+    ),
+}
+
+
+@dataclass(frozen=True)
+class KnownRepository:
+    """What the machine's configuration says of a repository."""
+
+    id: str
+    url: str
+    """Of the repository itself, or of the list of its mirrors."""
+    priority: int
+
+    @property
+    def origin(self) -> str:
+        """Such as "baseos https://mirrors.almalinux.org/mirrorlist/9/baseos"."""
+        return f"{self.id} {self.url}".strip()
+
+
+def files_for(spec: TaskSpec) -> Iterator[InstanceFile]:
+    for number, repository in enumerate(spec.repositories, 1):
+        yield InstanceFile(f"{FOLDER}/{repository_id(number)}.repo", repository_file(number, repository))
+        if repository.gpg_key and not _is_url(repository.gpg_key):
+            yield InstanceFile(_key_path(number), repository.gpg_key)
+    key, files = _ARCHIVED.get((spec.dist_name, spec.dist_version), ("", {}))
+    for name, sections in files.items():
+        yield InstanceFile(
+            f"{FOLDER}/{name}",
+            "\n".join(
+                f"[{section}]\nname={section} of the vault\nbaseurl={_VAULT}/{folder}\n"
+                f"enabled=1\ngpgcheck=1\ngpgkey={key}\n"
+                for section, folder in sections
+            ),
+        )
+
+
+def repository_id(number: int) -> str:
+    """Of the task's repositories, counted from 1: "alts-1"."""
+    return f"{_ID}{number}"
+
+
+def repository_file(number: int, repository: Repository) -> str:
+    """A file for yum.repos.d (dnf.conf(5), "Repo Options")."""
+    lines = [
+        f"[{repository_id(number)}]",
+        f"name={repository.name or repository_id(number)}",
+        f"baseurl={repository.source[0]}",
+        "enabled=1",
+        # Nobody passes over a repository that the task is about, and nobody remembers what it was a while ago.
+        "skip_if_unavailable=0",
+        "metadata_expire=1",
+        # Of two equal packages the one of the task's repository is meant; others cost 1000.
+        f"cost={99 + number}",
+        f"gpgcheck={0 if repository.trusted else 1}",
+        "repo_gpgcheck=0",
+    ]
+    if repository.gpg_key:
+        lines.append(f"gpgkey={repository.gpg_key if _is_url(repository.gpg_key) else f'file://{_key_path(number)}'}")
+    if repository.priority is not None:
+        lines.append(f"priority={repository.priority}")
+    return "\n".join(lines) + "\n"
+
+
+def read_repositories(text: str) -> Mapping[str, KnownRepository]:
+    """The machine's repositories by their ids, from all its .repo files one behind the other."""
+    parser = configparser.RawConfigParser(strict=False, allow_no_value=True, delimiters=("=",))
+    try:
+        parser.read_string(text)
+    except configparser.Error:
+        return {}
+    return {
+        section: KnownRepository(
+            id=section,
+            url=next((parser.get(section, key, fallback="").split() or [""])[0] for key in _url_keys(parser, section)),
+            priority=_number(parser.get(section, "priority", fallback="")),
+        )
+        for section in parser.sections()
+    }
+
+
+def brought_by_task(spec: TaskSpec, repository: str) -> str:
+    """The URL of the task's repository with that id; empty where the id is of none of them."""
+    number = repository.removeprefix(_ID)
+    if not repository.startswith(_ID) or not number.isdecimal() or not 1 <= int(number) <= len(spec.repositories):
+        return ""
+    return spec.repositories[int(number) - 1].source[0]
+
+
+def _url_keys(parser: configparser.RawConfigParser, section: str) -> Iterator[str]:
+    yield from (key for key in ("baseurl", "metalink", "mirrorlist") if parser.get(section, key, fallback=""))
+    yield "baseurl"
+
+
+def _number(text: str) -> int:
+    return int(text) if text.strip().isdecimal() else _DEFAULT_PRIORITY
+
+
+def _is_url(key: str) -> bool:
+    return key.startswith(("http://", "https://"))
+
+
+def _key_path(number: int) -> str:
+    return f"/etc/pki/rpm-gpg/{repository_id(number)}.asc"

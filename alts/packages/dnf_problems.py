@@ -1,0 +1,124 @@
+"""What libsolv says of a transaction that cannot be, in plain words. Pure.
+
+yum's successors all print its rules as they are (libsolv, solver_problemruleinfo2str), a block for each problem.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from alts.packages.dnf_names import bare_name
+from alts.shared.report import Finding, Kind
+
+_PROBLEM = re.compile(r"^ *Problem(?: \d+)?: (?P<rule>.*)$")
+_RULE = re.compile(r"^ +- (?P<rule>.*)$")
+_NOTHING_PROVIDES = re.compile(r"nothing provides (?P<need>.+) needed by (?P<package>\S+)(?: from \S+)?$")
+_REQUIRES = re.compile(
+    r"(?:installed )?package (?P<package>\S+)(?: from \S+)? requires (?P<need>.+), "
+    r"but none of the providers can be installed$"
+)
+_CONFLICT = re.compile(
+    r"(?:installed )?package (?P<package>\S+)(?: from \S+)? (?P<verb>conflicts with|obsoletes) "
+    r"(?P<what>.+) provided by (?P<other>\S+)(?: from \S+)?$"
+)
+_NOT_BOTH = re.compile(r"cannot install both (?P<package>\S+)(?: from \S+)? and (?P<other>\S+)(?: from \S+)?$")
+_PROTECTED = re.compile(r"The operation would result in removing the following protected packages: (?P<names>.*)$")
+_LEFT_OUT = re.compile(
+    r"package (?P<package>\S+)(?: from \S+)? (?P<why>is filtered out by .*|has inferior architecture)$"
+)
+
+
+def problem_findings(package: str, output: str, versions: Mapping[str, Sequence[str]]) -> tuple[Finding, ...]:
+    """A finding for each problem of installing `package`; `versions`: what else of a missing need's name can be had."""
+    findings = (_finding(package, rules, versions) for rules in _problems(output))
+    return tuple(dict.fromkeys(finding for finding in findings if finding))
+
+
+def missing_needs(output: str) -> tuple[str, ...]:
+    """What no repository provides, such as "good-noarch >= 3", each once."""
+    needs = [match["need"] for match in map(_NOTHING_PROVIDES.search, output.splitlines()) if match]
+    return tuple(dict.fromkeys(needs))
+
+
+def _problems(output: str) -> Iterator[list[str]]:
+    """The rules of each problem."""
+    rules: list[str] = []
+    for line in output.splitlines():
+        if match := _PROBLEM.match(line):
+            if rules:
+                yield rules
+            rules = [match["rule"]]
+        elif rules and (match := _RULE.match(line)):
+            rules.append(match["rule"])
+        elif rules:
+            yield rules
+            rules = []
+    if rules:
+        yield rules
+
+
+def _finding(package: str, rules: Sequence[str], versions: Mapping[str, Sequence[str]]) -> Finding | None:
+    for rule in rules:
+        if match := _NOTHING_PROVIDES.match(rule):
+            name, need = bare_name(match["package"]), match["need"]
+            message = ", ".join([*_way(package, name, rules), f"{name} needs {need}"])
+            return Finding(kind=Kind.DEPENDENCY_UNMET, message=f"{message}: {_had(need, versions)}", evidence=rule)
+    for rule in rules:
+        if found := _conflict(package, rule, rules):
+            return found
+    for rule in rules:
+        if match := _LEFT_OUT.match(rule):
+            way = _way(package, bare_name(match["package"]), rules)
+            message = ", ".join([*way, f"{bare_name(match['package'])} {match['why']}"])
+            return Finding(kind=Kind.DEPENDENCY_UNMET, message=message, evidence=rule)
+    for rule in rules:
+        if match := _REQUIRES.match(rule):
+            message = f"{bare_name(match['package'])} needs {match['need']}, which cannot be installed"
+            return Finding(kind=Kind.DEPENDENCY_UNMET, message=message, evidence=rule)
+    return None
+
+
+def _had(need: str, versions: Mapping[str, Sequence[str]]) -> str:
+    known = versions.get(need, ())
+    return f"only {', '.join(known)} can be had" if known else "no repository has it"
+
+
+def _conflict(package: str, rule: str, rules: Sequence[str]) -> Finding | None:
+    if match := _CONFLICT.match(rule):
+        name, other = bare_name(match["package"]), bare_name(match["other"])
+        via = "" if match["what"] == other else f", which is {other}"
+        words = f"{name} {match['verb']} {match['what']}{via}"
+    elif match := _NOT_BOTH.match(rule):
+        name = bare_name(match["package"])
+        words = f"{match['package']} and {match['other']} cannot be installed together"
+    elif match := _PROTECTED.match(rule):
+        name, words = package, f"{package} would remove what the system cannot do without: {match['names']}"
+    else:
+        return None
+    message = ", ".join([*_way(package, name, rules), words])
+    return Finding(kind=Kind.PACKAGE_CONFLICT, message=message, evidence=rule)
+
+
+def _way(package: str, target: str, rules: Sequence[str]) -> list[str]:
+    """The shortest chain of needs from the package under test to another one: ["a needs b", "b needs libc.so.6"].
+
+    libsolv names what a package needs, and not who would have it: where that is no package's name, whichever of the
+    problem's packages comes next must be it. Empty for the package itself, or where there is no chain.
+    """
+    needs: dict[str, list[str]] = {}
+    for match in filter(None, map(_REQUIRES.match, rules)):
+        needs.setdefault(bare_name(match["package"]), []).append(match["need"])
+    names = [*needs, target]
+    ways: dict[str, list[str]] = {package: []}
+    queue = [package]
+    while queue and target not in ways:
+        name = queue.pop(0)
+        for need in needs.get(name, ()):
+            word = need.split()[0]
+            for following in [word] if word in names else [other for other in names if other not in ways]:
+                if following not in ways:
+                    provider = "" if following == word else f" of {following}"
+                    ways[following] = [*ways[name], f"{name} needs {need}{provider}"]
+                    queue.append(following)
+    return ways.get(target, [])

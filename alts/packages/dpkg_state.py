@@ -1,0 +1,59 @@
+"""What dpkg knows of files, and of packages beside the one under test: argv and what their output means. Pure."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from alts.command import Completed
+from alts.packages.base import Exclusions
+from alts.shared.spec import TaskSpec
+
+_APT_GET = ("apt-get", "--yes", "--quiet", "--option=Dpkg::Use-Pty=0")
+
+# dpkg(1), --path-exclude: in a configuration file an option stands without its dashes, one a line.
+_PATH_OPTION = re.compile(r"^\s*path-(?P<verb>exclude|include)\s*[=\s]\s*(?P<glob>\S+)\s*$")
+_RELATION_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+")
+
+
+class DpkgState:
+    """The part of alts.packages.base.PackageManager that the stages integrity and leftovers need."""
+
+    def every_owned_file_argv(self) -> Sequence[str]:
+        # What `dpkg-query --listfiles` reads, for all packages at once (dpkg-query has no option for that).
+        return ("/bin/sh", "-c", "cat /var/lib/dpkg/info/*.list")
+
+    def read_every_owned_file(self, output: str) -> frozenset[str]:
+        return frozenset(line for line in output.splitlines() if line != "/.")
+
+    def exclusions_argv(self) -> Sequence[str]:
+        return ("/bin/sh", "-c", "cat /etc/dpkg/dpkg.cfg /etc/dpkg/dpkg.cfg.d/* 2>/dev/null")
+
+    def read_exclusions(self, done: Completed) -> Exclusions:
+        rules = [
+            (match["verb"] == "exclude", re.compile(fnmatch.translate(match["glob"])))
+            for line in done.output.splitlines()
+            if (match := _PATH_OPTION.match(line))
+        ]
+
+        def excluded(path: str) -> bool:
+            """The last match wins; `*` goes over slashes (dpkg(1))."""
+            return next((verdict for verdict, glob in reversed(rules) if glob.match(path)), False)
+
+        return excluded
+
+    def optional_argv(self, spec: TaskSpec) -> Sequence[str]:
+        return ("dpkg-query", "--show", "--showformat=${Recommends},${Suggests},${Enhances}\\n", spec.package_name)
+
+    def read_optional(self, done: Completed) -> frozenset[str]:
+        """From relations such as "python3-doc, www-browser | firefox-esr (>= 91)"."""
+        words = re.split(r"[,|\n]", done.output)
+        return frozenset(match[0] for word in words if (match := _RELATION_NAME.match(word.strip())))
+
+    def install_others_argv(self, others: Mapping[str, str]) -> Sequence[str]:
+        wanted = (f"{name}={version}" for name, version in sorted(others.items()))
+        return (*_APT_GET, "--no-install-recommends", "install", *wanted)
+
+    def remove_others_argv(self, others: Iterable[str]) -> Sequence[str]:
+        return (*_APT_GET, "purge", "--", *sorted(others))

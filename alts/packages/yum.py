@@ -1,0 +1,76 @@
+"""yum 3, of CentOS 7: what it does otherwise than its successors. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from alts.command import Completed
+from alts.packages.base import Candidate, Identity
+from alts.packages.dnf import Dnf
+from alts.packages.dnf_files import KnownRepository
+from alts.packages.rpm_version import version_key
+from alts.shared.report import Finding, Kind
+from alts.shared.spec import TaskSpec
+
+# "Error: Package: bad-1.0-1.noarch (alts-1)", then "           Requires: nothing-has-this >= 7".
+_REQUIRER = re.compile(r"^Error: Package: (?P<package>\S+)")
+_REQUIRES = re.compile(r"^ +Requires: (?P<need>.+)$")
+# "hello.x86_64                 2.10-3.el7                 base"
+_LISTED = re.compile(r"^(?P<name>\S+)\.(?P<arch>\w+)\s+(?P<version>\S+)\s+(?P<repository>\S+)$")
+
+
+class Yum(Dnf):
+    """yum 3 has no query of its own in a minimal system, so that less of an identity can be proved."""
+
+    program = "yum"
+
+    def candidates_argv(self, spec: TaskSpec) -> Sequence[str]:
+        return (self.program, "--quiet", "--showduplicates", "list", "available", spec.package_name)
+
+    def read_candidates(self, output: str) -> tuple[Candidate, ...]:
+        rows = [match for match in map(_LISTED.match, output.splitlines()) if match]
+        rows.sort(key=lambda match: version_key(match["version"]), reverse=True)
+        candidates: dict[str, Candidate] = {}
+        for match in rows:
+            origin = KnownRepository(match["repository"], "", 99).origin
+            candidates.setdefault(match["version"], Candidate(match["version"], origin))
+        return tuple(candidates.values())
+
+    def identity_argv(self, spec: TaskSpec, candidate: Candidate) -> Sequence[Sequence[str]]:
+        installed, _, _, files = super().identity_argv(spec, candidate)
+        return (installed, (self.program, "--quiet", "list", "installed", spec.package_name), files)
+
+    def read_identity(self, spec: TaskSpec, candidate: Candidate, done: Sequence[Completed]) -> Identity:
+        installed, source, files = done
+        listed = next((match for match in map(_LISTED.match, source.output.splitlines()) if match), None)
+        words = f"{spec.package_name}|{listed['repository']}" if listed else ""
+        told = Completed(argv=source.argv, exit_code=0, output=words, seconds=0.0)
+        nothing = Completed(argv=source.argv, exit_code=0, output="", seconds=0.0)
+        return super().read_identity(spec, candidate, (installed, told, nothing, files))
+
+    def install_findings(self, spec: TaskSpec, done: Completed) -> tuple[Finding, ...]:
+        findings = super().install_findings(spec, done)
+        if done.ok or all(finding.kind is not Kind.INSTALL_FAILED for finding in findings):
+            return findings
+        return tuple(_unmet(done.output)) or findings
+
+    def why_argv(self, spec: TaskSpec, failed: Completed) -> Sequence[Sequence[str]]:  # noqa: ARG002
+        return ()
+
+
+def _unmet(output: str) -> list[Finding]:
+    package, findings = "", []
+    for line in output.splitlines():
+        if match := _REQUIRER.match(line):
+            package = match["package"]
+        elif package and (match := _REQUIRES.match(line)):
+            findings.append(
+                Finding(
+                    kind=Kind.DEPENDENCY_UNMET,
+                    message=f"{package} needs {match['need']}: no repository has it",
+                    evidence=line.strip(),
+                )
+            )
+            package = ""
+    return findings

@@ -1,0 +1,21 @@
+"""What the other forms of a report say of a stage. Pure."""
+
+from __future__ import annotations
+
+from alts.shared.report import Finding, Report, StageResult
+
+
+def title_of(report: Report) -> str:
+    """Such as "hello 2.10-3 on debian-12 on x86_64"."""
+    package = " ".join(filter(None, (report.package.get("name"), report.package.get("version"))))
+    return " on ".join(filter(None, (package or report.task_id, report.platform)))
+
+
+def findings_text(stage: StageResult) -> str:
+    """A line for every finding, with its evidence below it."""
+    return "\n".join(_line(finding) for finding in stage.findings)
+
+
+def _line(finding: Finding) -> str:
+    evidence = "".join(f"\n    {line}" for line in finding.evidence.splitlines())
+    return f"{finding.severity}: {finding.kind}: {finding.message}{evidence}"

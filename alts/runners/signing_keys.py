@@ -1,0 +1,41 @@
+"""The keys that sign a task's repositories, fetched where the task names only their address."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from alts.packages.openpgp import public_key
+from alts.shared.errors import RepositoryUnreachable
+from alts.shared.repository import Repository
+from alts.shared.spec import TaskSpec
+from alts.stop import Stop
+from alts.tools.http import download
+
+Fetch = Callable[[str, Stop], bytes]
+
+
+def _download(url: str, stop: Stop) -> bytes:
+    return download(url, stop=stop)
+
+
+def with_keys(spec: TaskSpec, *, stop: Stop, fetch: Fetch = _download) -> TaskSpec:
+    """The same task with every gpg_key as armored text.
+
+    Raises RepositoryUnreachable where an address does not answer or has something else, or Stopped.
+    """
+    repositories = tuple(_with_key(repository, stop, fetch) for repository in spec.repositories)
+    return spec.model_copy(update={"repositories": repositories})
+
+
+def _with_key(repository: Repository, stop: Stop, fetch: Fetch) -> Repository:
+    address = repository.gpg_key
+    if address is None or not address.startswith(("http://", "https://")):
+        return repository
+    content = fetch(address, stop)
+    try:
+        key = public_key(content)
+    except ValueError as error:
+        raise RepositoryUnreachable(
+            f"what is at {address} is no signing key", details=str(error), retryable=False
+        ) from error
+    return repository.model_copy(update={"gpg_key": key})

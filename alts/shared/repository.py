@@ -1,0 +1,242 @@
+"""A repository that a request brings along, in whichever of apt's ways it is written."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic_core.core_schema import ValidationInfo
+
+# What sources.list(5) accepts as suite, component and architecture words.
+_SUITE = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._~+/-]*|\./)\Z")
+_COMPONENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+/-]*\Z")
+_ARCHITECTURE = re.compile(r"[a-z0-9][a-z0-9-]*\Z")
+_URL = re.compile(r"https?://[A-Za-z0-9.:_\[\]-]+(?:/[A-Za-z0-9._~%+:@,=/-]*)?\Z")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
+_OPTIONS = re.compile(r"deb \[ ?(?P<options>[^\[\]]*?) ?\] ")
+_STANZA_LINE = re.compile(r"(?P<key>[A-Za-z][A-Za-z-]*):[ \t]*(?P<value>.*)\Z")
+
+# RFC 9580 6.2: headers, a blank line, base64, an optional checksum.
+_ARMOR = re.compile(
+    r"-----BEGIN PGP PUBLIC KEY BLOCK-----\n(?:[A-Za-z]+: [ -~]*\n)*\n?(?P<body>(?:[A-Za-z0-9+/=]+\n)+)"
+    r"-----END PGP PUBLIC KEY BLOCK-----\n?"
+)
+
+_URL_HELP = (
+    "only http:// and https:// URLs without credentials or query are accepted, optionally followed by a suite and "
+    "components, such as 'http://deb.debian.org/debian bookworm main', or a whole deb822 stanza"
+)
+_STANZA_FIELDS = ("types", "uris", "suites", "components", "architectures", "trusted", "signed-by")
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a line or a stanza says."""
+
+    url: str
+    suite: str = "./"
+    components: tuple[str, ...] = ()
+    architectures: tuple[str, ...] = ()
+    trusted: bool = False
+    gpg_key: str | None = None
+
+    @property
+    def line(self) -> str:
+        """The one way in which we write it: parse_source(source.line) gives it again, but for trust and key."""
+        options = f"deb [arch={','.join(self.architectures)}] " if self.architectures else ""
+        return options + " ".join([self.url, self.suite, *self.components])
+
+
+class Repository(BaseModel):
+    """A repository to test the package from.
+
+    `url` is what stands in sources.list(5): "http://host/debian bookworm main", the same behind "deb " or
+    "deb [arch=amd64 trusted=yes] ", a deb822 stanza ("Types: deb\\nURIs: ..."), or a plain URL: that of a flat
+    repository, which means the suite "./", or the base URL of a dnf repository.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str | None = Field(default=None, max_length=100)
+    url: str = Field(min_length=1, max_length=65_536)
+    trusted: bool = False
+    """Use the repository although nothing signs it (apt: [trusted=yes])."""
+    gpg_key: str | None = Field(default=None, max_length=65_536)
+    """The key that signs it: the http(s) URL of one, fetched when the task runs, or its ASCII-armored text."""
+    priority: int | None = Field(default=None, strict=True, ge=1, le=1000)
+    """In the package manager's own sense: apt's pin (500 is usual, the higher wins), dnf's (99, the lower wins)."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _options_become_fields(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or not isinstance(data.get("url"), str):
+            return data
+        try:
+            source = parse_source(data["url"])
+        except ValueError:
+            return data  # the field's own check says what is wrong with it
+        lifted = {"trusted": True} if source.trusted else {}
+        return data | {"url": source.line} | lifted | ({"gpg_key": source.gpg_key} if source.gpg_key else {})
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_a_file_name(cls, name: str | None) -> str | None:
+        if name is not None and not _NAME.match(name):
+            raise ValueError("only letters, digits and . _ - are accepted, a letter or digit first")
+        return name
+
+    @field_validator("url")
+    @classmethod
+    def _url_is_a_source(cls, url: str) -> str:
+        return parse_source(url).line
+
+    @field_validator("gpg_key")
+    @classmethod
+    def _key_is_a_url_or_a_key(cls, key: str | None, info: ValidationInfo) -> str | None:
+        if key is None:
+            return None
+        if info.data.get("trusted"):
+            raise ValueError("a repository is either trusted as it is or checked with a gpg_key: give one of both")
+        if key.startswith(("http://", "https://")):
+            _check_url(key)
+            return key
+        return armored_key(key)
+
+    @property
+    def source(self) -> tuple[str, str, tuple[str, ...]]:
+        """URL, suite and components, such as ("http://deb.debian.org/debian", "bookworm", ("main",))."""
+        parsed = parse_source(self.url)
+        return parsed.url, parsed.suite, parsed.components
+
+    @property
+    def architectures(self) -> tuple[str, ...]:
+        """In dpkg's words, those that the repository is asked for; none means the machine's own."""
+        return parse_source(self.url).architectures
+
+    @property
+    def host(self) -> str:
+        """The name or address in the URL, without a port: by it apt tells repositories apart (apt_preferences(5))."""
+        return urlsplit(self.source[0]).hostname or ""
+
+
+def parse_source(text: str) -> Source:
+    """Read a line of sources.list(5) or a deb822 stanza. Raises ValueError, saying what would be accepted."""
+    source = _of_stanza(text) if "\n" in text else _of_line(text)
+    _check_url(source.url)
+    if not _SUITE.match(source.suite) or not all(_COMPONENT.match(component) for component in source.components):
+        raise ValueError("suite and components may hold only letters, digits and . _ ~ + / -")
+    if source.suite.endswith("/") == bool(source.components):
+        raise ValueError("a suite needs at least one component; a flat repository's path ends with / and has none")
+    if not all(_ARCHITECTURE.match(architecture) for architecture in source.architectures):
+        raise ValueError("an architecture may hold only lower case letters, digits and -")
+    return source
+
+
+def armored_key(text: str) -> str:
+    """An ASCII-armored public key, with its lines ended as everywhere. Raises ValueError for anything else."""
+    key = "\n".join(line.rstrip() for line in text.strip().splitlines()) + "\n"
+    if not (match := _ARMOR.fullmatch(key)):
+        raise ValueError(
+            "only an http:// or https:// URL or ASCII-armored text is accepted, from "
+            "'-----BEGIN PGP PUBLIC KEY BLOCK-----' to '-----END PGP PUBLIC KEY BLOCK-----'"
+        )
+    # The checksum is a line of its own that begins with "=" (RFC 9580 6.1).
+    body = "".join(line for line in match["body"].splitlines() if not line.startswith("="))
+    try:
+        base64.b64decode(body, validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"the armored key is damaged: {error}") from None
+    return key
+
+
+def _check_url(url: str) -> None:
+    if not _URL.match(url):
+        raise ValueError(_URL_HELP)
+    if "@" in urlsplit(url).netloc:
+        raise ValueError("credentials in a repository URL are not accepted")
+
+
+def _of_line(text: str) -> Source:
+    options: dict[str, str] = {}
+    if match := _OPTIONS.match(text):
+        options = dict(_options(match["options"]))
+        text = text[match.end() :]
+    elif text.startswith("deb "):
+        text = text.removeprefix("deb ")
+    url, suite, components = _split(text)
+    return Source(
+        url,
+        suite,
+        components,
+        architectures=tuple(filter(None, options.get("arch", "").split(","))),
+        trusted="trusted" in options,
+    )
+
+
+def _split(text: str) -> tuple[str, str, tuple[str, ...]]:
+    url, *words = text.split(" ")
+    return (url, words[0], tuple(words[1:])) if words else (url, "./", ())
+
+
+def _options(text: str) -> Iterator[tuple[str, str]]:
+    for option in text.split():
+        key, _, value = option.partition("=")
+        if key == "signed-by":
+            raise ValueError("signed-by is not accepted: give the key itself, or its URL, in gpg_key")
+        if key not in ("arch", "trusted") or (key == "trusted" and value != "yes"):
+            raise ValueError(f"the option {option!r} is not accepted, only arch=... and trusted=yes are")
+        yield key, value
+
+
+def _of_stanza(text: str) -> Source:
+    fields = dict(_stanza_fields(text))
+    if fields.get("types") != "deb":
+        raise ValueError("a deb822 stanza must say 'Types: deb'")
+    for key in ("URIs", "Suites"):
+        if len(fields.get(key.lower(), "").split()) != 1:
+            raise ValueError(f"a deb822 stanza must have exactly one word in {key}")
+    if fields.get("trusted", "no") not in ("yes", "no"):
+        raise ValueError("Trusted must be yes or no")
+    return Source(
+        url=fields["uris"],
+        suite=fields["suites"],
+        components=tuple(fields.get("components", "").split()),
+        architectures=tuple(fields.get("architectures", "").split()),
+        trusted=fields.get("trusted") == "yes",
+        gpg_key=_signed_by(fields.get("signed-by", "")),
+    )
+
+
+def _stanza_fields(text: str) -> Iterator[tuple[str, str]]:
+    """Field (in lower case) and value; a longer value's lines keep their ends, without the indentation."""
+    key, lines = "", [""]
+    for line in text.strip().splitlines():
+        if line.startswith("#"):
+            continue
+        if key and line.startswith((" ", "\t")):
+            # A full stop stands for a blank line (deb822(5)).
+            lines.append("" if line.strip() == "." else line.strip())
+            continue
+        match = _STANZA_LINE.match(line)
+        if not match:
+            raise ValueError(
+                "only one deb822 stanza is accepted, of lines such as 'URIs: http://deb.debian.org/debian'"
+            )
+        if key:
+            yield key, "\n".join(lines).strip()
+        key, lines = match["key"].lower(), [match["value"]]
+        if key not in _STANZA_FIELDS:
+            raise ValueError(f"the field {match['key']} is not accepted; choose of: {', '.join(_STANZA_FIELDS)}")
+    yield key, "\n".join(lines).strip()
+
+
+def _signed_by(value: str) -> str | None:
+    if value.startswith("/") or (value and "\n" not in value):
+        raise ValueError("Signed-By must hold the armored key itself; a file's key, or its URL, belongs into gpg_key")
+    return value or None

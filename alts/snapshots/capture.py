@@ -1,0 +1,192 @@
+"""One command that writes down a machine's state, and what it writes. Pure: argv out, bytes in.
+
+Only what the smallest machine has is used: a POSIX shell, coreutils, grep, and findutils where they are there.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from alts.command import Completed
+from alts.packages.base import PackageManager
+from alts.snapshots.rules import Rules
+from alts.snapshots.snapshot import FileState, Process, Snapshot
+
+CAPTURE_PATH = "/.alts-snapshot"
+"""Where the command writes: the root folder is there on every machine, and no package owns a file in it."""
+
+_MARK = "\x1e"  # starts every section; files come last, so that a name may hold anything
+
+# Processes come and go while the shell looks at them, so what it says about missing ones is dropped. Without find(1)
+# the shell walks by itself, with one stat(1) for every folder; that takes seconds.
+_SCRIPT = r"""
+set -u
+umask 077
+export LC_ALL=C
+out=$1
+shift
+rm -f "$out" || exit
+
+section() { printf '\036%s\n' "$1"; }
+
+states() { QUOTING_STYLE=literal stat --printf '%f\t%u\t%g\t%s\t%Y\t%n\0%N\0' -- "$@" 2>/dev/null; }
+
+walk() {
+    set -- "$1"/* "$1"/.[!.]* "$1"/..?*
+    states "$@"
+    for entry do
+        case $entry in /proc | /sys | /dev) continue ;; esac
+        [ ! -d "$entry" ] || [ -L "$entry" ] || ( walk "$entry" )
+    done
+}
+
+{
+    section packages
+    "$@" || exit
+    section users
+    cat /etc/passwd || exit
+    section groups
+    cat /etc/group || exit
+    section self
+    echo $$
+    section stat
+    cat /proc/[0-9]*/stat 2>/dev/null
+    section commands
+    grep -Haz '' /proc/[0-9]*/cmdline 2>/dev/null
+    for kind in tcp tcp6 udp udp6 unix; do
+        section "$kind"
+        cat "/proc/net/$kind" 2>/dev/null
+    done
+    if command -v find >/dev/null; then
+        section find
+        # A file that goes away meanwhile is none.
+        find / -xdev -ignore_readdir_race -printf '%y\t%m\t%U\t%G\t%s\t%Ts\t%p\0%l\0' || exit
+    else
+        section stat-files
+        states /
+        walk ''
+    fi
+} >"$out"
+"""
+
+# The states and flags of proc(5) and of include/net/tcp_states.h in Linux: 0A listens, 07 is a bound udp socket.
+_LISTENS = {"tcp": "0A", "tcp6": "0A", "udp": "07", "udp6": "07"}
+_ACCEPTS = 0x10000  # __SO_ACCEPTCON in /proc/net/unix
+
+_STAT = re.compile(r"(?P<pid>\d+) \((?P<name>.*)\) (?P<state>\S) (?P<parent>\d+) ")
+_COMMAND = re.compile(r"/proc/(?P<pid>\d+)/cmdline:(?P<argument>.*)", re.DOTALL)
+_TYPES = {0o14: "s", 0o12: "l", 0o10: "f", 0o06: "b", 0o04: "d", 0o02: "c", 0o01: "p"}
+
+
+def capture_argv(packages: PackageManager) -> Sequence[str]:
+    """Writes the state to CAPTURE_PATH, for read_capture()."""
+    return ("/bin/sh", "-c", _SCRIPT, "sh", CAPTURE_PATH, *packages.packages_argv())
+
+
+def read_capture(content: bytes, packages: PackageManager, rules: Rules) -> Snapshot:
+    """What the command has written, without what the rules call unseen. Raises ValueError where it is no such thing."""
+    sections = _sections(content.decode(errors="backslashreplace"))
+    missing = {"packages", "users", "groups", "self", "stat"} - sections.keys()
+    if missing:
+        raise ValueError(f"the snapshot has no {', '.join(sorted(missing))}")
+    listed = Completed(argv=tuple(packages.packages_argv()), exit_code=0, output=sections["packages"], seconds=0.0)
+    return Snapshot(
+        files={path: state for path, state in _files(sections) if not rules.unseen(path)},
+        users=_accounts(sections["users"]),
+        groups=_accounts(sections["groups"]),
+        processes=_processes(sections),
+        listening=frozenset(_listening(sections)),
+        packages=packages.read_packages(listed),
+    )
+
+
+def _sections(text: str) -> Mapping[str, str]:
+    sections: dict[str, str] = {}
+    _, _, rest = text.partition(_MARK)
+    while rest:
+        name, _, rest = rest.partition("\n")
+        if name in ("find", "stat-files"):
+            sections[name] = rest
+            break
+        sections[name], _, rest = rest.partition(_MARK)
+    return sections
+
+
+def _files(sections: Mapping[str, str]) -> Iterator[tuple[str, FileState]]:
+    if "find" in sections:
+        records = sections["find"].split("\0")
+        for head, target in zip(records[::2], records[1::2], strict=False):
+            kind, octal, uid, gid, size, mtime, path = head.split("\t", 6)
+            yield path, _state(FileState(kind, int(octal, 8), int(uid), int(gid), int(size), int(mtime), target))
+    else:
+        records = sections.get("stat-files", "").split("\0")
+        for head, link in zip(records[::2], records[1::2], strict=False):
+            raw, uid, gid, size, mtime, path = head.split("\t", 5)
+            kind = _TYPES[int(raw, 16) >> 12]
+            # %N says "path -> target" of a link, and the path alone of all else.
+            target = link.removeprefix(f"{path} -> ") if kind == "l" else ""
+            mode = int(raw, 16) & 0o7777
+            yield path, _state(FileState(kind, mode, int(uid), int(gid), int(size), int(mtime), target))
+
+
+def _state(found: FileState) -> FileState:
+    """Without what a folder's entries bring about."""
+    return found._replace(size=0, mtime=0) if found.type == "d" else found
+
+
+def _accounts(text: str) -> Mapping[str, str]:
+    accounts = {}
+    for line in text.splitlines():
+        name, _, rest = line.partition(":")
+        if rest:
+            accounts[name] = rest.partition(":")[2]
+    return accounts
+
+
+def _processes(sections: Mapping[str, str]) -> tuple[Process, ...]:
+    arguments: dict[int, list[str]] = {}
+    for record in sections.get("commands", "").split("\0"):
+        if match := _COMMAND.match(record):
+            arguments.setdefault(int(match["pid"]), []).append(match["argument"])
+    found = {}
+    for line in sections["stat"].splitlines():
+        match = _STAT.match(line)
+        # A zombie has ended: only its parent has not asked for its exit code yet.
+        if match and match["state"] not in "ZX":
+            pid = int(match["pid"])
+            command = " ".join(arguments.get(pid, [])).strip() or f"[{match['name']}]"
+            found[pid] = Process(pid, int(match["parent"]), command)
+    own = _family({process.pid: process.parent for process in found.values()}, int(sections["self"]))
+    return tuple(process for pid, process in sorted(found.items()) if pid not in own)
+
+
+def _family(parents: Mapping[int, int], root: int) -> set[int]:
+    """A process and all that descend from it."""
+    family = {root}
+    while more := {pid for pid, parent in parents.items() if parent in family} - family:
+        family |= more
+    return family
+
+
+def _listening(sections: Mapping[str, str]) -> Iterator[str]:
+    for protocol, state in _LISTENS.items():
+        for line in sections.get(protocol, "").splitlines()[1:]:
+            fields = line.split()
+            if len(fields) > 3 and fields[3] == state:
+                yield f"{protocol} {_address(fields[1])}"
+    for line in sections.get("unix", "").splitlines()[1:]:
+        fields = line.split(maxsplit=7)
+        if len(fields) == 8 and int(fields[3], 16) & _ACCEPTS:
+            yield f"unix {fields[7]}"
+
+
+def _address(text: str) -> str:
+    """ "0100007F:0050" as "127.0.0.1:80": the kernel prints words of 32 bits in the host's own order, little-endian on
+    every architecture that is tested here."""
+    host, _, port = text.partition(":")
+    raw = b"".join(bytes.fromhex(host[at : at + 8])[::-1] for at in range(0, len(host), 8))
+    address = ipaddress.ip_address(raw)
+    shown = f"[{address}]" if address.version == 6 else str(address)
+    return f"{shown}:{int(port, 16)}"

@@ -1,0 +1,118 @@
+"""What has changed between two snapshots: whole for the artifact, grouped and cut for the report. Pure."""
+
+from __future__ import annotations
+
+import stat
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import pairwise
+
+from alts.shared.report import Change, StateChange
+from alts.snapshots.grouping import cut, grouped
+from alts.snapshots.services import services_of
+from alts.snapshots.snapshot import FileState, Snapshot
+
+FILE_LINES = 25
+"""Of added, changed or removed files in a report."""
+LINES = 40
+"""Of anything else."""
+
+_TYPES = {
+    "f": stat.S_IFREG,
+    "d": stat.S_IFDIR,
+    "l": stat.S_IFLNK,
+    "p": stat.S_IFIFO,
+    "s": stat.S_IFSOCK,
+    "b": stat.S_IFBLK,
+    "c": stat.S_IFCHR,
+}
+
+
+def whole_changes(snapshots: Mapping[str, Snapshot]) -> tuple[StateChange, ...]:
+    """From each moment to the next one, every file with what lstat(2) says of it."""
+    return tuple(
+        _compare(one, other, snapshots[one], snapshots[other], files=_whole, others=tuple)
+        for one, other in pairwise(snapshots)
+    )
+
+
+def brief_changes(snapshots: Mapping[str, Snapshot]) -> tuple[StateChange, ...]:
+    """The same, small enough to read."""
+    return tuple(
+        _compare(one, other, snapshots[one], snapshots[other], files=_brief, others=lambda lines: cut(lines, LINES))
+        for one, other in pairwise(snapshots)
+    )
+
+
+_Files = Callable[[Sequence[str], Mapping[str, FileState], Mapping[str, FileState]], tuple[str, ...]]
+
+
+def _compare(
+    since: str,
+    until: str,
+    before: Snapshot,
+    after: Snapshot,
+    *,
+    files: _Files,
+    others: Callable[[Sequence[str]], tuple[str, ...]],
+) -> StateChange:
+    def named(one: Mapping[str, object], other: Mapping[str, object]) -> Change:
+        change = _changes(one, other)
+        return Change(added=others(change.added), changed=others(change.changed), removed=others(change.removed))
+
+    listed = _changes(before.files, after.files)
+    return StateChange(
+        since=since,
+        until=until,
+        files=Change(
+            added=files(listed.added, before.files, after.files),
+            changed=files(listed.changed, before.files, after.files),
+            removed=files(listed.removed, before.files, after.files),
+        ),
+        users=named(before.users, after.users),
+        groups=named(before.groups, after.groups),
+        services=named(services_of(before.files), services_of(after.files)),
+        processes=named(_commands(before), _commands(after)),
+        listening=named(dict.fromkeys(before.listening), dict.fromkeys(after.listening)),
+        packages=named(_versions(before.packages), _versions(after.packages)),
+    )
+
+
+def _changes(before: Mapping[str, object], after: Mapping[str, object]) -> Change:
+    return Change(
+        added=tuple(sorted(after.keys() - before.keys())),
+        changed=tuple(sorted(key for key in after.keys() & before.keys() if after[key] != before[key])),
+        removed=tuple(sorted(before.keys() - after.keys())),
+    )
+
+
+def _commands(snapshot: Snapshot) -> Mapping[str, int]:
+    """Command → how many run it."""
+    return Counter(process.command for process in snapshot.processes)
+
+
+def _versions(packages: Mapping[str, str]) -> Mapping[str, None]:
+    return dict.fromkeys(f"{name} {version}" for name, version in packages.items())
+
+
+def _brief(paths: Sequence[str], before: Mapping[str, FileState], after: Mapping[str, FileState]) -> tuple[str, ...]:
+    # A folder says nothing that its files do not say, unless it is empty.
+    inner = {path.rpartition("/")[0] for path in paths}
+    return grouped((path for path in paths if path not in inner or path in before.keys() & after.keys()), FILE_LINES)
+
+
+def _whole(paths: Sequence[str], before: Mapping[str, FileState], after: Mapping[str, FileState]) -> tuple[str, ...]:
+    return tuple(_described(path, [files[path] for files in (before, after) if path in files]) for path in paths)
+
+
+def _described(path: str, states: Iterable[FileState]) -> str:
+    return f"{path}: {' → '.join(map(_state_line, states))}"
+
+
+def _state_line(state: FileState) -> str:
+    """Such as "-rwxr-xr-x 0:0 26856"."""
+    mode = stat.filemode(_TYPES.get(state.type, 0) | state.mode)
+    line = f"{mode} {state.uid}:{state.gid}"
+    if state.type == "l":
+        return f"{line} to {state.target}"
+    return line if state.type == "d" else f"{line} {state.size}"

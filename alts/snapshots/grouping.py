@@ -1,0 +1,60 @@
+"""Many paths in a few lines: whole folders are named instead of what is in them. Pure."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass
+class _Folder:
+    """Some of the entries of a folder."""
+
+    path: str
+    files: list[str] = field(default_factory=list)
+    folders: dict[str, _Folder] = field(default_factory=dict)
+    count: int = 0
+
+    def add(self, words: Sequence[str]) -> None:
+        self.count += 1
+        name, *rest = words
+        if rest:
+            self.folders.setdefault(name, _Folder(f"{self.path}{name}/")).add(rest)
+        else:
+            self.files.append(f"{self.path}{name}")
+
+    @property
+    def line(self) -> str:
+        return f"{self.path} ({self.count} files)"
+
+
+def grouped(paths: Iterable[str], limit: int) -> tuple[str, ...]:
+    """At most `limit` lines, sorted: paths, and for the rest folders such as "/usr/share/locale/ (45 files)".
+
+    The fullest folder is opened first, for as long as there is room for what is in it.
+    """
+    root = _Folder("/")
+    for path in paths:
+        root.add([word for word in path.split("/") if word] or ["."])
+    if not root.count:
+        return ()
+    lines: list[str] = []
+    closed = [(-root.count, root.path, root)]
+    while closed:
+        _, _, folder = heapq.heappop(closed)
+        inside = len(folder.files) + len(folder.folders)
+        if inside > 1 and len(lines) + len(closed) + inside > limit:
+            lines.append(folder.line)
+            continue
+        lines.extend(folder.files)
+        for inner in folder.folders.values():
+            heapq.heappush(closed, (-inner.count, inner.path, inner))
+    return tuple(sorted(lines))
+
+
+def cut(lines: Sequence[str], limit: int) -> tuple[str, ...]:
+    """At most `limit` lines; the last one says how many are not shown."""
+    if len(lines) <= limit:
+        return tuple(lines)
+    return (*lines[: limit - 1], f"... and {len(lines) - limit + 1} more")

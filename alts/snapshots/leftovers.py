@@ -1,0 +1,198 @@
+"""What a package has left behind, as two snapshots tell it. Pure."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from alts.shared.report import Finding, Kind, Severity
+from alts.snapshots.rules import Rules
+from alts.snapshots.snapshot import FileState, Process, Snapshot
+
+SHOWN = 20
+"""Findings of one kind and severity in a report; one more says how many there are beside them."""
+
+_WEIGHT = {Severity.INFO: 0, Severity.WARNING: 1, Severity.ERROR: 2}
+
+# Names made up by mktemp(3) and the like differ from run to run.
+_TEMPORARY = re.compile(r"(?P<folder>/(?:var/)?tmp|/dev/shm)/[^\s/]+")
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """One thing that was left behind; which of the fields is set says what sort of thing."""
+
+    finding: Finding
+    path: str = ""
+    changed: bool = False
+    """The path was there before, and is another now."""
+    user: str = ""
+    group: str = ""
+    command: str = ""
+
+    def is_in(self, snapshot: Snapshot, *, since: Snapshot) -> bool:
+        """Whether the other snapshot has it too; of what was only changed, whether it was changed again `since`."""
+        if self.changed:
+            return snapshot.files.get(self.path) != since.files.get(self.path)
+        if self.path:
+            return self.path in snapshot.files
+        if self.command:
+            return any(process.command == self.command for process in snapshot.processes)
+        return self.user in snapshot.users or self.group in snapshot.groups
+
+
+def find_leftovers(before: Snapshot, after: Snapshot, rules: Rules, *, owned: Collection[str]) -> list[Leftover]:
+    """What is there that was not there before, or is another; sorted by what it is. `owned`: files of packages.
+
+    What is gone counts only where the same packages are installed as before: else it went with its package.
+    """
+    found = [
+        *_added_files(before, after, rules, owned),
+        *_changed_files(before, after, rules, owned),
+        *_accounts(before, after, rules),
+        *_processes(before, after, rules),
+    ]
+    if before.packages == after.packages:
+        found += _missing_files(before, after, rules)
+    return sorted(found, key=lambda one: (one.finding.kind, one.path, one.user, one.group, one.command))
+
+
+def new_processes(before: Snapshot, after: Snapshot) -> tuple[Process, ...]:
+    """Those that did not run before, without the children of others of them."""
+    known = Counter(process.command for process in before.processes)
+    fresh: dict[int, Process] = {}
+    for process in after.processes:
+        if known[process.command]:
+            known[process.command] -= 1
+        else:
+            fresh[process.pid] = process
+    return tuple(process for process in fresh.values() if process.parent not in fresh)
+
+
+def shown(findings: Iterable[Finding], limit: int = SHOWN) -> tuple[Finding, ...]:
+    """The first ones of every kind and severity, and how many more there are."""
+    counts: Counter[tuple[Kind, Severity]] = Counter()
+    kept = []
+    for finding in findings:
+        sort = (finding.kind, finding.severity)
+        counts[sort] += 1
+        if counts[sort] <= limit:
+            kept.append(finding)
+    return (
+        *kept,
+        *(
+            Finding(kind=kind, severity=severity, message=f"and {count - limit} more of this kind")
+            for (kind, severity), count in sorted(counts.items())
+            if count > limit
+        ),
+    )
+
+
+def _added_files(before: Snapshot, after: Snapshot, rules: Rules, owned: Collection[str]) -> Iterator[Leftover]:
+    """One for the topmost folder of what was added together."""
+    added = {path for path in after.files.keys() - before.files.keys() if path not in owned}
+    members: dict[str, list[str]] = {}
+    for path in added:
+        members.setdefault(_top(path, added), []).append(path)
+    for top, paths in members.items():
+        folder = after.files[top].type == "d"
+        inside = [path for path in paths if after.files[path].type != "d"]
+        # What is in a folder decides about it; an empty one does little harm.
+        severities = [_severity(rules, path) for path in inside] or [
+            min(_severity(rules, top), Severity.WARNING, key=_weight)
+        ]
+        severity = max(severities, key=_weight)
+        if severity is Severity.INFO:
+            continue
+        what = "" if not folder else ", with what is in it" if inside else ", empty"
+        finding = Finding(
+            kind=Kind.LEFTOVER_FILE, severity=severity, message=f"{top} was left behind{what}", evidence=top
+        )
+        yield Leftover(finding, path=top)
+
+
+def _top(path: str, added: Collection[str]) -> str:
+    while (folder := posixpath.dirname(path)) in added:
+        path = folder
+    return path
+
+
+def _changed_files(before: Snapshot, after: Snapshot, rules: Rules, owned: Collection[str]) -> Iterator[Leftover]:
+    for path in before.files.keys() & after.files.keys():
+        old, new = before.files[path], after.files[path]
+        # A file that was written and put back has another time, and that is all.
+        if old._replace(mtime=0) == new._replace(mtime=0) or path in owned:
+            continue
+        severity = _severity(rules, path)
+        if severity is not Severity.INFO:
+            message = f"{path} was changed and not put back"
+            finding = Finding(kind=Kind.LEFTOVER_FILE, severity=severity, message=message, evidence=_what(old, new))
+            yield Leftover(finding, path=path, changed=True)
+
+
+def _what(old: FileState, new: FileState) -> str:
+    """Such as "size 10, then 20; mode 0644, then 0600"."""
+    pairs = {
+        "type": (old.type, new.type),
+        "size": (old.size, new.size),
+        "mode": (f"{old.mode:04o}", f"{new.mode:04o}"),
+        "owner": (f"{old.uid}:{old.gid}", f"{new.uid}:{new.gid}"),
+        "target": (old.target, new.target),
+    }
+    return "; ".join(f"{name} {one}, then {other}" for name, (one, other) in pairs.items() if one != other)
+
+
+def _missing_files(before: Snapshot, after: Snapshot, rules: Rules) -> Iterator[Leftover]:
+    missing = before.files.keys() - after.files.keys()
+    for path in missing:
+        severity = _severity(rules, path)
+        if posixpath.dirname(path) in missing or severity is Severity.INFO:
+            continue
+        message = f"{path} was there before the package came, and is gone"
+        finding = Finding(kind=Kind.MISSING_FILE, severity=severity, message=message, evidence=path)
+        yield Leftover(finding, path=path)
+
+
+def _accounts(before: Snapshot, after: Snapshot, rules: Rules) -> Iterator[Leftover]:
+    """A group that came with the user of the same name is not told of a second time."""
+    users = after.users.keys() - before.users.keys()
+    groups = after.groups.keys() - before.groups.keys()
+    for name in users | groups:
+        rule = rules.of_user(name)
+        severity = rule.severity if rule else Severity.ERROR
+        if severity is Severity.INFO:
+            continue
+        sorts = [sort for sort, names in (("user", users), ("group", groups)) if name in names]
+        message = f"the {' and the '.join(sorts)} {name} {'was' if len(sorts) == 1 else 'were'} left behind"
+        evidence = f"{name}:{after.users[name]}" if name in users else f"{name}:{after.groups[name]}"
+        finding = Finding(kind=Kind.LEFTOVER_USER, severity=severity, message=message, evidence=evidence)
+        yield Leftover(finding, user=name if name in users else "", group=name if name in groups else "")
+
+
+def _processes(before: Snapshot, after: Snapshot, rules: Rules) -> Iterator[Leftover]:
+    for command in {process.command for process in new_processes(before, after)}:
+        rule = rules.of_process(command)
+        severity = rule.severity if rule else Severity.ERROR
+        if severity is not Severity.INFO:
+            evidence = _TEMPORARY.sub(r"\g<folder>/...", command)
+            message = f"{evidence.split()[0]} still runs"
+            finding = Finding(kind=Kind.PROCESS_LEFT_RUNNING, severity=severity, message=message, evidence=evidence)
+            yield Leftover(finding, command=command)
+
+
+def _severity(rules: Rules, path: str) -> Severity:
+    rule = rules.of_path(path)
+    return rule.severity if rule else Severity.ERROR
+
+
+def _weight(severity: Severity) -> int:
+    return _WEIGHT[severity]
+
+
+def of_dependencies(leftover: Leftover) -> Finding:
+    """What is left behind without the package too: told, but not held against it."""
+    message = f"{leftover.finding.message}: its dependencies do that by themselves"
+    return replace(leftover.finding, severity=Severity.INFO, message=message)

@@ -1,0 +1,98 @@
+"""What snapshots do not look at, and what a package may leave behind: data in resources/leftovers/, read once."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from alts.distributions import Family
+from alts.resources import resource
+from alts.shared.report import Severity
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What some paths or names have in common."""
+
+    patterns: tuple[str, ...]
+    why: str
+    severity: Severity = Severity.INFO
+    """How much it weighs when it is left behind; INFO for what may stay."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """All that is known about one family of distributions."""
+
+    unseen_paths: tuple[Rule, ...] = ()
+    left_paths: tuple[Rule, ...] = ()
+    left_users: tuple[Rule, ...] = ()
+    left_processes: tuple[Rule, ...] = ()
+    _unseen: re.Pattern[str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        patterns = [pattern for rule in self.unseen_paths for pattern in rule.patterns]
+        object.__setattr__(self, "_unseen", _compiled(tuple(patterns)))
+
+    def unseen(self, path: str) -> bool:
+        """Whether snapshots leave the path out."""
+        return self._unseen.fullmatch(path) is not None
+
+    def of_path(self, path: str) -> Rule | None:
+        """The first rule about what is left at the path."""
+        return _first(self.left_paths, path)
+
+    def of_user(self, name: str) -> Rule | None:
+        return _first(self.left_users, name)
+
+    def of_process(self, command: str) -> Rule | None:
+        return _first(self.left_processes, command)
+
+
+@functools.cache
+def rules_for(family: Family) -> Rules:
+    """Those of every family, then the family's own.
+
+    Raises FileNotFoundError, KeyError or ValueError where the data are incomplete, which a test excludes.
+    """
+    tables = [
+        yaml.safe_load(resource("leftovers", name).read_text("utf-8")) for name in ("common.yaml", f"{family}.yaml")
+    ]
+    return Rules(
+        unseen_paths=_rules(tables, "unseen"),
+        left_paths=_rules(tables, "files"),
+        left_users=_rules(tables, "users"),
+        left_processes=_rules(tables, "processes"),
+    )
+
+
+def _rules(tables: Iterable[dict[str, Any]], key: str) -> tuple[Rule, ...]:
+    return tuple(
+        Rule(
+            patterns=tuple(entry["match"]),
+            why=entry["why"],
+            severity=Severity(entry.get("severity", Severity.INFO)),
+        )
+        for table in tables
+        for entry in table.get(key) or ()
+    )
+
+
+def _first(rules: Sequence[Rule], text: str) -> Rule | None:
+    return next((rule for rule in rules if _compiled(rule.patterns).fullmatch(text)), None)
+
+
+@functools.cache
+def _compiled(patterns: tuple[str, ...]) -> re.Pattern[str]:
+    """`*` and `?` stay within a folder, `/**` at the end is all below the folder, `**` elsewhere is anything."""
+    return re.compile("|".join(map(_regex, patterns)) or r"(?!)", re.DOTALL)
+
+
+def _regex(pattern: str) -> str:
+    words = {"/**": "(?:/.*)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    return "".join(words.get(part) or re.escape(part) for part in re.split(r"(/\*\*$|\*\*|\*|\?)", pattern))

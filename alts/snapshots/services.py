@@ -1,0 +1,33 @@
+"""What a machine would start by itself, as its files say: systemd units, init scripts, cron entries. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from alts.snapshots.snapshot import FileState
+
+# systemd.unit(5), init.d(7), cron(8). What begins with a dot or is a README only keeps the folder in a package.
+_PLACES: tuple[tuple[str, re.Pattern[str]], ...] = (
+    (
+        "systemd",
+        re.compile(r"(?:/usr/lib|/lib|/etc)/systemd/system/([^/]+\.(?:service|socket|timer|path|mount|target))"),
+    ),
+    ("enabled", re.compile(r"/etc/systemd/system/[^/]+\.(?:wants|requires)/([^/]+)")),
+    ("init.d", re.compile(r"/etc/(?:rc\.d/)?init\.d/(?!README|\.)([^/]+)")),
+    ("cron", re.compile(r"(/etc/cron\.[a-z]+/(?!\.)[^/]+|/var/spool/cron/(?:[^/]+/)*[^/.][^/]*)")),
+)
+
+
+def services_of(files: Mapping[str, FileState]) -> Mapping[str, FileState]:
+    """Such as "systemd nginx.service", "enabled nginx.service", "init.d nginx", "cron /etc/cron.d/php" → its file."""
+    found = {}
+    for path, state in files.items():
+        if state.type == "d" or not path.startswith(
+            ("/etc/", "/usr/lib/systemd/", "/lib/systemd/", "/var/spool/cron/")
+        ):
+            continue
+        for sort, place in _PLACES:
+            if match := place.fullmatch(path):
+                found[f"{sort} {match[1]}"] = state
+    return found

@@ -1,0 +1,14 @@
+"""Install the package on a machine that once had it."""
+
+from __future__ import annotations
+
+from alts.stages.base import StageAnswer, StageContext
+from alts.stages.transaction import install_by
+
+
+def install_again(context: StageContext) -> StageAnswer:
+    """What a removal and a purge have left must not be in the way."""
+    candidate = context.seen.candidate
+    if candidate is None:
+        return StageAnswer(skipped="nothing was installed before")
+    return StageAnswer(install_by(context, context.packages.install_argv(context.spec, candidate), candidate))

@@ -1,0 +1,118 @@
+"""See that the package has taken away what it brought."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from alts.shared.report import Finding, Kind, Severity
+from alts.snapshots.leftovers import Leftover, find_leftovers, new_processes, of_dependencies, shown
+from alts.snapshots.rules import Rules, rules_for
+from alts.snapshots.snapshot import Snapshot
+from alts.snapshots.tree import Tree
+from alts.stages.base import StageAnswer, StageContext
+from alts.stages.snapshot import BEFORE, INSTALLED, PURGED, REMOVED, look, take
+from alts.stages.whole_output import whole_output
+
+TIDIED = "dependencies removed"
+
+# A daemon that was told to stop may take a moment to do so.
+_LOOKS = 8
+_LOOK_INTERVAL = 0.5  # seconds
+
+# Takes away what is in the arguments before the "--", and the lines of the users and groups after it, so that whoever
+# makes them again can be seen to do so. Passwords lie in the files with an "s".
+_FORGET = r"""
+while [ "$1" != -- ]; do
+    rm -rf -- "$1"
+    shift
+done
+shift
+for name do
+    for file in passwd shadow group gshadow; do
+        [ ! -e "/etc/$file" ] || sed -i "/^$name:/d" "/etc/$file"
+    done
+done
+"""
+
+
+def leftovers(context: StageContext) -> StageAnswer:
+    """Compare the machine with what it was before the package came, once its dependencies are gone too.
+
+    What is left and might be a dependency's is put to the test: they are installed once more, without the package.
+    """
+    moments = context.seen.snapshots
+    rules = rules_for(context.spec.family)
+    before, after = moments[BEFORE], moments.get(PURGED) or moments.get(REMOVED)
+    if after is None:
+        return StageAnswer(skipped="the package was not removed")
+    staying = {name: version for name, version in after.packages.items() if name not in before.packages}
+    came = moments[INSTALLED].packages.keys() - before.packages.keys() if INSTALLED in moments else set()
+    if others := sorted({*came, *staying} - {context.spec.package_name}):
+        context.run(context.packages.remove_others_argv(others))
+        after = take(context, TIDIED)
+    after = _settled(context, before, after, rules)
+    # Who owns what is only asked for where there is something to own.
+    found = find_leftovers(before, after, rules, owned=frozenset())
+    if found:
+        found = find_leftovers(before, after, rules, owned=_owned_files(context, after))
+    if found and staying:
+        return _tried_without(context, found, staying, after)
+    return _answer(one.finding for one in found)
+
+
+def _answer(findings: Iterable[Finding]) -> StageAnswer:
+    return StageAnswer(shown(dict.fromkeys(findings)))
+
+
+def _settled(context: StageContext, before: Snapshot, after: Snapshot, rules: Rules) -> Snapshot:
+    """The state once nothing runs that was only slow to end, or after a few seconds."""
+    for _ in range(_LOOKS):
+        if all(rules.of_process(process.command) for process in new_processes(before, after)):
+            break
+        context.stop.sleep(_LOOK_INTERVAL)
+        after = look(context, "state of the machine noted: something still runs")
+    return after
+
+
+def _owned_files(context: StageContext, after: Snapshot) -> frozenset[str]:
+    """The paths of all packages that are still there."""
+    content = whole_output(context, context.packages.every_owned_file_argv(), "files of all packages listed")
+    tree = Tree(after.files)
+    listed = context.packages.read_every_owned_file(content.decode(errors="backslashreplace"))
+    return frozenset(map(tree.place, listed))
+
+
+def _tried_without(
+    context: StageContext, found: list[Leftover], dependencies: Mapping[str, str], after: Snapshot
+) -> StageAnswer:
+    """What the dependencies leave behind by themselves is not held against the package."""
+    packages = context.packages
+    suspects = [one for one in found if one.finding.kind is not Kind.MISSING_FILE]
+    paths = [one.path for one in suspects if one.path and not one.changed]
+    names = [one.user or one.group for one in suspects if one.user or one.group]
+    context.run(("/bin/sh", "-c", _FORGET, "sh", *paths, "--", *(name.replace(".", r"\.") for name in names)))
+    for one in suspects:
+        if one.command:
+            pids = [process.pid for process in after.processes if process.command == one.command]
+            context.run(("/bin/kill", "-KILL", *map(str, pids)))
+    done = context.run(packages.install_others_argv(dependencies))
+    faults = packages.install_findings(context.spec, done)
+    if ours := tuple(fault for fault in faults if fault.kind.ours):
+        return StageAnswer(ours)
+    context.run(packages.remove_others_argv(dependencies))
+    again = look(context, "state of the machine noted: the same without the package")
+    if faults:
+        doubt = "; its dependencies cannot be tried without it"
+        return _answer(_doubted(one.finding, doubt) for one in found)
+    return _answer(
+        of_dependencies(one) if one in suspects and one.is_in(again, since=after) else one.finding for one in found
+    )
+
+
+def _doubted(finding: Finding, doubt: str) -> Finding:
+    return Finding(
+        kind=finding.kind,
+        severity=min(finding.severity, Severity.WARNING, key=list(Severity)[::-1].index),
+        message=finding.message + doubt,
+        evidence=finding.evidence,
+    )

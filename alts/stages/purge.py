@@ -1,0 +1,17 @@
+"""Take away what a removal leaves on purpose, such as conffiles."""
+
+from __future__ import annotations
+
+from alts.stages.base import StageAnswer, StageContext
+from alts.stages.snapshot import PURGED, take
+from alts.stages.transaction import purge_by
+
+
+def purge(context: StageContext) -> StageAnswer:
+    """Purge the removed package; skipped where the package manager removes everything at once."""
+    argv = context.packages.purge_argv(context.spec)
+    if argv is None:
+        return StageAnswer(skipped="this package manager has nothing to purge: a removal takes everything")
+    findings = purge_by(context, argv)
+    take(context, PURGED)
+    return StageAnswer(findings)

@@ -1,0 +1,53 @@
+"""Prove that what was installed is what was asked for: the very file, from the very repository."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from alts.packages.base import Candidate, Identity
+from alts.shared.report import Finding, Kind
+from alts.stages.base import StageAnswer, StageContext
+
+
+def right_package(context: StageContext) -> StageAnswer:
+    """Name, version, architecture, repository and checksum; skipped where the base image had the package already."""
+    spec, packages, seen = context.spec, context.packages, context.seen
+    if seen.candidate is None:
+        return StageAnswer(skipped="nothing was installed")
+    if seen.already_installed:
+        return StageAnswer(
+            skipped=f"{spec.package_name} {seen.candidate.version} was already installed: "
+            "the machine has no file of it that would prove where it came from"
+        )
+    done = [context.run(argv) for argv in packages.identity_argv(spec, seen.candidate)]
+    seen.identity = packages.read_identity(spec, seen.candidate, done)
+    return StageAnswer(tuple(_findings(context, seen.candidate, seen.identity)))
+
+
+def _findings(context: StageContext, candidate: Candidate, found: Identity) -> Iterator[Finding]:
+    name = context.spec.package_name
+    if (found.name, found.version) != (name, candidate.version):
+        yield _wrong(f"{name} {candidate.version} was asked for", f"{found.name} {found.version}")
+    architectures = sorted(context.packages.architectures(context.spec))
+    if found.architecture not in architectures:
+        yield _wrong(f"{name} was asked for on {' or '.join(architectures)}", found.architecture)
+    if found.repository != candidate.origin:
+        yield _wrong(f"{name} was to come from {candidate.origin}", found.repository or "no repository")
+    if not found.sha256:
+        yield Finding(
+            kind=Kind.INTERNAL,
+            message=f"the file that {name} was installed from is not on the machine any more",
+            evidence=found.file,
+        )
+    elif found.promised_sha256 and found.sha256 != found.promised_sha256:
+        yield Finding(
+            kind=Kind.CHECKSUM_MISMATCH,
+            message=f"{found.file} is not what the index of {found.repository} promises",
+            evidence=f"promised {found.promised_sha256}, installed {found.sha256}",
+        )
+
+
+def _wrong(asked: str, found: str) -> Finding:
+    return Finding(
+        kind=Kind.WRONG_PACKAGE_INSTALLED, message=f"{asked}, but what is installed is not that", evidence=found
+    )

@@ -1,0 +1,37 @@
+"""Note what is on the machine, to say later what has changed."""
+
+from __future__ import annotations
+
+from alts.shared.errors import StateUnreadable
+from alts.snapshots.capture import CAPTURE_PATH, capture_argv, read_capture
+from alts.snapshots.rules import rules_for
+from alts.snapshots.snapshot import Snapshot
+from alts.stages.base import StageAnswer, StageContext
+
+BEFORE, INSTALLED, REMOVED, PURGED = "before", "installed", "removed", "purged"
+"""The moments of a run that are compared with each other, in this order."""
+
+
+def snapshot(context: StageContext) -> StageAnswer:
+    """Note the state before the package comes."""
+    take(context, BEFORE)
+    return StageAnswer()
+
+
+def take(context: StageContext, moment: str) -> Snapshot:
+    """Note the state of this moment for the stages to come and for the report.
+
+    Raises StateUnreadable or DiskFull: ours, whatever the package did.
+    """
+    taken = look(context, f"state of the machine noted: {moment}")
+    context.seen.snapshots[moment] = taken
+    return taken
+
+
+def look(context: StageContext, title: str) -> Snapshot:
+    """The state of the machine now; `title` goes to the log. Raises StateUnreadable or DiskFull."""
+    content = context.note(capture_argv(context.packages), CAPTURE_PATH, title)
+    try:
+        return read_capture(content, context.packages, rules_for(context.spec.family))
+    except ValueError as error:
+        raise StateUnreadable("the state of the machine cannot be read", details=str(error)) from error

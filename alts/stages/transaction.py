@@ -1,0 +1,116 @@
+"""What the stages that install and remove have in common: run the package manager, and say plainly why it failed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from alts.command import Completed
+from alts.packages.base import Candidate
+from alts.shared.report import Finding, Kind
+from alts.shared.spec import TaskSpec
+from alts.stages.base import StageContext
+
+_KILLED = 137  # 128 + SIGKILL, as a shell and Docker put it
+
+# What dpkg, rpm and shells print of a process that was killed.
+_SIGKILL = re.compile(r"\(Killed\)|\bKilled\b|signal 9|exit status 137|exited unexpectedly")
+
+# How often the kernel has killed something of this machine for want of memory (cgroups(7), memory.events of version 2
+# and memory.oom_control of version 1); a machine has one of both.
+_MEMORY_ARGV = ("cat", "/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
+_OOM_KILL = re.compile(r"^oom_kill (?P<count>\d+)$", re.MULTILINE)
+
+
+def wanted(spec: TaskSpec, candidates: Sequence[Candidate]) -> Candidate | None:
+    """Of what can be installed, what the task asks for: its version, else what would be taken anyway."""
+    return next((candidate for candidate in candidates if spec.asks_for(candidate.version)), None)
+
+
+def install_by(context: StageContext, argv: Sequence[str], candidate: Candidate) -> tuple[Finding, ...]:
+    """Install with `argv`, and see that the candidate is what the machine has afterwards."""
+    spec, packages = context.spec, context.packages
+    done = context.run(argv)
+    findings = packages.install_findings(spec, done)
+    if findings:
+        return out_of_memory(context, done) or _in_plain_words(context, done, findings)
+    installed = packages.read_installed(spec, context.run(packages.installed_argv(spec)))
+    if installed is None:
+        return (
+            Finding(
+                kind=Kind.INSTALL_FAILED,
+                message=f"{spec.package_name} is not installed although the installation ended well",
+                evidence=done.tail(1),
+            ),
+        )
+    # The first one is what is under test; the plan "full" goes on to others.
+    context.seen.package = context.seen.package or installed
+    if installed.version != candidate.version:
+        return (
+            Finding(
+                kind=Kind.WRONG_PACKAGE_INSTALLED,
+                message=f"{spec.package_name} {candidate.version} was asked for, {installed.version} is installed",
+                evidence=f"{installed.name} {installed.version} {installed.architecture}",
+            ),
+        )
+    return ()
+
+
+def remove_by(context: StageContext, argv: Sequence[str]) -> tuple[Finding, ...]:
+    """Remove with `argv`, and see that the package is gone."""
+    spec, packages = context.spec, context.packages
+    done = context.run(argv)
+    if findings := packages.remove_findings(spec, done):
+        return out_of_memory(context, done) or findings
+    left = packages.read_installed(spec, context.run(packages.installed_argv(spec)))
+    if left is None:
+        return ()
+    return (
+        Finding(
+            kind=Kind.REMOVAL_FAILED,
+            message=f"{spec.package_name} is still installed although the removal ended well",
+            evidence=f"{left.name} {left.version} {left.architecture}",
+        ),
+    )
+
+
+def purge_by(context: StageContext, argv: Sequence[str]) -> tuple[Finding, ...]:
+    """Take away with `argv` what a removal has left."""
+    done = context.run(argv)
+    findings = context.packages.purge_findings(context.spec, done)
+    return (out_of_memory(context, done) or findings) if findings else ()
+
+
+def out_of_memory(context: StageContext, failed: Completed) -> tuple[Finding, ...]:
+    """What a failure comes down to where the machine's memory ran out; nothing where something else was wrong.
+
+    The kernel's count tells that from a process that somebody killed on purpose. Without one, the signs must do.
+    """
+    signs = [line.strip() for line in failed.output.splitlines() if _SIGKILL.search(line)]
+    if not signs and failed.exit_code != _KILLED:
+        return ()
+    counts = [int(match["count"]) for match in _OOM_KILL.finditer(context.run(_MEMORY_ARGV).output)]
+    if counts and not any(counts):
+        return ()
+    return (
+        Finding(
+            kind=Kind.OUT_OF_MEMORY,
+            message=f"{context.spec.package_name}: the machine's memory ran out, so the kernel killed a process",
+            evidence=signs[-1] if signs else f"exit code {failed.exit_code}",
+        ),
+    )
+
+
+_ABOUT_OTHERS = (Kind.DEPENDENCY_UNMET, Kind.PACKAGE_CONFLICT)
+
+
+def _in_plain_words(context: StageContext, done: Completed, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """The same findings, with what other packages have to do with it said as a chain from the package on."""
+    if not any(finding.kind in _ABOUT_OTHERS for finding in findings):
+        return findings
+    spec, packages = context.spec, context.packages
+    answers = [context.run(argv) for argv in packages.why_argv(spec, done)]
+    explained = packages.read_why(spec, done, answers)
+    if not explained:
+        return findings
+    return (*(finding for finding in findings if finding.kind not in _ABOUT_OTHERS), *explained)

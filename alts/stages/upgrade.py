@@ -1,0 +1,36 @@
+"""Upgrade from the version that the distribution has to the one under test."""
+
+from __future__ import annotations
+
+from alts.shared.report import Finding
+from alts.stages.base import StageAnswer, StageContext
+from alts.stages.transaction import install_by, purge_by, remove_by
+
+
+def upgrade(context: StageContext) -> StageAnswer:
+    """On a machine without the package: install the distribution's version, then the one under test over it.
+
+    Skipped where the distribution has no older one, or one that does not install: then there is nobody to upgrade.
+    """
+    spec, packages, candidate = context.spec, context.packages, context.seen.candidate
+    if candidate is None:
+        return StageAnswer(skipped="nothing was installed before")
+    base = packages.upgrade_base(spec, candidate, context.seen.candidates)
+    if base is None:
+        return StageAnswer(skipped=f"the distribution has no {spec.package_name} older than {candidate.version}")
+    if findings := _clear(context):
+        return StageAnswer(findings)
+    if findings := install_by(context, packages.install_argv(spec, base), base):
+        if ours := tuple(finding for finding in findings if finding.kind.ours):
+            return StageAnswer(ours)
+        return StageAnswer(skipped=f"the distribution's own {base.version} does not install: {findings[0].message}")
+    return StageAnswer(install_by(context, packages.install_argv(spec, candidate), candidate))
+
+
+def _clear(context: StageContext) -> tuple[Finding, ...]:
+    """Take away what an earlier stage has installed; a purge alone does for both where there is one."""
+    spec, packages = context.spec, context.packages
+    if packages.read_installed(spec, context.run(packages.installed_argv(spec))) is None:
+        return ()
+    purge = packages.purge_argv(spec)
+    return remove_by(context, packages.remove_argv(spec)) or (purge_by(context, purge) if purge else ())

@@ -1,0 +1,56 @@
+"""A report in the Test Anything Protocol: one test point for every stage. Pure.
+
+Version 13, which readers of 14 take too: https://testanything.org/tap-version-13-specification.html
+"""
+
+from __future__ import annotations
+
+import json
+
+from alts.report_text import title_of
+from alts.shared.report import Outcome, Report, StageResult
+
+
+def tap(report: Report) -> str:
+    """The document. What a stage found stands in the YAML block below its line."""
+    lines = ["TAP version 13", f"1..{len(report.stages)}", f"# {_one_line(title_of(report))}"]
+    for number, stage in enumerate(report.stages, 1):
+        lines.extend(_point(number, stage))
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _point(number: int, stage: StageResult) -> list[str]:
+    skipped = stage.outcome is Outcome.SKIPPED
+    ok = "ok" if skipped or stage.outcome is Outcome.PASSED else "not ok"
+    directive = f" # SKIP {_one_line(stage.reason)}" if skipped else ""
+    return [f"{ok} {number} - {_one_line(stage.stage)}{directive}", *_block(stage)]
+
+
+def _block(stage: StageResult) -> list[str]:
+    """Every JSON text is YAML too, so no text can break out of its line."""
+    lines = [
+        f"outcome: {_quoted(stage.outcome)}",
+        f"message: {_quoted(stage.reason)}",
+        f"duration_ms: {stage.seconds * 1000:.0f}",
+    ]
+    if stage.log:
+        lines.append(f"log: {_quoted(stage.log)}")
+    if stage.findings:
+        lines.append("findings:")
+    for finding in stage.findings:
+        lines += [
+            f"  - kind: {_quoted(finding.kind)}",
+            f"    severity: {_quoted(finding.severity)}",
+            f"    message: {_quoted(finding.message)}",
+            f"    evidence: {_quoted(finding.evidence)}",
+        ]
+    return [f"  {line}" for line in ("---", *lines, "...")]
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(str(text))
+
+
+def _one_line(text: str) -> str:
+    """A "#" would begin a directive, a line's end the next test point."""
+    return " ".join(text.replace("#", "").split())

@@ -1,0 +1,95 @@
+"""Every RPM of the corpus through the whole service, on machines of the stand-in: exactly the expected verdicts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from alts.images import image_resolver
+from alts.stop import Stop
+from alts.tools.docker import Engine
+from alts.tools.docker_build import DockerBuilds
+from tests.acceptance.embedded import ROOT, EmbeddedService
+from tests.builders import a_config, a_spec
+from tests.corpus.debs import Row
+from tests.corpus.rpm_builder import build, repositories
+from tests.corpus.rpms import ROWS, RPMS
+from tests.services.stack import schedule, wait_for
+
+pytestmark = pytest.mark.docker
+
+STANDIN = {"dist_name": "rpm-standin", "dist_version": "9", "dist_arch": "x86_64"}
+# What hangs must be stopped long before its deadline in production, and nobody else may come near this one.
+HANGING = {"install": 60, "remove": 60}
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The corpus's repositories, built in a container of the stand-in."""
+    folder = tmp_path_factory.mktemp("rpms")
+    config = a_config(cache_folder=str(ROOT / ".alts/cache"))
+    engine = Engine(config.docker_host)
+    try:
+        resolver = image_resolver(config, engine, DockerBuilds(engine))
+        image = resolver.resolve(a_spec(package_name="rpm", **STANDIN), stop=Stop(900), log=print)
+    finally:
+        engine.close()
+    build(folder, RPMS, image=image.id, docker_host=config.docker_host)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def results(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Row, dict[str, Any]]]:
+    """What the service says of every row, all of them scheduled at once."""
+    with (
+        EmbeddedService(tmp_path_factory.mktemp("service"), stage_timeouts=HANGING) as service,
+        repositories(corpus) as offered,
+        service.client as client,
+    ):
+        tasks = {
+            row: schedule(
+                client,
+                **STANDIN,
+                package_name=row.package,
+                package_version=row.version,
+                repositories=offered[row.repository],
+            )
+            for row in ROWS
+        }
+        yield {row: wait_for(client, task_id, seconds=1800) for row, task_id in tasks.items()}
+
+
+def named(row: Row) -> str:
+    return "-".join(filter(None, (row.package, row.repository, row.version)))
+
+
+@pytest.mark.parametrize("row", ROWS, ids=named)
+def test_the_verdict_is_exactly_the_expected_one(row: Row, results: dict[Row, dict[str, Any]]) -> None:
+    result = results[row]
+
+    findings = [
+        finding
+        for stage in result["result"]["stages"]
+        for finding in stage["findings"]
+        if finding["severity"] != "info"
+    ]
+    assert (result["outcome"], sorted(finding["kind"] for finding in findings)) == (row.outcome, sorted(row.kinds)), (
+        result["result"]
+    )
+    if row.says:
+        assert row.says in findings[0]["message"]
+
+
+def test_the_table_has_no_row_twice() -> None:
+    assert [row for row, count in Counter(map(named, ROWS)).items() if count > 1] == []
+
+
+def test_what_was_tested_is_never_called_by_another_name(results: dict[Row, dict[str, Any]]) -> None:
+    for result in results.values():
+        report = result["result"]
+        assert report["platform"] == "rpm-standin-9 on x86_64"
+        assert "almalinux" not in str(report).lower()
