@@ -45,13 +45,8 @@ class Worker:
     """Of the tasks that are running now, by task id."""
 
     def claim(self, task_id: str) -> Assignment | None:
-        """The task for this worker's next attempt, clean of what earlier ones left; None where it is not to be had."""
-        assignment = self.ledger.claim(task_id, worker=self.config.worker_name)
-        if assignment is not None and assignment.attempt > 1:
-            self.remove_leftovers()
-            for executor in self.executors.values():
-                executor.runner.remove_leftovers(task_id, below=assignment.attempt)
-        return assignment
+        """The task for this worker's next attempt; None where it is not to be had. Raises LedgerUnavailable."""
+        return self.ledger.claim(task_id, worker=self.config.worker_name)
 
     def execute(self, assignment: Assignment) -> Report:
         """Run the attempt while the heart beats. Raises Stopped where it is not ours to finish any more."""
@@ -63,6 +58,9 @@ class Worker:
                 self.folder.attempt(assignment.task_id, assignment.attempt) as folder,
                 Heartbeat(self.ledger, assignment, stop=stop, interval=self.config.heartbeat_seconds) as heart,
             ):
+                if assignment.attempt > 1:
+                    # Whoever had it before may have died on this host.
+                    self.remove_leftovers()
                 order = Order(assignment.task_id, assignment.attempt, assignment.spec, folder)
                 return executor.execute(order, stop=stop, show=heart.show)
         finally:
