@@ -23,8 +23,8 @@ _KILL_SECONDS = 10.0  # for a command to be gone once it was killed
 _PIECE = 65_536
 
 # Waits for our word, so that no output can come together with the engine's reply, of which the SDK gives us only the
-# connection and drops what it has read ahead. Then says its process id and becomes the program, argv[0] and on.
-_WRAPPER = 'read -r _; echo $$; exec "$@" </dev/null'
+# connection and drops what it has read ahead; without the word nothing is started. Then says its process id and becomes the program, argv[0] and on.
+_WRAPPER = 'read -r _ || exit; echo $$; exec "$@" </dev/null'
 
 # Kills the process $1 and all that it started, however deep and even in sessions of their own (apt runs dpkg in one):
 # its session, their children, and whoever has the variable $2 in its environment. Fields of stat: proc(5).
@@ -81,16 +81,22 @@ class Command:
 
     def __enter__(self) -> Command:
         self._id: str = self._client.exec_create(self._container, self._cmd, stdin=True, environment=self._env)["Id"]
-        raw: Any = self._client.exec_start(self._id, socket=True)
-        self._stream = raw
-        # What the SDK hands out can only be read from: a socket of our own on the same connection can do both.
-        self._socket = socket.socket(fileno=socket.dup(self._stream.fileno()))
-        self._socket.settimeout(_START_TIMEOUT)
-        self._socket.sendall(b"\n")
+        self._stream = self._client.exec_start(self._id, socket=True)
+        try:
+            # What the SDK hands out can only be read from: a socket of our own on the same connection can do both.
+            self._socket = socket.socket(fileno=socket.dup(self._stream.fileno()))
+            self._socket.settimeout(_START_TIMEOUT)
+            self._socket.sendall(b"\n")
+        except OSError:
+            self._hang_up()
+            raise
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         self._socket.close()
+        self._hang_up()
+
+    def _hang_up(self) -> None:
         # The SDK hangs the reply on its connection, a cycle that holds it open until some garbage collection
         # (docker/api/client.py, _get_raw_response_socket).
         self._stream._response.close()

@@ -12,7 +12,7 @@ import pytest
 
 from tests.acceptance.reports import same_in_substance
 from tests.deb_repository import build_deb, serving, write_index
-from tests.leftovers import Belongings
+from tests.leftovers import machines_of
 from tests.services.rabbitmq import PrivateRabbitMQ
 from tests.services.s3 import PrivateS3
 from tests.services.stack import ServiceStack, schedule, until, wait_for
@@ -69,11 +69,11 @@ def test_a_worker_killed_in_mid_install_is_replaced_and_nothing_of_it_is_left(
         with stack.worker("first") as first:
             task_id = schedule(client, **request)
             until(installing, seconds=120)
-            machines_of_first = Belongings.now().containers
+            machines_of_first = machines_of(tmp_path)
             first.kill_alone()
         with stack.worker("second"):
             result = wait_for(client, task_id)
-            assert not machines_of_first & Belongings.now().containers
+            assert not machines_of_first & machines_of(tmp_path)
         details = client.get(f"/tasks/{task_id}").json()
 
     assert result["outcome"] == "passed", result
