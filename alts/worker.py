@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from alts.execution import Executor
 from alts.heartbeat import Heartbeat
@@ -25,9 +26,12 @@ from alts.work_folder import WorkFolder
 
 log = logging.getLogger(__name__)
 
-# The ledger may be away for minutes; a verdict is worth waiting for it (seconds).
+# The ledger may be away for minutes; a verdict is worth waiting for it longer than an invitation is (seconds).
+CLAIM_PATIENCE = 60.0
 REPORT_PATIENCE = 900.0
-REPORT_DELAY_LIMIT = 10.0
+LONGEST_DELAY = 10.0
+
+Answer = TypeVar("Answer")
 
 
 @dataclass
@@ -39,14 +43,20 @@ class Worker:
     folder: WorkFolder
     executors: Mapping[str, Executor]
     """By the runner's name."""
+    claim_patience: float = CLAIM_PATIENCE
     report_patience: float = REPORT_PATIENCE
     sleep: Callable[[float], None] = time.sleep
     stops: dict[str, Stop] = field(default_factory=dict)
     """Of the tasks that are running now, by task id."""
 
     def claim(self, task_id: str) -> Assignment | None:
-        """The task for this worker's next attempt; None where it is not to be had. Raises LedgerUnavailable."""
-        return self.ledger.claim(task_id, worker=self.config.worker_name)
+        """The task for this worker's next attempt; None where it is not to be had.
+
+        Raises LedgerUnavailable when the patience is over.
+        """
+        return self._patiently(
+            lambda: self.ledger.claim(task_id, worker=self.config.worker_name), patience=self.claim_patience
+        )
 
     def execute(self, assignment: Assignment) -> Report:
         """Run the attempt while the heart beats. Raises Stopped where it is not ours to finish any more."""
@@ -67,19 +77,10 @@ class Worker:
             del self.stops[assignment.task_id]
 
     def report(self, assignment: Assignment, report: Report) -> None:
-        """Tell the ledger, patiently. Raises StaleAttempt, or LedgerUnavailable in the end."""
-        delay, waited = 0.5, 0.0
-        while True:
-            try:
-                self.ledger.report(assignment.task_id, assignment.attempt, report)
-            except LedgerUnavailable:
-                if waited >= self.report_patience:
-                    raise
-                self.sleep(delay)
-                waited += delay
-                delay = min(delay * 2, REPORT_DELAY_LIMIT)
-            else:
-                return
+        """Tell the ledger. Raises StaleAttempt, or LedgerUnavailable when the patience is over."""
+        self._patiently(
+            lambda: self.ledger.report(assignment.task_id, assignment.attempt, report), patience=self.report_patience
+        )
 
     def hand_back(self, assignment: Assignment, reason: StopReason) -> None:
         """Let another worker have a task that was stopped; a lost lease has done that already."""
@@ -105,6 +106,19 @@ class Worker:
         for executor in self.executors.values():
             executor.runner.close()
         self.folder.close()
+
+    def _patiently(self, ask: Callable[[], Answer], *, patience: float) -> Answer:
+        """Ask the ledger again for as long as it is away, at growing intervals."""
+        delay, waited = 0.5, 0.0
+        while True:
+            try:
+                return ask()
+            except LedgerUnavailable:
+                if waited >= patience:
+                    raise
+                self.sleep(delay)
+                waited += delay
+                delay = min(delay * 2, LONGEST_DELAY)
 
     def _remove_all_of(self, identity: str) -> None:
         for name, executor in self.executors.items():

@@ -23,7 +23,8 @@ _KILL_SECONDS = 10.0  # for a command to be gone once it was killed
 _PIECE = 65_536
 
 # Waits for our word, so that no output can come together with the engine's reply, of which the SDK gives us only the
-# connection and drops what it has read ahead; without the word nothing is started. Then says its process id and becomes the program, argv[0] and on.
+# connection and drops what it has read ahead. Without the word (we were killed) nothing is started. Then says its
+# process id and becomes the program, argv[0] and on.
 _WRAPPER = 'read -r _ || exit; echo $$; exec "$@" </dev/null'
 
 # Kills the process $1 and all that it started, however deep and even in sessions of their own (apt runs dpkg in one):

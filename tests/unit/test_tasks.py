@@ -34,7 +34,7 @@ class Bench:
     runner: FakeRunner = field(default_factory=FakeRunner)
     waits: list[float] = field(default_factory=list)
 
-    def worker(self, *, report_patience: float = 10.0) -> Worker:
+    def worker(self) -> Worker:
         executor = Executor(
             runner=self.runner,
             plan=PLAN,
@@ -48,7 +48,6 @@ class Bench:
             ledger=self.ledger,
             folder=WorkFolder(self.folder),
             executors={"docker": executor},
-            report_patience=report_patience,
             sleep=self.waits.append,
         )
 
@@ -99,13 +98,27 @@ def test_a_message_for_a_task_that_nobody_knows_does_nothing(bench: Bench) -> No
     assert run_task(bench.worker(), "nobody-knows-me") is None
 
 
-def test_a_ledger_that_is_away_at_the_claim_costs_the_invitation_not_the_task(bench: Bench) -> None:
+def test_a_ledger_that_stays_away_at_the_claim_costs_the_invitation_not_the_task(bench: Bench) -> None:
     task_id = bench.ledger.add(a_spec())
     bench.ledger.away = True
 
     assert run_task(bench.worker(), task_id) is None
 
+    assert sum(bench.waits) >= 60
     assert bench.ledger.get(task_id).state is TaskState.ACCEPTED
+
+
+def test_a_ledger_that_is_away_for_a_moment_at_the_claim_costs_nothing(bench: Bench) -> None:
+    task_id = bench.ledger.add(a_spec())
+    worker = bench.worker()
+    bench.ledger.away = True
+
+    def come_back(seconds: float) -> None:
+        bench.ledger.away = False
+
+    worker.sleep = come_back
+
+    assert run_task(worker, task_id) is not None
 
 
 def test_a_ledger_that_is_away_for_the_report_is_waited_for(bench: Bench) -> None:
