@@ -105,7 +105,7 @@ class Config(_Section):
     # the machines
     runners: dict[str, RunnerConfig] = Field(default_factory=lambda: {"docker": RunnerConfig()})
     host_architecture: Literal["x86_64", "aarch64"] = Field(default_factory=_host_architecture)
-    docker_host: str = "unix:///var/run/docker.sock"
+    docker_host: str = Field(default_factory=lambda: os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock")
     docker_provider: Literal["embedded", "registry"] = "embedded"
     docker_provider_version: str = "~> 3.6"
     terraform: str | None = None

@@ -56,6 +56,13 @@ def test_a_task_that_was_accepted_before_any_worker_came_is_done_when_one_comes(
     assert (result["state"], result["outcome"]) == ("FAILURE", "failed")
 
 
+def test_what_no_worker_survives_is_put_aside(stack: ServiceStack, rabbitmq: PrivateRabbitMQ) -> None:
+    with stack.worker("worker"):
+        queues = {queue["name"] for queue in json.loads(rabbitmq.ctl("list_queues", "name"))}
+
+    assert {"alts-dead", "docker-x86_64-0"} <= queues
+
+
 def test_a_worker_killed_in_mid_install_is_replaced_and_nothing_of_it_is_left(
     stack: ServiceStack, tmp_path: Path
 ) -> None:
