@@ -121,6 +121,9 @@ def _run_stage(stage: Stage, run: Run, machine: _Machine, result: PlanResult) ->
         ending = _stopped(stage, stopped.reason, machine)
     except InfrastructureError as error:
         ending = _errored(error)
+    except OSError as error:
+        # The worker's own disk or memory: nothing of it says anything about the package.
+        ending = _errored(InfrastructureError(f"the worker has trouble of its own: {error}"))
     if ending.reason:
         log.line(f"[{ending.outcome}: {ending.reason}]")
     result.retryable = result.retryable or ending.retryable

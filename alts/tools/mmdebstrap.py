@@ -18,7 +18,8 @@ FLAGS = (
     # it would ask arch-test, which is rarely there; a machine that cannot run it fails soon enough. And at its end it
     # removes whatever policy-rc.d there is, ours too, unless told to keep off.
     "--skip=chroot/mount,check/qemu,chroot/policy-rc.d",
-    "--variant=apt",
+    # What the official images hold: priority "required", and apt.
+    "--variant=minbase",
 )
 """What every root is made with: part of what decides its content."""
 
@@ -37,7 +38,7 @@ def make_root(
     stop: Stop,
     sink: OutputSink,
 ) -> None:
-    """Write the tar of a root folder with the essential packages and apt.
+    """Write the tar of a root folder with the required packages and apt.
 
     `finish`: a shell script that is run on the folder (its path in $1) before it is packed. `scratch`: an empty folder
     for what is needed meanwhile; the caller removes it. Raises ImageUnavailable or Stopped.

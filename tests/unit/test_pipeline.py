@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 
 import pytest
@@ -187,6 +188,16 @@ def test_a_machine_that_never_came_is_ours(error: ProvisionFailed | ImageUnavail
 
     assert only_finding(result) is kind
     assert outcomes(result)["prepare"] is Outcome.ERRORED
+
+
+def test_a_full_disk_of_the_worker_is_ours() -> None:
+    def refuse(stop: Stop, log: OutputSink) -> Instance:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    result = run(FakeInstance(), provide=refuse)
+
+    assert outcome_of_stages(result.stages) is Outcome.ERRORED
+    assert result.retryable
 
 
 def test_a_hanging_installation_is_the_package_s_fault() -> None:
