@@ -54,6 +54,8 @@ class Distribution:
     name: str
     family: Family
     releases: Mapping[str, Release]
+    archives: tuple[str, ...]
+    """The distribution's own repositories: trouble with them is never a package's, or a task's."""
 
 
 def _releases(*releases: Release) -> Mapping[str, Release]:
@@ -68,6 +70,11 @@ DISTRIBUTIONS: Mapping[str, Distribution] = {
         Distribution(
             name="debian",
             family=Family.DEB,
+            archives=(
+                "http://deb.debian.org/debian",
+                "http://deb.debian.org/debian-security",
+                "http://security.debian.org/debian-security",
+            ),
             releases=_releases(
                 Release("11", "bullseye", "debian:11", _X86_64),
                 Release("12", "bookworm", "debian:12", _X86_64),

@@ -25,7 +25,7 @@ def machines_of(folder: Path) -> set[str]:
     try:
         return {
             str(container.name)
-            for identity in folder.rglob("identity")
+            for identity in folder.glob("**/work/*/identity")
             for container in client.containers.list(
                 all=True, filters={"label": f"{WORKER_LABEL}={identity.read_text()}"}, ignore_removed=True
             )

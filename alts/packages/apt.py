@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from alts.command import Completed
+from alts.distributions import DISTRIBUTIONS
 from alts.packages.base import Candidate, InstalledPackage, InstanceFile
 from alts.shared.report import Finding, Kind, Severity
 from alts.shared.spec import Repository, TaskSpec
@@ -131,8 +132,11 @@ class Apt:
         return (*_APT_GET, *_CONFFILES, "install", f"{spec.package_name}={candidate.version}")
 
     def install_findings(self, spec: TaskSpec, done: Completed) -> tuple[Finding, ...]:
+        if done.ok:
+            # What scripts print is theirs to choose: only where apt says that it failed does its output say why.
+            return ()
         findings = tuple(_transaction_findings(spec, done.output))
-        if findings or done.ok:
+        if findings:
             return findings
         return (
             Finding(
@@ -250,9 +254,14 @@ def _unreachable(source: str, line: str) -> Finding:
 
 
 def _brought_by_task(spec: TaskSpec, text: str) -> str:
-    """The URL of the task's own repository that the text names; empty where it names none."""
-    urls = (repository.source[0] for repository in spec.repositories)
-    return next((url for url in urls if url.rstrip("/") in text), "")
+    """The URL of the task's own repository that the text names; empty where it names none.
+
+    A repository of the distribution is the distribution's trouble, whoever else names it.
+    """
+    own = {archive.rstrip("/") for archive in DISTRIBUTIONS[spec.dist_name].archives}
+    urls = (repository.source[0].rstrip("/") for repository in spec.repositories)
+    # Up to where the URL ends: http://host/debian is not http://host/debian-security.
+    return next((url for url in urls if url not in own and re.search(rf"{re.escape(url)}(?=[/\s']|$)", text)), "")
 
 
 def _transaction_findings(spec: TaskSpec, output: str) -> Iterator[Finding]:

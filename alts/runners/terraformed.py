@@ -106,8 +106,9 @@ class TerraformedRunner(ABC):
         task = {"task_id": order.task_id, "attempt": order.attempt}
         try:
             self._module(folder, sink).remove(Stop(REMOVE_TIMEOUT))
-        except (InfrastructureError, Stopped) as error:
-            log.warning("terraform destroy failed", extra={**task, "error": str(error)})
+        except (InfrastructureError, Stopped, OSError) as error:
+            details = getattr(error, "details", "")
+            log.warning("terraform destroy failed", extra={**task, "error": str(error), "details": details})
         # Also after a destroy that went well: the state may have been cut short before it named the machine.
         try:
             self.remove_by_label(order)

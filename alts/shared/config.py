@@ -81,7 +81,7 @@ class Config(_Section):
     s3_endpoint_url: str | None = None
     s3_region: str = "us-east-1"
     s3_bucket: str = "alts"
-    s3_access_key_id: str = ""
+    s3_access_key_id: str = "alts"
     s3_secret_access_key: SecretStr = SecretStr("")
     artifacts_root_directory: str = "artifacts"
     results_root_directory: str = "results"
@@ -100,7 +100,7 @@ class Config(_Section):
     cache_folder: Path = Path(".alts/cache")
     heartbeat_seconds: float = Field(default=5.0, gt=0)
     task_timeout: float = Field(default=3600.0, gt=0)
-    provision_timeout: float = Field(default=600.0, gt=0)
+    drain_timeout: float = Field(default=30.0, ge=0)
 
     # the machines
     runners: dict[str, RunnerConfig] = Field(default_factory=lambda: {"docker": RunnerConfig()})
@@ -138,6 +138,8 @@ class Config(_Section):
             )
         if self.broker == "rabbitmq" and not self.rabbitmq_password.get_secret_value():
             raise ConfigurationError("rabbitmq_password", "missing", resolution="needed with broker: rabbitmq")
+        if self.storage == "s3" and not self.s3_access_key_id:
+            raise ConfigurationError("s3_access_key_id", "missing", resolution="needed with storage: s3")
         if self.storage == "s3" and not self.s3_secret_access_key.get_secret_value():
             raise ConfigurationError("s3_secret_access_key", "missing", resolution="needed with storage: s3")
         if self.heartbeat_seconds * 2 > self.lease_seconds:

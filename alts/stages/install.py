@@ -11,7 +11,13 @@ from alts.stages.base import StageAnswer, StageContext
 def install(context: StageContext) -> StageAnswer:
     """Install the wanted version, else the candidate, and see that it is what the machine has afterwards."""
     spec, packages = context.spec, context.packages
-    candidates = packages.read_candidates(context.run(packages.candidates_argv(spec)).output)
+    asked = context.run(packages.candidates_argv(spec))
+    if not asked.ok:
+        finding = Finding(
+            kind=Kind.INTERNAL, message="the package lists of the machine cannot be read", evidence=asked.tail(1)
+        )
+        return StageAnswer((finding,))
+    candidates = packages.read_candidates(asked.output)
     candidate = _wanted(spec, candidates)
     if candidate is None:
         return StageAnswer((_unavailable(spec, candidates),))
@@ -19,7 +25,7 @@ def install(context: StageContext) -> StageAnswer:
     findings = packages.install_findings(spec, done)
     if findings:
         return StageAnswer(findings)
-    installed = packages.read_installed(spec, context.run(packages.installed_argv(spec)))
+    installed = context.installed()
     if installed is None:
         finding = Finding(
             kind=Kind.INSTALL_FAILED,

@@ -14,7 +14,7 @@ def remove(context: StageContext) -> StageAnswer:
         return StageAnswer(skipped=refused)
     if findings := packages.remove_findings(spec, done):
         return StageAnswer(findings)
-    left = packages.read_installed(spec, context.run(packages.installed_argv(spec)))
+    left = context.installed()
     if left is not None:
         finding = Finding(
             kind=Kind.REMOVAL_FAILED,

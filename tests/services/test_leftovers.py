@@ -24,7 +24,9 @@ def engine() -> Iterator[docker.DockerClient]:
 
 
 def test_a_container_a_volume_and_a_network_are_seen(tmp_path: Path, engine: docker.DockerClient) -> None:
-    (tmp_path / "identity").write_text("test-of-leftovers")
+    identity = tmp_path / "work/1/identity"
+    identity.parent.mkdir(parents=True)
+    identity.write_text("test-of-leftovers")
     before = unnamed_things()
     with tools_image() as image:
         container = engine.containers.create(
