@@ -173,10 +173,12 @@ def read_config_file(path: Path, *, make_secret: bool = False) -> Any:
     """What the file holds, with its secret, but unchecked: see load_config. Raises ConfigurationError."""
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
+    except FileNotFoundError as error:
         raise ConfigurationError(
-            str(path), f"cannot be read: {error.strerror}", resolution="copy configs/example_config.yaml there"
+            str(path), "is not there", resolution="copy configs/example_config.yaml there"
         ) from error
+    except OSError as error:
+        raise ConfigurationError(str(path), f"cannot be read by user {os.getuid()}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ConfigurationError(str(path), "is not UTF-8 text") from error
     except yaml.YAMLError as error:
