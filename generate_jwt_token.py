@@ -4,12 +4,21 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
+import os
 import re
 import sys
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TextIO
+
+if not all(map(importlib.util.find_spec, ("jwt", "pydantic", "yaml"))):
+    # Called with the system's Python: what `make` has set up beside this file has the packages.
+    python = Path(__file__).resolve().parent / ".venv/bin/python"
+    if not python.exists() or Path(sys.executable) == python:
+        sys.exit("generate_jwt_token.py: packages are missing: run make setup, or pip install -r requirements/base.txt")
+    os.execv(python, [str(python), *sys.argv])
 
 from pydantic import SecretStr
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 
 from celery import Celery, signals
 
@@ -14,6 +15,7 @@ from alts.shared.broker import celery_app
 from alts.shared.config import Config, config_path, load_config
 from alts.shared.errors import AltsError, ConfigurationError
 from alts.shared.log_lines import log_to_stderr
+from alts.shared.routing import queues_of
 from alts.tasks import register_task
 from alts.tools.scheduler import HttpLedger, worker_tokens
 from alts.worker import Worker, open_worker
@@ -34,6 +36,13 @@ class _WorkerProcess:
         except AltsError as error:
             sys.exit(f"alts: {error}")
 
+    def drain(self, **_: object) -> None:
+        """Celery waits for running tasks without limit: what is not done in time is handed back."""
+        if self._worker is not None:
+            timer = threading.Timer(self._config.drain_timeout, self._worker.drain)
+            timer.daemon = True
+            timer.start()
+
     def close(self, **_: object) -> None:
         if self._worker is not None:
             self._worker.close()
@@ -46,12 +55,18 @@ class _WorkerProcess:
 
 
 def create_worker_app(config: Config) -> Celery:
-    """The Celery application of a worker process."""
+    """The Celery application of a worker process.
+
+    Raises ConfigurationError where no runner is for a host like this one: the worker would wait for ever.
+    """
+    if not queues_of(config.runners, config.worker_architectures):
+        raise ConfigurationError("runners", f"none is for this host's architecture, {config.host_architecture}")
     celery = celery_app(config, architectures=config.worker_architectures)
     process = _WorkerProcess(config)
     register_task(celery, process.get)
     # weak=False: nobody else holds these bound methods
     signals.worker_init.connect(process.open, weak=False)
+    signals.worker_shutting_down.connect(process.drain, weak=False)
     signals.worker_shutdown.connect(process.close, weak=False)
     signals.setup_logging.connect(_set_up_logging, weak=False)
     return celery
@@ -61,14 +76,14 @@ def _set_up_logging(loglevel: int | str = logging.INFO, **_: object) -> None:
     log_to_stderr(loglevel)
 
 
-def _configured() -> Config:
+def _configured_app() -> Celery:
     try:
         config = load_config(config_path())
+        if config.embedded:
+            sys.exit("alts: broker: memory cannot be reached from another process (use `alts run`, or rabbitmq)")
+        return create_worker_app(config)
     except ConfigurationError as error:
         sys.exit(f"alts: {error}")
-    if config.embedded:
-        sys.exit("alts: broker: memory cannot be reached from another process (use `alts run`, or rabbitmq)")
-    return config
 
 
-app = create_worker_app(_configured())
+app = _configured_app()

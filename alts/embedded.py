@@ -7,7 +7,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import Self
@@ -109,6 +109,7 @@ def _consuming(celery: Celery, worker: Worker) -> Iterator[None]:
     thread = threading.Thread(target=controller.start, name="celery", daemon=True)
     thread.start()
     try:
+        _wait_until(lambda: controller.consumer is not None, thread, "the Celery worker")
         yield
     finally:
         worker.drain()
@@ -123,12 +124,16 @@ def _serving(app: FastAPI, listener: socket.socket) -> Iterator[None]:
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="http", daemon=True)
     thread.start()
     try:
-        deadline = time.monotonic() + START_TIMEOUT
-        while not server.started:
-            if not thread.is_alive() or time.monotonic() > deadline:
-                raise InfrastructureError("the HTTP server did not start; the log file says why")
-            time.sleep(0.01)
+        _wait_until(lambda: server.started, thread, "the HTTP server")
         yield
     finally:
         server.should_exit = True
         thread.join(START_TIMEOUT)
+
+
+def _wait_until(started: Callable[[], bool], thread: threading.Thread, what: str) -> None:
+    deadline = time.monotonic() + START_TIMEOUT
+    while not started():
+        if not thread.is_alive() or time.monotonic() > deadline:
+            raise InfrastructureError(f"{what} did not start; the log file says why")
+        time.sleep(0.01)

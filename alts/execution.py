@@ -52,6 +52,8 @@ class Executor:
         with ExitStack() as stack:
 
             def provide(stage_stop: Stop, sink: OutputSink) -> Instance:
+                if order.attempt > 1:
+                    self.runner.remove_leftovers(order.task_id, below=order.attempt)
                 provisioned = self.runner.provision(order, stop=stage_stop, log=sink)
                 machine.append(stack.enter_context(provisioned))
                 return machine[0].instance

@@ -30,7 +30,7 @@ class Heartbeat:
         self._progress: tuple[StageResult, ...] = ()
         self._wake = threading.Event()
         self._ended = False
-        self._thread = threading.Thread(target=self._beat, name=f"heartbeat-{assignment.task_id}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"heartbeat-{assignment.task_id}", daemon=True)
 
     def show(self, stages: tuple[StageResult, ...]) -> None:
         """Let the ledger know of the stages so far."""
@@ -48,6 +48,14 @@ class Heartbeat:
         self._wake.set()
         self._thread.join()
 
+    def _run(self) -> None:
+        try:
+            self._beat()
+        finally:
+            # Without a heart the lease lapses, and somebody else begins anew.
+            if not self._ended:
+                self._stop.request(StopReason.LEASE_LOST)
+
     def _beat(self) -> None:
         task = {"task_id": self._assignment.task_id, "attempt": self._assignment.attempt}
         while True:
@@ -55,16 +63,15 @@ class Heartbeat:
             self._wake.clear()
             if self._ended:
                 return
+            progress, self._progress = self._progress, ()
             try:
-                cancel = self._ledger.heartbeat(
-                    self._assignment.task_id, self._assignment.attempt, progress=self._progress
-                )
+                cancel = self._ledger.heartbeat(self._assignment.task_id, self._assignment.attempt, progress=progress)
             except StaleAttempt:
                 log.warning("lease lost", extra=task)
-                self._stop.request(StopReason.LEASE_LOST)
                 return
             except LedgerUnavailable as error:
                 log.warning("heartbeat not heard", extra={**task, "error": str(error)})
+                self._progress = self._progress or progress
                 continue
             if cancel:
                 self._stop.request(StopReason.CANCELLED)

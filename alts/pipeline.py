@@ -19,7 +19,7 @@ from alts.shared.errors import (
 )
 from alts.shared.report import Finding, Kind, Outcome, Severity, StageResult, outcome_of_findings
 from alts.shared.spec import TaskSpec
-from alts.stages.base import Observations, Stage, StageAnswer, StageContext, StageLog
+from alts.stages.base import Observations, PackageManagerBroken, Stage, StageAnswer, StageContext, StageLog
 from alts.stop import Stop, Stopped, StopReason
 
 _KINDS: tuple[tuple[type[InfrastructureError], Kind], ...] = (
@@ -124,9 +124,14 @@ def _run_stage(stage: Stage, run: Run, machine: _Machine, result: PlanResult) ->
         context = StageContext(run.spec, instance, run.packages, stop, log, result.seen)
         ending = _judge(stage.action(context), machine)
     except Stopped as stopped:
-        ending = _stopped(stage, stopped.reason, machine)
+        ending = _stopped(stage, stopped.reason, machine, run)
+    except PackageManagerBroken as broken:
+        ending = _judge(StageAnswer((_broken(stage, broken),)), machine)
     except InfrastructureError as error:
         ending = _errored(error)
+    except OSError as error:
+        # The worker's own disk or memory: nothing of it says anything about the package.
+        ending = _errored(InfrastructureError(f"the worker has trouble of its own: {error}"))
     if ending.reason:
         log.line(f"[{ending.outcome}: {ending.reason}]")
     result.retryable = result.retryable or ending.retryable
@@ -153,13 +158,21 @@ def _judge(answer: StageAnswer, machine: _Machine) -> _Ending:
     return _Ending(outcome, answer.findings, _reason(answer.findings), retryable=outcome is Outcome.ERRORED)
 
 
-def _stopped(stage: Stage, reason: StopReason, machine: _Machine) -> _Ending:
+def _broken(stage: Stage, broken: PackageManagerBroken) -> Finding:
+    kind = Kind.REMOVAL_FAILED if stage.name == "remove" else Kind.INSTALL_FAILED
+    return Finding(kind=kind, message=f"{broken} after {stage.name}", evidence=broken.done.tail(1))
+
+
+def _stopped(stage: Stage, reason: StopReason, machine: _Machine, run: Run) -> _Ending:
     if reason is StopReason.CANCELLED:
         return _Ending(Outcome.CANCELLED, reason="cancelled on request")
     if reason is not StopReason.DEADLINE:
         raise Stopped(reason)
     if machine.lost():
         return _errored(InstanceLost("the machine is gone"))
+    if run.stop.reason is StopReason.DEADLINE:
+        # Which stage happens to be last when the whole time is up says nothing about the package.
+        return _errored(InfrastructureError("the time of the whole attempt was up before the plan came to its end"))
     finding = Finding(kind=stage.overrun, message=f"{stage.name} did not end in its time of {stage.timeout:.0f} s")
     outcome = outcome_of_findings((finding,))
     return _Ending(outcome, (finding,), finding.message, retryable=outcome is Outcome.ERRORED)

@@ -10,8 +10,9 @@ from celery.exceptions import Ignore
 
 from alts.shared.broker import TASK_NAME
 from alts.shared.errors import LedgerUnavailable, StaleAttempt
-from alts.shared.report import Report
-from alts.stop import Stopped
+from alts.shared.ledger import Assignment
+from alts.shared.report import Outcome, Report
+from alts.stop import Stopped, StopReason
 from alts.worker import Worker, internal_error
 
 log = logging.getLogger(__name__)
@@ -42,10 +43,20 @@ def run_task(worker: Worker, task_id: str) -> Summary | None:
     if assignment is None:
         log.info("claim refused", extra={"task_id": task_id})
         return None
-    task = {"task_id": task_id, "attempt": assignment.attempt}
+    if worker.draining:
+        # Claimed all the same: handing it back makes the ledger invite another worker at once.
+        worker.hand_back(assignment, StopReason.DRAINING)
+        return None
+    report = _execute(worker, assignment)
+    return None if report is None else _tell(worker, assignment, report)
+
+
+def _execute(worker: Worker, assignment: Assignment) -> Report | None:
+    """The attempt's report; None where somebody else is to carry the task on."""
+    task = {"task_id": assignment.task_id, "attempt": assignment.attempt}
     log.info("task claimed", extra=task)
     try:
-        report = worker.execute(assignment)
+        return worker.execute(assignment)
     except Stopped as stopped:
         log.warning("task given up", extra={**task, "reason": stopped.reason.value})
         worker.hand_back(assignment, stopped.reason)
@@ -54,22 +65,31 @@ def run_task(worker: Worker, task_id: str) -> Summary | None:
         # The one place that catches everything: a bug of ours must not lose the task.
         log.exception("task broke", extra=task)
         message = f"{type(error).__name__}: {error}"
-        report = internal_error(assignment, worker=worker.config.worker_name, message=message)
+        return internal_error(assignment, worker=worker.config.worker_name, message=message)
+
+
+def _tell(worker: Worker, assignment: Assignment, report: Report) -> Summary | None:
+    """Report to the ledger; the summary of a task that has ended with it."""
+    task = {"task_id": assignment.task_id, "attempt": assignment.attempt}
     try:
-        worker.report(assignment, report)
+        outcome = worker.report(assignment, report)
     except StaleAttempt:
         log.warning("report refused: the attempt is stale", extra=task)
         return None
+    except LedgerUnavailable as error:
+        log.error("report not heard", extra={**task, "error": str(error)})  # noqa: TRY400 - the reason is all there is
+        return None
     log.info("task reported", extra={**task, "outcome": report.outcome.value, "reason": report.reason})
-    return summary_of(report)
+    # Celery keeps the first success that it hears of a task for ever: only the last attempt's word may be it.
+    return None if outcome is None else summary_of(report, outcome)
 
 
-def summary_of(report: Report) -> Summary:
-    """What Celery keeps as the task's result."""
+def summary_of(report: Report, outcome: Outcome) -> Summary:
+    """What Celery keeps as the task's result. The ledger has the last word on the outcome."""
     return {
         "task_id": report.task_id,
         "attempt": report.attempt,
-        "outcome": report.outcome.value,
+        "outcome": outcome.value,
         "reason": report.reason,
         "artifacts": report.artifacts,
     }

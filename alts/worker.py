@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from alts.execution import Executor
 from alts.heartbeat import Heartbeat
@@ -25,9 +28,12 @@ from alts.work_folder import WorkFolder
 
 log = logging.getLogger(__name__)
 
-# The ledger may be away for minutes; a verdict is worth waiting for it (seconds).
+# The ledger may be away for minutes; a verdict is worth waiting for it longer than an invitation is (seconds).
+CLAIM_PATIENCE = 60.0
 REPORT_PATIENCE = 900.0
-REPORT_DELAY_LIMIT = 10.0
+LONGEST_DELAY = 10.0
+
+Answer = TypeVar("Answer")
 
 
 @dataclass
@@ -39,49 +45,55 @@ class Worker:
     folder: WorkFolder
     executors: Mapping[str, Executor]
     """By the runner's name."""
+    claim_patience: float = CLAIM_PATIENCE
     report_patience: float = REPORT_PATIENCE
     sleep: Callable[[float], None] = time.sleep
-    stops: dict[str, Stop] = field(default_factory=dict)
-    """Of the tasks that are running now, by task id."""
+    clock: Callable[[], float] = time.monotonic
+    draining: bool = False
+    """Whether tasks are handed back instead of carried out."""
+    _stops: dict[tuple[str, int], Stop] = field(default_factory=dict)
+    """Of what runs now, by task and attempt: one that has lost its lease may still be here beside its successor."""
 
     def claim(self, task_id: str) -> Assignment | None:
-        """The task for this worker's next attempt, clean of what earlier ones left; None where it is not to be had."""
-        assignment = self.ledger.claim(task_id, worker=self.config.worker_name)
-        if assignment is not None and assignment.attempt > 1:
-            self.remove_leftovers()
-            for executor in self.executors.values():
-                executor.runner.remove_leftovers(task_id, below=assignment.attempt)
-        return assignment
+        """The task for this worker's next attempt; None where it is not to be had.
+
+        Raises LedgerUnavailable when the patience is over.
+        """
+        # The same key each time: an answer that got lost on the way back is given again.
+        key = secrets.token_hex(16)
+        return self._patiently(
+            lambda: self.ledger.claim(task_id, worker=self.config.worker_name, key=key), patience=self.claim_patience
+        )
 
     def execute(self, assignment: Assignment) -> Report:
         """Run the attempt while the heart beats. Raises Stopped where it is not ours to finish any more."""
         stop = Stop(self.config.task_timeout)
         executor = self.executors[runner_for(assignment.spec, self.config.runners)]
-        self.stops[assignment.task_id] = stop
+        key = assignment.task_id, assignment.attempt
+        self._stops[key] = stop
+        if self.draining:
+            stop.request(StopReason.DRAINING)
         try:
             with (
                 self.folder.attempt(assignment.task_id, assignment.attempt) as folder,
                 Heartbeat(self.ledger, assignment, stop=stop, interval=self.config.heartbeat_seconds) as heart,
             ):
+                if assignment.attempt > 1:
+                    # Whoever had it before may have died on this host.
+                    self.remove_leftovers()
                 order = Order(assignment.task_id, assignment.attempt, assignment.spec, folder)
                 return executor.execute(order, stop=stop, show=heart.show)
         finally:
-            del self.stops[assignment.task_id]
+            del self._stops[key]
 
-    def report(self, assignment: Assignment, report: Report) -> None:
-        """Tell the ledger, patiently. Raises StaleAttempt, or LedgerUnavailable in the end."""
-        delay, waited = 0.5, 0.0
-        while True:
-            try:
-                self.ledger.report(assignment.task_id, assignment.attempt, report)
-            except LedgerUnavailable:
-                if waited >= self.report_patience:
-                    raise
-                self.sleep(delay)
-                waited += delay
-                delay = min(delay * 2, REPORT_DELAY_LIMIT)
-            else:
-                return
+    def report(self, assignment: Assignment, report: Report) -> Outcome | None:
+        """Tell the ledger; the task's outcome, None where another attempt follows.
+
+        Raises StaleAttempt, or LedgerUnavailable when the patience is over.
+        """
+        return self._patiently(
+            lambda: self.ledger.report(assignment.task_id, assignment.attempt, report), patience=self.report_patience
+        )
 
     def hand_back(self, assignment: Assignment, reason: StopReason) -> None:
         """Let another worker have a task that was stopped; a lost lease has done that already."""
@@ -92,21 +104,39 @@ class Worker:
         except (StaleAttempt, LedgerUnavailable) as error:
             log.warning("task not handed back", extra={"task_id": assignment.task_id, "error": str(error)})
 
-    def remove_leftovers(self) -> None:
-        """Destroy the machines and folders of workers on this host that have died."""
+    def remove_leftovers(self, *, own: bool = False) -> None:
+        """Destroy the machines and folders of workers on this host that have died.
+
+        `own`: also those of whoever held our slot before; only before the first task.
+        """
+        if own:
+            self._remove_all_of(self.folder.identity)
         with self.folder.dead() as identities:
             for identity in identities:
                 self._remove_all_of(identity)
 
     def drain(self) -> None:
-        """Ask every running task to end, to be handed back unfinished."""
-        for stop in list(self.stops.values()):
+        """Ask every task, and whatever comes from now on, to end and be handed back unfinished."""
+        self.draining = True
+        for stop in list(self._stops.values()):
             stop.request(StopReason.DRAINING)
 
     def close(self) -> None:
         for executor in self.executors.values():
             executor.runner.close()
         self.folder.close()
+
+    def _patiently(self, ask: Callable[[], Answer], *, patience: float) -> Answer:
+        """Ask the ledger again for as long as it is away, at growing intervals."""
+        delay, until = 0.5, self.clock() + patience
+        while True:
+            try:
+                return ask()
+            except LedgerUnavailable as error:
+                if not error.retryable or self.clock() >= until:
+                    raise
+            self.sleep(delay)
+            delay = min(delay * 2, LONGEST_DELAY)
 
     def _remove_all_of(self, identity: str) -> None:
         for name, executor in self.executors.items():
@@ -124,24 +154,27 @@ def open_worker(config: Config, ledger: Ledger) -> Worker:
 
     Raises ConfigurationError or InfrastructureError where it cannot work here.
     """
-    folder = WorkFolder(config.work_folder)
-    folder.reset()
-    artifacts = artifact_store(config)
-    plans = with_timeouts(PLANS, config.stage_timeouts)
-    executors = {}
-    for name in config.runners:
-        runner: Runner = RUNNERS[name](config, worker=folder.identity, folder=folder.shared)
-        executors[name] = Executor(
-            runner=runner,
-            plans=plans,
-            packages=PACKAGE_MANAGERS,
-            artifacts=artifacts,
-            artifacts_root=config.artifacts_root_directory,
-            worker=config.worker_name,
-        )
-    worker = Worker(config=config, ledger=ledger, folder=folder, executors=executors)
-    worker._remove_all_of(folder.identity)
-    worker.remove_leftovers()
+    with ExitStack() as undo:
+        folder = WorkFolder(config.work_folder)
+        undo.callback(folder.close)
+        folder.reset()
+        artifacts = artifact_store(config)
+        plans = with_timeouts(PLANS, config.stage_timeouts)
+        executors = {}
+        for name in config.runners:
+            runner: Runner = RUNNERS[name](config, worker=folder.identity, folder=folder.shared)
+            undo.callback(runner.close)
+            executors[name] = Executor(
+                runner=runner,
+                plans=plans,
+                packages=PACKAGE_MANAGERS,
+                artifacts=artifacts,
+                artifacts_root=config.artifacts_root_directory,
+                worker=config.worker_name,
+            )
+        worker = Worker(config=config, ledger=ledger, folder=folder, executors=executors)
+        worker.remove_leftovers(own=True)
+        undo.pop_all()
     return worker
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 from fastapi_offline import FastAPIOffline
 
+from alts.shared.artifacts import artifact_key
+from alts.shared.errors import UnknownArtifact
 from alts.shared.ledger import TaskState
 from alts.shared.spec import TaskSpec
 from scheduler import problems, worker_api
@@ -34,6 +37,8 @@ DESCRIPTION = """Does a package install, work and go away cleanly on a distribut
 Schedule a task, then ask for its result until `state` is SUCCESS, FAILURE or REVOKED.
 
 Every request but `/health` needs a bearer token: press **Authorize** and paste one."""
+
+_ARTIFACT_NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+")
 
 tasks = APIRouter(prefix="/tasks", tags=["tasks"])
 service = APIRouter(tags=["service"])
@@ -81,6 +86,23 @@ def schedule(spec: TaskSpec, caller: Writer, services: Served) -> ScheduledTask:
 def result(task_id: str, _caller: Reader, services: Served) -> JSONResponse:
     """The verdict: `result` is null until the task has ended."""
     return JSONResponse(task_result(services.ledger.get(task_id)))
+
+
+@tasks.get("/{task_id}/artifacts/{attempt}/{name}", response_class=Response, responses=responses(404))
+def artifact(task_id: str, attempt: int, name: str, _caller: Reader, services: Served) -> Response:
+    """A log or a report of an attempt, such as `install.log` or `report.json`."""
+    services.ledger.get(task_id)
+    key = artifact_key(services.config.artifacts_root_directory, task_id, attempt, name)
+    try:
+        # The name is a path's last part, and of plain letters: it cannot leave the attempt's folder.
+        content = services.storage.get(key) if _ARTIFACT_NAME.fullmatch(name) else None
+    except KeyError:
+        content = None
+    if content is None:
+        raise UnknownArtifact(f"attempt {attempt} of the task has no artifact {name[:100]}")
+    kind = "application/json" if name.endswith(".json") else "text/plain; charset=utf-8"
+    # What a package prints must never run in a reader's browser.
+    return Response(content, media_type=kind, headers={"X-Content-Type-Options": "nosniff"})
 
 
 @tasks.get("/{task_id}", response_model=TaskDetails, responses=responses(404))

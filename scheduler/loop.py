@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 from alts.shared.errors import InfrastructureError
 
@@ -59,13 +58,13 @@ class Loop:
             log.warning("a loop did not end in time", extra={"loop": self._name, "seconds": seconds})
 
     def _run(self) -> None:
-        # An executor's future holds whatever the step raised: a bug shows in the log, and does not end the loop.
-        with ThreadPoolExecutor(max_workers=1, thread_name_prefix=self._name) as executor:
-            while not self._closing.is_set():
-                bug = executor.submit(self._take_steps).exception()
-                if bug is not None:
-                    log.error("a loop failed and starts anew", extra={"loop": self._name}, exc_info=bug)
-                    self._closing.wait(self._longest_pause)
+        while not self._closing.is_set():
+            try:
+                self._take_steps()
+            except Exception:
+                # A loop that a bug has ended would leave every task waiting while the API goes on accepting more.
+                log.exception("a loop failed and starts anew", extra={"loop": self._name})
+                self._closing.wait(self._longest_pause)
 
     def _take_steps(self) -> None:
         failures = 0

@@ -20,6 +20,7 @@ from alts.shared.errors import (
     StaleAttempt,
     StorageUnavailable,
     TaskFinished,
+    UnknownArtifact,
     UnknownTask,
     UnsupportedPlatform,
 )
@@ -30,6 +31,7 @@ STATUS: Mapping[type[AltsError], int] = {
     InvalidToken: 401,
     MissingScope: 403,
     UnknownTask: 404,
+    UnknownArtifact: 404,
     TaskFinished: 409,
     StaleAttempt: 409,
     UnsupportedPlatform: 422,
@@ -52,7 +54,7 @@ class Problem(BaseModel):
 RESPONSES: dict[int | str, dict[str, Any]] = {
     401: {"model": Problem, "description": "The token is missing, forged or expired"},
     403: {"model": Problem, "description": "The token does not allow this"},
-    404: {"model": Problem, "description": "No task has this id"},
+    404: {"model": Problem, "description": "No task has this id, or it has nothing of that name"},
     409: {"model": Problem, "description": "Too late: the task, or the attempt, is over"},
     413: {"model": Problem, "description": "The body is too large"},
     503: {"model": Problem, "description": "The ledger is away; try again"},

@@ -119,11 +119,16 @@ class SqlLedger:
 
     # what workers say
 
-    def claim(self, task_id: str, *, worker: str) -> Assignment | None:
+    def claim(self, task_id: str, *, worker: str, key: str = "") -> Assignment | None:
         """See alts.shared.ledger.Ledger."""
         now = self._clock()
+        digest = hashlib.sha256(key.encode()).hexdigest() if key else None
         with self._database.writing() as db:
             row = _row(db, task_id, lock=True)
+            if row and row.state is TaskState.RUNNING and digest and row.claim_digest == digest:
+                return Assignment(
+                    task_id=task_id, attempt=row.attempt, spec=row.spec, lease_seconds=self._rules.lease_seconds
+                )
             if row is None or row.state not in WAITING or row.due_at > now:
                 return None
             try:
@@ -138,6 +143,7 @@ class SqlLedger:
                 state=TaskState.RUNNING,
                 attempt=row.attempt + 1,
                 worker=_storable(worker),
+                claim_digest=digest,
                 lease_expires_at=now + self._rules.lease_seconds,
                 started_at=now if row.started_at is None else row.started_at,
                 progress="[]",
@@ -166,7 +172,7 @@ class SqlLedger:
             raise _stale(attempt)
         return cancel
 
-    def report(self, task_id: str, attempt: int, report: Report) -> None:
+    def report(self, task_id: str, attempt: int, report: Report) -> Outcome | None:
         """See alts.shared.ledger.Ledger."""
         if (report.task_id, report.attempt) != (task_id, attempt):
             raise StaleAttempt(f"the report is of attempt {report.attempt} of {report.task_id}")
@@ -175,10 +181,11 @@ class SqlLedger:
         with self._database.writing() as db:
             row = _owned(db, task_id, attempt)
             if row is None:
-                heard = select(tasks.c.report_digest).where(tasks.c.id == task_id)
-                if db.execute(heard).scalar_one_or_none() == digest:
-                    return
-                raise _stale(attempt)
+                heard = select(tasks.c.outcome).where(tasks.c.id == task_id, tasks.c.report_digest == digest)
+                answer = db.execute(heard).one_or_none()
+                if answer is None:
+                    raise _stale(attempt)
+                return None if answer.outcome is None else Outcome(answer.outcome)
             if row.cancel_requested and report.outcome is Outcome.ERRORED:
                 reason = f"cancelled on request ({report.reason})"
                 report = replace(report, outcome=Outcome.CANCELLED, reason=reason, retryable=False)
@@ -187,9 +194,12 @@ class SqlLedger:
                 self._accept_again(
                     db, row, now=now, delay=self._rules.retry_delay, reason=report.reason, report_digest=digest
                 )
+                outcome = None
             else:
                 self._finish(db, row, report, now=now, report_digest=digest)
+                outcome = report.outcome
         self._outbox_filled.set()
+        return outcome
 
     def release(self, task_id: str, attempt: int, *, reason: str) -> None:
         """See alts.shared.ledger.Ledger. The attempt does not count against max_attempts."""

@@ -24,6 +24,8 @@ tasks = Table(
     # How many of the attempts were handed back undone: they do not count against max_attempts.
     Column("released", Integer, nullable=False, default=0),
     Column("worker", Text),
+    # SHA-256 of the key that the last claim was made with.
+    Column("claim_digest", String(64)),
     Column("lease_expires_at", Double),
     Column("cancel_requested", Boolean, nullable=False, default=False),
     # Not to be claimed before; ahead of now while a retry waits.

@@ -36,6 +36,8 @@ class TaskRow:
     """How many attempts were handed back undone."""
     worker: str | None
     """Who has, or had, the last attempt."""
+    claim_digest: str | None
+    """SHA-256 of the key that the last attempt was claimed with."""
     lease_expires_at: float | None
     cancel_requested: bool
     due_at: float
@@ -67,6 +69,7 @@ class TaskRow:
             attempt=row.attempt,
             released=row.released,
             worker=row.worker,
+            claim_digest=row.claim_digest,
             lease_expires_at=row.lease_expires_at,
             cancel_requested=row.cancel_requested,
             due_at=row.due_at,

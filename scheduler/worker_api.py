@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Path, Request
 from pydantic import BaseModel, Field
 
 from alts.shared.ledger import Assignment, Ledger
-from alts.shared.report import Report, StageResult
+from alts.shared.report import Outcome, Report, StageResult
 from scheduler.auth import Worker
 from scheduler.problems import responses
 
@@ -19,6 +19,7 @@ class Claim(BaseModel):
     """Who wants the task."""
 
     worker: str = Field(min_length=1, max_length=200)
+    key: str = Field(default="", max_length=100)
 
 
 class ClaimAnswer(BaseModel):
@@ -37,6 +38,12 @@ class HeartbeatAnswer(BaseModel):
     """Whether the worker is to stop."""
 
     cancel: bool
+
+
+class ReportAnswer(BaseModel):
+    """The task's outcome; null where another attempt follows."""
+
+    outcome: Outcome | None
 
 
 class Release(BaseModel):
@@ -58,7 +65,7 @@ router = APIRouter(prefix="/worker/tasks", tags=["worker"])
 @router.post("/{task_id}/claim", response_model=ClaimAnswer, responses=responses())
 def claim(task_id: str, body: Claim, _caller: Worker, ledger: Book) -> ClaimAnswer:
     """Take the task for its next attempt."""
-    return ClaimAnswer(assignment=ledger.claim(task_id, worker=body.worker))
+    return ClaimAnswer(assignment=ledger.claim(task_id, worker=body.worker, key=body.key))
 
 
 @router.post("/{task_id}/attempts/{attempt}/heartbeat", response_model=HeartbeatAnswer, responses=responses(409, 413))
@@ -67,10 +74,10 @@ def heartbeat(task_id: str, attempt: Attempt, body: Heartbeat, _caller: Worker, 
     return HeartbeatAnswer(cancel=ledger.heartbeat(task_id, attempt, progress=body.progress))
 
 
-@router.post("/{task_id}/attempts/{attempt}/report", status_code=204, responses=responses(409, 413))
-def report(task_id: str, attempt: Attempt, body: Report, _caller: Worker, ledger: Book) -> None:
+@router.post("/{task_id}/attempts/{attempt}/report", response_model=ReportAnswer, responses=responses(409, 413))
+def report(task_id: str, attempt: Attempt, body: Report, _caller: Worker, ledger: Book) -> ReportAnswer:
     """End the attempt; saying the same report again is harmless."""
-    ledger.report(task_id, attempt, body)
+    return ReportAnswer(outcome=ledger.report(task_id, attempt, body))
 
 
 @router.post("/{task_id}/attempts/{attempt}/release", status_code=204, responses=responses(409))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.fixtures import hello_report
-from tests.leftovers import Belongings, leftovers
+from tests.leftovers import leftovers, unnamed_things
 from tests.services.fixtures import rabbitmq, s3
 
 __all__ = ["hello_report", "nothing_left_behind", "rabbitmq", "s3"]
@@ -21,6 +21,6 @@ def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
         return
     folder: Path = request.getfixturevalue("tmp_path")
-    before = Belongings.now()
+    before = unnamed_things()
     yield
     assert leftovers(before, folder) == []

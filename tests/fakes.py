@@ -274,6 +274,7 @@ class FakeTask:
     attempt: int = 0
     released: int = 0
     worker: str | None = None
+    claim_key: str = ""
     lease_expires_at: float = 0.0
     cancel_requested: bool = False
     progress: tuple[StageResult, ...] = ()
@@ -308,13 +309,16 @@ class FakeLedger:
         """As it is now; it does not change any more."""
         return replace(self._tasks[task_id])
 
-    def claim(self, task_id: str, *, worker: str) -> Assignment | None:
+    def claim(self, task_id: str, *, worker: str, key: str = "") -> Assignment | None:
         self._answer()
         task = self._tasks.get(task_id)
+        if task and task.state is TaskState.RUNNING and key and task.claim_key == key:
+            return Assignment(task_id=task_id, attempt=task.attempt, spec=task.spec, lease_seconds=self._lease_seconds)
         if task is None or task.state is not TaskState.ACCEPTED or task.due_at > self._clock():
             return None
         task.state, task.worker, task.progress = TaskState.RUNNING, worker, ()
         task.attempt += 1
+        task.claim_key = key
         task.lease_expires_at = self._clock() + self._lease_seconds
         return Assignment(task_id=task_id, attempt=task.attempt, spec=task.spec, lease_seconds=self._lease_seconds)
 
@@ -324,11 +328,11 @@ class FakeLedger:
         task.progress = progress or task.progress
         return task.cancel_requested
 
-    def report(self, task_id: str, attempt: int, report: Report) -> None:
+    def report(self, task_id: str, attempt: int, report: Report) -> Outcome | None:
         if (report.task_id, report.attempt) != (task_id, attempt):
             raise StaleAttempt("the report is of another attempt")
         if task_id in self._tasks and self._tasks[task_id].heard == report:
-            return
+            return self._tasks[task_id].outcome
         task = self._owned(task_id, attempt)
         task.heard = report
         if task.cancel_requested and report.outcome is Outcome.ERRORED:
@@ -337,6 +341,7 @@ class FakeLedger:
             self._accept_again(task, delay=self._retry_delay)
         else:
             self._finish(task, report.outcome, report)
+        return task.outcome
 
     def release(self, task_id: str, attempt: int, *, reason: str) -> None:
         task = self._owned(task_id, attempt)

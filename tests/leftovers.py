@@ -1,47 +1,57 @@
-"""What a test must not leave on the machine: containers, volumes, networks, processes."""
+"""What a test must not leave on the machine: containers, volumes, networks, processes, work folders.
+
+The machine may be somebody's who uses the same engine meanwhile: only what can be told to be the test's own counts.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import docker
 
-TASK_LABEL = "alts.task"
+WORKER_LABEL = "alts.worker"
+COMPOSE_LABEL = "com.docker.compose.project"
 PATIENCE = 10.0
 
+_ANONYMOUS = re.compile(r"[0-9a-f]{64}")
 
-@dataclass(frozen=True)
-class Belongings:
-    """What there is, by kind."""
 
-    containers: frozenset[str]
-    volumes: frozenset[str]
-    networks: frozenset[str]
-
-    @classmethod
-    def now(cls) -> Belongings:
-        client = docker.from_env()
-        try:
-            return cls(
-                containers=frozenset(
-                    str(container.name)
-                    for container in client.containers.list(
-                        all=True, filters={"label": TASK_LABEL}, ignore_removed=True
-                    )
-                ),
-                volumes=frozenset(str(volume.name) for volume in client.volumes.list()),
-                networks=frozenset(str(network.name) for network in client.networks.list()),
+def machines_of(folder: Path) -> set[str]:
+    """Names of the containers, running or not, of the workers whose work folders are below the folder."""
+    client = docker.from_env()
+    try:
+        return {
+            str(container.name)
+            for identity in folder.glob("**/work/*/identity")
+            for container in client.containers.list(
+                all=True, filters={"label": f"{WORKER_LABEL}={identity.read_text()}"}, ignore_removed=True
             )
-        finally:
-            client.close()
+        }
+    finally:
+        client.close()
 
 
-def processes_in(folder: Path) -> list[str]:
-    """Command lines of the processes that work in the folder or name it, ours left out."""
-    found = []
+def unnamed_things() -> set[str]:
+    """Volumes that come with containers, and networks that no other stack has made."""
+    client = docker.from_env()
+    try:
+        volumes = {f"volume {volume.name}" for volume in client.volumes.list() if _ANONYMOUS.fullmatch(volume.name)}
+        networks = {
+            f"network {network.name}"
+            for network in client.networks.list()
+            if COMPOSE_LABEL not in (network.attrs.get("Labels") or {})
+        }
+        return volumes | networks
+    finally:
+        client.close()
+
+
+def processes_in(folder: Path) -> set[str]:
+    """Command lines of the processes that work in the folder or name it, this one left out."""
+    found = set()
     for process in Path("/proc").glob("[0-9]*"):
         if int(process.name) == os.getpid():
             continue
@@ -51,20 +61,19 @@ def processes_in(folder: Path) -> list[str]:
         except OSError:
             continue
         if str(folder) in command or cwd.startswith(str(folder)):
-            found.append(command)
+            found.add(command)
     return found
 
 
-def leftovers(before: Belongings, folder: Path) -> list[str]:
-    """What is there now that was not before; what is just going away is given a moment for it."""
+def leftovers(before: set[str], folder: Path) -> list[str]:
+    """What there is of the test in `folder`; what is just going away is given a moment for it."""
     deadline = time.monotonic() + PATIENCE
     while True:
-        now = Belongings.now()
         left = [
-            *(f"container {name}" for name in sorted(now.containers - before.containers)),
-            *(f"volume {name}" for name in sorted(now.volumes - before.volumes)),
-            *(f"network {name}" for name in sorted(now.networks - before.networks)),
-            *(f"process {command}" for command in processes_in(folder)),
+            *(f"container {name}" for name in sorted(machines_of(folder))),
+            *sorted(unnamed_things() - before),
+            *(f"process {command}" for command in sorted(processes_in(folder))),
+            *(f"work folder {path}" for path in folder.glob("**/work/*/tasks/*")),
         ]
         if not left or time.monotonic() > deadline:
             return left

@@ -111,7 +111,7 @@ def test_only_the_entry_points_read_a_configuration_file() -> None:
     assert readers <= {"alts.app", "alts.cli", "scheduler.app"}
 
 
-def test_the_one_broad_except_is_in_the_celery_task() -> None:
+def test_broad_excepts_are_only_where_a_bug_must_not_lose_tasks() -> None:
     broad = {
         module_of(path)
         for path in SOURCES
@@ -121,4 +121,4 @@ def test_the_one_broad_except_is_in_the_celery_task() -> None:
         and not any(isinstance(step, ast.Raise) and step.exc is None for step in ast.walk(node))
     }
 
-    assert broad <= {"alts.tasks"}
+    assert broad <= {"alts.tasks", "scheduler.loop"}

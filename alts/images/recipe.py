@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from alts.distributions import DEB_ARCHITECTURES
 from alts.shared.spec import TaskSpec
+from alts.tools.mmdebstrap import FLAGS
 
 # mmdebstrap's own default (mmdebstrap(1), "MIRROR"), which it completes with -updates and -security by itself.
 _ARCHIVES: Mapping[str, str] = {"debian": "http://deb.debian.org/debian", "ubuntu": "http://archive.ubuntu.com/ubuntu"}
@@ -57,7 +58,7 @@ class Recipe:
 
     @property
     def _tag(self) -> str:
-        text = "\0".join((self.codename, self.architecture, self.mirror or "", self.finish))
+        text = "\0".join((self.codename, self.architecture, self.mirror or "", self.finish, *FLAGS))
         digest = hashlib.sha256(text.encode()).hexdigest()[:12]
         return f"{self.version}-{self.architecture}{'-main' if self.mirror else ''}-{digest}"
 

@@ -78,11 +78,10 @@ class TerraformedRunner(ABC):
         folder = order.work_folder / "terraform"
         shutil.copytree(resource("terraform", self.name), folder)
         write_provider_override(folder, self._provider_version)
-        terraform = Terraform(folder, executable=self._terraform, environment=self.environment(), sink=log)
         try:
-            yield self._make(order, plan, terraform, stop=stop, log=log)
+            yield self._make(order, plan, self._module(folder, log), stop=stop, log=log)
         finally:
-            self._destroy(order, terraform)
+            self._destroy(order, folder, log)
 
     def _make(self, order: Order, plan: Plan, terraform: Terraform, *, stop: Stop, log: OutputSink) -> Provisioned:
         tools = {"terraform": terraform.version(stop), **self.tools()}
@@ -99,13 +98,18 @@ class TerraformedRunner(ABC):
         )
         return Provisioned(instance=self.connect(outputs), image=plan.image, tools=tools)
 
-    def _destroy(self, order: Order, terraform: Terraform) -> None:
+    def _module(self, folder: Path, log: OutputSink) -> Terraform:
+        # With the environment of now: the provider may have been started anew since the machine was made.
+        return Terraform(folder, executable=self._terraform, environment=self.environment(), sink=log)
+
+    def _destroy(self, order: Order, folder: Path, sink: OutputSink) -> None:
         """Cleaning up reports its own trouble, and leaves the verdict alone."""
         task = {"task_id": order.task_id, "attempt": order.attempt}
         try:
-            terraform.remove(Stop(REMOVE_TIMEOUT))
-        except (InfrastructureError, Stopped) as error:
-            log.warning("terraform destroy failed", extra={**task, "error": str(error)})
+            self._module(folder, sink).remove(Stop(REMOVE_TIMEOUT))
+        except (InfrastructureError, Stopped, OSError) as error:
+            details = getattr(error, "details", "")
+            log.warning("terraform destroy failed", extra={**task, "error": str(error), "details": details})
         # Also after a destroy that went well: the state may have been cut short before it named the machine.
         try:
             self.remove_by_label(order)

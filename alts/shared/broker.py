@@ -9,8 +9,9 @@ from collections.abc import Iterable
 from urllib.parse import quote
 
 from amqp.exceptions import AMQPError
-from celery import Celery
+from celery import Celery, bootsteps
 from celery.exceptions import QueueNotFound
+from celery.worker.consumer import Consumer
 from kombu.entity import Exchange, Queue
 from kombu.exceptions import KombuError
 
@@ -52,6 +53,16 @@ def dead_letter_queue() -> Queue:
     return Queue(DEAD_LETTER_QUEUE, _DEAD_LETTER_EXCHANGE, durable=True, queue_arguments={"x-queue-type": "quorum"})
 
 
+class DeclareDeadLetterQueue(bootsteps.StartStopStep):  # type: ignore[misc]  # celery is untyped
+    """A step of a worker's start: without the queue the broker would drop poison messages without a word."""
+
+    requires = ("celery.worker.consumer.connection:Connection",)
+
+    def start(self, consumer: Consumer) -> None:
+        with consumer.connection.channel() as channel:
+            dead_letter_queue()(channel).declare()
+
+
 def broker_url(config: Config) -> str:
     """The address with the password in it: never log it."""
     if config.broker == "memory":
@@ -72,7 +83,8 @@ def celery_app(config: Config, *, architectures: Iterable[str] | None = None) ->
         task_serializer="json",
         accept_content=["json"],
         result_serializer="json",
-        # Early acks: the ledger's lease, not the message, decides who runs a task (shared design, "Why so").
+        # Early acks: no setting of a broker gives "exactly once". The ledger's lease decides who runs a task; late
+        # acks would only run it a second time after a restart of the broker.
         task_acks_late=False,
         worker_prefetch_multiplier=1,
         worker_detect_quorum_queues=True,
@@ -86,6 +98,8 @@ def celery_app(config: Config, *, architectures: Iterable[str] | None = None) ->
         **_transport_settings(config),
         **_result_settings(config),
     )
+    if config.broker == "rabbitmq":
+        app.steps["consumer"].add(DeclareDeadLetterQueue)
     return app
 
 

@@ -81,7 +81,7 @@ class Config(_Section):
     s3_endpoint_url: str | None = None
     s3_region: str = "us-east-1"
     s3_bucket: str = "alts"
-    s3_access_key_id: str = ""
+    s3_access_key_id: str = "alts"
     s3_secret_access_key: SecretStr = SecretStr("")
     artifacts_root_directory: str = "artifacts"
     results_root_directory: str = "results"
@@ -100,13 +100,13 @@ class Config(_Section):
     cache_folder: Path = Path(".alts/cache")
     heartbeat_seconds: float = Field(default=5.0, gt=0)
     task_timeout: float = Field(default=3600.0, gt=0)
-    provision_timeout: float = Field(default=600.0, gt=0)
     stage_timeouts: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    drain_timeout: float = Field(default=30.0, ge=0)
 
     # the machines
     runners: dict[str, RunnerConfig] = Field(default_factory=lambda: {"docker": RunnerConfig()})
     host_architecture: Literal["x86_64", "aarch64"] = Field(default_factory=_host_architecture)
-    docker_host: str = "unix:///var/run/docker.sock"
+    docker_host: str = Field(default_factory=lambda: os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock")
     docker_provider: Literal["embedded", "registry"] = "embedded"
     docker_provider_version: str = "~> 3.6"
     terraform: str | None = None
@@ -140,6 +140,8 @@ class Config(_Section):
             )
         if self.broker == "rabbitmq" and not self.rabbitmq_password.get_secret_value():
             raise ConfigurationError("rabbitmq_password", "missing", resolution="needed with broker: rabbitmq")
+        if self.storage == "s3" and not self.s3_access_key_id:
+            raise ConfigurationError("s3_access_key_id", "missing", resolution="needed with storage: s3")
         if self.storage == "s3" and not self.s3_secret_access_key.get_secret_value():
             raise ConfigurationError("s3_secret_access_key", "missing", resolution="needed with storage: s3")
         if self.heartbeat_seconds * 2 > self.lease_seconds:
@@ -178,10 +180,12 @@ def read_config_file(path: Path, *, make_secret: bool = False) -> Any:
     """What the file holds, with its secret, but unchecked: see load_config. Raises ConfigurationError."""
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
+    except FileNotFoundError as error:
         raise ConfigurationError(
-            str(path), f"cannot be read: {error.strerror}", resolution="copy configs/example_config.yaml there"
+            str(path), "is not there", resolution="copy configs/example_config.yaml there"
         ) from error
+    except OSError as error:
+        raise ConfigurationError(str(path), f"cannot be read by user {os.getuid()}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ConfigurationError(str(path), "is not UTF-8 text") from error
     except yaml.YAMLError as error:

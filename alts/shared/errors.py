@@ -4,6 +4,7 @@ AltsError
 ├── RequestError              the caller's: refused before anything is queued
 │   ├── UnsupportedPlatform     422  nothing offers the distribution, version and architecture
 │   ├── UnknownTask             404  no task of that id
+│   ├── UnknownArtifact         404  the attempt has no log or report of that name
 │   ├── TaskFinished            409  too late to cancel
 │   ├── InvalidToken            401  the bearer token is missing, forged or expired
 │   └── MissingScope            403  the bearer token does not allow this
@@ -64,6 +65,10 @@ class UnknownTask(RequestError):  # noqa: N818
 
 class TaskFinished(RequestError):  # noqa: N818
     """The task has ended already: there is nothing left to cancel."""
+
+
+class UnknownArtifact(RequestError):  # noqa: N818
+    """The attempt has no log or report of that name."""
 
 
 class InvalidToken(RequestError):  # noqa: N818

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from alts.shared.report import Report, StageResult
+from alts.shared.report import Outcome, Report, StageResult
 from alts.shared.spec import TaskSpec
 
 
@@ -39,8 +39,12 @@ class Assignment:
 class Ledger(Protocol):
     """The truth about tasks, as a worker sees it. Every call may raise LedgerUnavailable."""
 
-    def claim(self, task_id: str, *, worker: str) -> Assignment | None:
-        """Take the task for its next attempt; None where it is not to be had (unknown, claimed, finished)."""
+    def claim(self, task_id: str, *, worker: str, key: str = "") -> Assignment | None:
+        """Take the task for its next attempt; None where it is not to be had (unknown, claimed, finished).
+
+        `key`: random, the claim's own. Whoever did not hear the answer asks again with the same key, and gets the
+        same answer; without a key, nobody does.
+        """
 
     def heartbeat(self, task_id: str, attempt: int, *, progress: tuple[StageResult, ...] = ()) -> bool:
         """Prolong the lease and show the stages so far; True asks the worker to cancel.
@@ -48,8 +52,10 @@ class Ledger(Protocol):
         Raises StaleAttempt where the attempt does not own the task any more.
         """
 
-    def report(self, task_id: str, attempt: int, report: Report) -> None:
-        """End the attempt. Saying the same report again is harmless.
+    def report(self, task_id: str, attempt: int, report: Report) -> Outcome | None:
+        """End the attempt; the task's outcome, None where another attempt follows.
+
+        Saying the same report again is harmless, and gives the same answer.
 
         Raises StaleAttempt where the attempt does not own the task any more.
         """

@@ -96,6 +96,25 @@ class StageContext:
         except FileNotFoundError as error:
             raise StateUnreadable(f"{title}: nothing was written") from error
 
+    def installed(self) -> InstalledPackage | None:
+        """The package as the machine has it; None where it has not.
+
+        Raises PackageManagerBroken where the machine cannot say: that is no answer, least of all "not installed".
+        """
+        done = self.run(self.packages.installed_argv(self.spec))
+        # dpkg-query and rpm -q exit with 1 where the package is not installed.
+        if done.exit_code not in (0, 1):
+            raise PackageManagerBroken(done)
+        return self.packages.read_installed(self.spec, done)
+
+
+class PackageManagerBroken(Exception):  # noqa: N818 - what happened to the machine
+    """After the package came or went, the package manager does not even answer any more."""
+
+    def __init__(self, done: Completed) -> None:
+        super().__init__(f"{done.argv[0]} does not answer any more")
+        self.done = done
+
 
 @dataclass(frozen=True)
 class StageAnswer:

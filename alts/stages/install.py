@@ -15,7 +15,13 @@ from alts.stages.transaction import install_by, wanted
 def install(context: StageContext) -> StageAnswer:
     """Install the wanted version, else the candidate; note all that came or went with it."""
     spec, packages, seen = context.spec, context.packages, context.seen
-    seen.candidates = packages.read_candidates(context.run(packages.candidates_argv(spec)).output)
+    asked = context.run(packages.candidates_argv(spec))
+    if not asked.ok:
+        finding = Finding(
+            kind=Kind.INTERNAL, message="the package lists of the machine cannot be read", evidence=asked.tail(1)
+        )
+        return StageAnswer((finding,))
+    seen.candidates = packages.read_candidates(asked.output)
     candidate = wanted(spec, seen.candidates)
     if candidate is None:
         return StageAnswer((_unavailable(spec, seen.candidates),))

@@ -34,7 +34,7 @@ def install_by(context: StageContext, argv: Sequence[str], candidate: Candidate)
     findings = packages.install_findings(spec, done)
     if findings:
         return out_of_memory(context, done) or _in_plain_words(context, done, findings)
-    installed = packages.read_installed(spec, context.run(packages.installed_argv(spec)))
+    installed = context.installed()
     if installed is None:
         return (
             Finding(
@@ -62,7 +62,7 @@ def remove_by(context: StageContext, argv: Sequence[str]) -> tuple[Finding, ...]
     done = context.run(argv)
     if findings := packages.remove_findings(spec, done):
         return out_of_memory(context, done) or findings
-    left = packages.read_installed(spec, context.run(packages.installed_argv(spec)))
+    left = context.installed()
     if left is None:
         return ()
     return (

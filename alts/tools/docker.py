@@ -8,9 +8,6 @@ from __future__ import annotations
 import io
 import posixpath
 import queue
-import secrets
-import select
-import socket
 import tarfile
 import threading
 import time
@@ -23,15 +20,21 @@ import requests.exceptions
 import urllib3.exceptions
 from docker import APIClient
 from docker import errors as docker_errors
+from docker.transport import UnixHTTPAdapter
 
 from alts.command import BoundedOutput, Completed, OutputSink
 from alts.shared.errors import InstanceLost, ProvisionFailed
-from alts.stop import Stop, StopReason
-from alts.tools.docker_stream import STDOUT, FirstLine, FrameReader
+from alts.stop import Stop
+from alts.tools.docker_command import Command
 
-_ANSWER_TIMEOUT = 30.0  # seconds that the engine may be silent in a plain request
-_LOAD_TIMEOUT = 300.0  # seconds in which the engine must have unpacked an image it was sent
+_ANSWER_TIMEOUT = 30  # seconds that the engine may be silent in a plain request
+_LOAD_TIMEOUT = 300  # seconds in which the engine must have unpacked an image it was sent
 _CONNECTIONS = 32  # kept open for the threads of one worker
+
+_KILLED = 137  # 128 + SIGKILL
+_DEATH_SECONDS = 1.5  # from the end of a machine's commands to its own
+_ALIVE_INTERVAL = 0.1  # seconds between two looks whether it is there
+_LINKS = 8  # symbolic links in a row that are followed
 
 # urllib3's errors come through where the SDK reads a stream without the help of requests.
 _ENGINE_ERRORS = (
@@ -172,13 +175,26 @@ class Engine:
                 self._shared = self.connect(timeout=_ANSWER_TIMEOUT)
             return self._shared
 
-    def connect(self, *, timeout: float) -> APIClient:
+    def connect(self, *, timeout: int) -> APIClient:
         """Connections of their own, for whoever waits longer than a plain request does; the caller closes them."""
         with engine_errors(f"be reached at {self._docker_host}"):
-            # Whole seconds are what the stubs want; requests takes either.
-            return APIClient(
-                self._docker_host, version="auto", timeout=int(timeout), max_pool_size=_CONNECTIONS, num_pools=4
-            )
+            client = APIClient(self._docker_host, version="auto", timeout=timeout, max_pool_size=_CONNECTIONS)
+            scheme, _, path = self._docker_host.partition("://")
+            if scheme == "unix":
+                client.get_adapter(client.base_url).close()
+                client.mount("http+docker://", _OnePool(path, timeout=timeout, max_pool_size=_CONNECTIONS))
+            return client
+
+
+class _OnePool(UnixHTTPAdapter):
+    """One pool of connections for an engine.
+
+    The SDK has one for each URL, which has a container's or a command's id in it, and closes the oldest of 25 even
+    while another thread is about to take a connection from it (docker/transport/unixconn.py).
+    """
+
+    def get_connection(self, url: str | bytes, proxies: Any = None) -> Any:  # noqa: ARG002
+        return super().get_connection("http+docker://localhost", proxies)
 
 
 def _until(stop: Stop, chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -262,14 +278,14 @@ class DockerInstance:
         stopped, exit_code = stop.reason, None
         if stopped is None:
             try:
-                with _Command(
+                with Command(
                     self._client, self._container, [*self._prefix, *argv], env=env or {}, output=output
                 ) as command:
                     stopped, exit_code = command.attend(stop)
             except _ENGINE_ERRORS as error:
                 raise InstanceLost(f"{self.name} does not answer", details=_said(error)) from error
         # A machine that is killed takes its commands along, and they end as if somebody had killed them.
-        if exit_code == _KILLED and not self.alive():
+        if exit_code == _KILLED and self._dies():
             raise InstanceLost(f"{self.name} is gone", details=output.text()[-2000:])
         return Completed(
             argv=tuple(argv),
@@ -284,7 +300,8 @@ class DockerInstance:
             try:
                 chunks, _stat = self._client.get_archive(self._container, path)
                 archive = io.BytesIO(b"".join(chunks))
-            except docker_errors.NotFound as error:
+            except docker_errors.APIError as error:
+                # 404 also where the machine is gone; 500 for links in a circle.
                 if self.alive():
                     raise FileNotFoundError(path) from error
                 raise InstanceLost(f"{self.name} is gone", details=_said(error)) from error
@@ -301,6 +318,15 @@ class DockerInstance:
             path = posixpath.join(posixpath.dirname(path), member.linkname)
         raise FileNotFoundError(f"{path} is not a file")
 
+    def _dies(self) -> bool:
+        """Whether the machine is dead, or just dying: its commands end before the engine hears of its own end."""
+        until = time.monotonic() + _DEATH_SECONDS
+        while self.alive():
+            if time.monotonic() > until:
+                return False
+            time.sleep(_ALIVE_INTERVAL)
+        return True
+
     def alive(self) -> bool:
         try:
             return bool(self._client.inspect_container(self._container)["State"]["Running"])
@@ -308,138 +334,6 @@ class DockerInstance:
             return False
 
 
-_KILLED = 137  # 128 + SIGKILL
 # Without it `uname -m` says x86_64 in an i386 container, and what looks at that builds or fetches the wrong thing. It
 # is in util-linux, which every Debian has.
 _PREFIXES: Mapping[str, Sequence[str]] = {"386": ("linux32",)}
-_LINKS = 8  # symbolic links in a row that are followed
-
-_LOOK_INTERVAL = 0.1  # seconds between two looks at the Stop
-_INSPECT_INTERVAL = 0.2  # seconds between two questions whether a command still runs
-_DRAIN_SECONDS = 0.3  # for output that is on its way when a command has ended
-_CLOSED_INTERVAL = 0.02  # seconds between two such questions once its output is closed: it ends in that moment
-_KILL_SECONDS = 10.0  # for a command to be gone once it was killed
-_PIECE = 65_536
-
-# Waits for our word, so that no output can come together with the engine's reply, of which the SDK gives us only the
-# connection and drops what it has read ahead. Then says its process id and becomes the program, argv[0] and on.
-# Standard output and error are one pipe, which keeps their order: the engine reads two in whichever order it likes.
-_WRAPPER = 'read -r _; echo $$; exec "$@" </dev/null 2>&1'
-
-# Kills the process $1 and all that it started, however deep and even in sessions of their own (apt runs dpkg in one):
-# its session, their children, and whoever has the variable $2 in its environment. Fields of stat: proc(5).
-_KILLER = r"""
-doomed=" $1 " mark=$2 round=0
-while [ $((round += 1)) -le 20 ]; do
-    for file in $(grep -lszxF -- "$mark" /proc/[0-9]*/environ); do
-        file=${file#/proc/}
-        doomed="$doomed${file%/environ} "
-    done
-    found=
-    for file in /proc/[0-9]*/stat; do
-        { read -r stat < "$file"; } 2>/dev/null || continue
-        pid=${stat%% *}
-        set -- ${stat##*) }
-        [ "$1" != Z ] || continue
-        case $doomed in *" $pid "* | *" $2 "* | *" $4 "*) doomed="$doomed$pid " found="$found $pid" ;; esac
-    done
-    [ -n "$found" ] || exit 0
-    kill -KILL $found 2>/dev/null
-    sleep 0.05
-done
-exit 1
-"""
-
-
-class _Command:
-    """One command in a container: started on entering, its connection closed on leaving."""
-
-    def __init__(
-        self, client: APIClient, container: str, argv: Sequence[str], *, env: Mapping[str, str], output: BoundedOutput
-    ) -> None:
-        self._client = client
-        self._container = container
-        self._mark = f"ALTS_COMMAND={secrets.token_hex(8)}"
-        self._cmd = ["/bin/sh", "-c", _WRAPPER, "sh", *argv]
-        self._env = [*(f"{key}={value}" for key, value in env.items()), self._mark]
-        self._output = output
-        self._frames = FrameReader()
-        self._first = FirstLine()
-        self._open = True
-
-    def __enter__(self) -> _Command:
-        self._id: str = self._client.exec_create(self._container, self._cmd, stdin=True, environment=self._env)["Id"]
-        raw: Any = self._client.exec_start(self._id, socket=True)
-        self._stream = raw
-        # What the SDK hands out can only be read from: a socket of our own on the same connection can do both.
-        self._socket = socket.socket(fileno=socket.dup(self._stream.fileno()))
-        self._socket.settimeout(_ANSWER_TIMEOUT)
-        self._socket.sendall(b"\n")
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._socket.close()
-        # The SDK hangs the reply on its connection, a cycle that holds it open until some garbage collection
-        # (docker/api/client.py, _get_raw_response_socket).
-        self._stream._response.close()
-
-    def attend(self, stop: Stop) -> tuple[StopReason | None, int | None]:
-        """Take the output until the command ends; kill it when `stop` says so. Why it was stopped, and its exit code.
-
-        Raises InstanceLost where it cannot be killed.
-        """
-        look_at = time.monotonic() + _LOOK_INTERVAL
-        while not (reason := stop.reason):
-            if self._open:
-                self._read(_LOOK_INTERVAL)
-            # A child in the background may hold the output open for as long as it likes, and a command may close it and
-            # go on. While such a child writes, the engine itself needs 2-4 s to notice the command's end.
-            if not self._open or time.monotonic() >= look_at:
-                if (code := self._exit_code(self._id)) is not None:
-                    self._drain(_DRAIN_SECONDS)
-                    self._output.feed(self._first.foreign)
-                    return None, code
-                look_at = time.monotonic() + _INSPECT_INTERVAL
-                if not self._open:
-                    stop.sleep(_CLOSED_INTERVAL)
-        self._kill()
-        self._drain(_DRAIN_SECONDS)
-        return reason, None
-
-    def _read(self, seconds: float) -> None:
-        if not select.select([self._socket], [], [], seconds)[0]:
-            return
-        data = self._socket.recv(_PIECE)
-        self._open = bool(data)
-        for stream, part in self._frames.feed(data):
-            self._output.feed(self._first.feed(part) if stream == STDOUT else part)
-
-    def _drain(self, seconds: float) -> None:
-        until = time.monotonic() + seconds
-        while self._open and (left := until - time.monotonic()) > 0:
-            self._read(left)
-
-    def _exit_code(self, command: str) -> int | None:
-        state = self._client.exec_inspect(command)
-        return None if state["Running"] else state["ExitCode"]
-
-    def _kill(self) -> None:
-        """Kill the command and what it started. Again until it is gone: it may have been about to start."""
-        until = time.monotonic() + _KILL_SECONDS
-        killer = None
-        while time.monotonic() < until:
-            if killer is None:
-                # Its first line may still be on its way; what has just started is found by its mark.
-                argv = ["/bin/sh", "-c", _KILLER, "sh", str(self._first.number or "none"), self._mark]
-                killer = self._client.exec_create(self._container, argv)["Id"]
-                self._client.exec_start(killer, detach=True)
-            # Reading goes on: the engine handles no end of a command while it cannot get rid of another's output.
-            self._drain(_LOOK_INTERVAL)
-            if not self._open:
-                time.sleep(_CLOSED_INTERVAL)
-            killed = self._exit_code(killer)
-            if killed == 0 and self._exit_code(self._id) is not None:
-                return
-            if killed is not None:
-                killer = None
-        raise InstanceLost("a command cannot be killed")

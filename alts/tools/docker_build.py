@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 
 from alts.tools.docker import DockerInstance, Engine, engine_errors
 
-_ANSWER_TIMEOUT = 120.0  # seconds that the engine may be silent while it packs a file
+_ANSWER_TIMEOUT = 120  # seconds that the engine may be silent while it packs a file
 
 
 class BuildContainer(DockerInstance):

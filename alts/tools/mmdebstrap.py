@@ -12,6 +12,17 @@ from alts.shared.errors import ImageUnavailable, InfrastructureError
 from alts.stop import Stop, Stopped
 from alts.tools.process import run_process
 
+FLAGS = (
+    # Mounting needs CAP_SYS_ADMIN, which a worker in a container does not have; and a folder in which nothing of the
+    # host is mounted can be removed without a second thought when we were killed half way. Whether i386 runs on amd64
+    # it would ask arch-test, which is rarely there; a machine that cannot run it fails soon enough. And at its end it
+    # removes whatever policy-rc.d there is, ours too, unless told to keep off.
+    "--skip=chroot/mount,check/qemu,chroot/policy-rc.d",
+    # What the official images hold: priority "required", and apt.
+    "--variant=minbase",
+)
+"""What every root is made with: part of what decides its content."""
+
 _INTERRUPT_GRACE = 5.0  # seconds to end apt and dpkg, which run in sessions of their own
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 
@@ -27,7 +38,7 @@ def make_root(
     stop: Stop,
     sink: OutputSink,
 ) -> None:
-    """Write the tar of a root folder with the essential packages and apt.
+    """Write the tar of a root folder with the required packages and apt.
 
     `finish`: a shell script that is run on the folder (its path in $1) before it is packed. `scratch`: an empty folder
     for what is needed meanwhile; the caller removes it. Raises ImageUnavailable or Stopped.
@@ -53,11 +64,7 @@ def root_argv(target: Path, *, codename: str, architecture: str, mirror: str | N
         "mmdebstrap",
         # The superuser needs no user namespace, which many a container does not get.
         f"--mode={'root' if os.geteuid() == 0 else 'auto'}",
-        # Mounting needs CAP_SYS_ADMIN, which a worker in a container does not have; and a folder in which nothing of
-        # the host is mounted can be removed without a second thought when we were killed half way. Whether i386 runs
-        # on amd64 it would ask arch-test, which is rarely there; a machine that cannot run it fails soon enough.
-        "--skip=chroot/mount,check/qemu",
-        "--variant=apt",
+        *FLAGS,
         f"--architectures={architecture}",
         f'--customize-hook=sh {shlex.quote(str(finish))} "$1"',
         codename,

@@ -19,6 +19,7 @@ from alts.stop import Stop, StopReason
 _LOOK_INTERVAL = 0.1  # seconds between two looks at the Stop and at the program
 _DRAIN_SECONDS = 0.3  # for output that is still on its way when the program has ended
 _END_INTERVAL = 0.01  # seconds, once the output is closed: most programs end in the same moment
+_DEATH_SECONDS = 5.0  # for a killed process to be gone
 _PIECE = 65_536  # bytes, the size of a pipe
 
 _WILL_FAIL_AGAIN = (FileNotFoundError, PermissionError, NotADirectoryError)
@@ -62,14 +63,17 @@ def kill_by_variable(name: str, value: str) -> int:
     """Kill every process that was started with NAME=VALUE in its environment; says how many there were.
 
     For programs whose children leave the process group. The value must be nobody else's, such as a new folder's path.
+    They are gone when this returns, but for one that the kernel does not let go within five seconds.
     """
     wanted = os.fsencode(f"{name}={value}")
     killed: set[int] = set()
-    while marked := set(_processes_with(wanted)) - killed:
+    end = time.monotonic() + _DEATH_SECONDS
+    while (marked := set(_processes_with(wanted))) and time.monotonic() < end:
         for pid in marked:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
         killed |= marked
+        time.sleep(_END_INTERVAL)
     return len(killed)
 
 

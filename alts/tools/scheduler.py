@@ -12,7 +12,7 @@ from pydantic import SecretStr, TypeAdapter
 
 from alts.shared.errors import ConfigurationError, LedgerUnavailable, StaleAttempt
 from alts.shared.ledger import Assignment
-from alts.shared.report import REPORT, Report, StageResult
+from alts.shared.report import REPORT, Outcome, Report, StageResult
 from alts.shared.tokens import Scope, issue_token
 
 TokenSource = Callable[[], str]
@@ -27,6 +27,7 @@ TOKEN_LIFETIME = timedelta(minutes=5)
 # then fails. We give it up first.
 _LIMITS = httpx.Limits(keepalive_expiry=2.0)
 _ASSIGNMENT: TypeAdapter[Assignment | None] = TypeAdapter(Assignment | None)
+_OUTCOME: TypeAdapter[Outcome | None] = TypeAdapter(Outcome | None)
 _STAGES: TypeAdapter[tuple[StageResult, ...]] = TypeAdapter(tuple[StageResult, ...])
 
 
@@ -56,8 +57,8 @@ class HttpLedger:
             raise ConfigurationError("scheduler_url", "is no address", resolution="such as http://scheduler:8000")
         self._client = httpx.Client(base_url=address, timeout=request_seconds, limits=_LIMITS)
 
-    def claim(self, task_id: str, *, worker: str) -> Assignment | None:
-        answer = self._post(task_id, "claim", {"worker": worker})
+    def claim(self, task_id: str, *, worker: str, key: str = "") -> Assignment | None:
+        answer = self._post(task_id, "claim", {"worker": worker, "key": key})
         return _read(answer, "assignment", _ASSIGNMENT)
 
     def heartbeat(self, task_id: str, attempt: int, *, progress: tuple[StageResult, ...] = ()) -> bool:
@@ -65,8 +66,9 @@ class HttpLedger:
         answer = self._post(task_id, f"attempts/{attempt}/heartbeat", {"progress": stages})
         return _read(answer, "cancel", TypeAdapter(bool))
 
-    def report(self, task_id: str, attempt: int, report: Report) -> None:
-        self._post(task_id, f"attempts/{attempt}/report", REPORT.dump_python(report, mode="json"))
+    def report(self, task_id: str, attempt: int, report: Report) -> Outcome | None:
+        answer = self._post(task_id, f"attempts/{attempt}/report", REPORT.dump_python(report, mode="json"))
+        return _read(answer, "outcome", _OUTCOME)
 
     def release(self, task_id: str, attempt: int, *, reason: str) -> None:
         self._post(task_id, f"attempts/{attempt}/release", {"reason": reason[:1000]})

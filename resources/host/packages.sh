@@ -1,8 +1,9 @@
 #!/bin/sh
 # Install those of the given Debian packages that are missing: resources/host/packages.sh venv|engine|run|test
 #
-# Quick where nothing is missing. Nothing that gets installed is started, and services that run already stay as they
-# are. Where it may not install (not root, not Debian) it says in one line per missing thing what to install; exit 1.
+# From the project's root. Quick where nothing is missing; what apt says goes to .alts/apt.log. Nothing that gets
+# installed is started, and services that run already stay as they are. Where it may not install (not root, not
+# Debian) it says in one line per missing thing what to install; exit 1.
 set -eu
 
 want=${1:?usage: packages.sh venv|engine|run|test}
@@ -59,7 +60,7 @@ if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
     exit 1
 fi
 
-echo "installing:$missing" >&2
+echo "installing Debian packages:$missing" >&2
 if command -v epmd >/dev/null; then had_erlang=yes; else had_erlang=no; fi
 
 # invoke-rc.d asks policy-rc.d before it starts anything: 101 forbids it (/usr/share/doc/init-system-helpers).
@@ -78,7 +79,15 @@ printf '#!/bin/sh\nexit 101\n' >"$policy"
 chmod 755 "$policy"
 
 export DEBIAN_FRONTEND=noninteractive
-apt() { apt-get -qq -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=120 -o Acquire::Retries=3 "$@" </dev/null >&2; }
+mkdir -p .alts
+log=.alts/apt.log
+apt() {
+    apt-get -q -o DPkg::Lock::Timeout=120 -o Acquire::Retries=3 "$@" </dev/null >>"$log" 2>&1 || {
+        echo "apt-get $* failed; the end of $log:" >&2
+        tail -n 15 "$log" >&2
+        exit 1
+    }
+}
 apt update
 # What is recommended besides may restart services of others (needrestart) and is not needed.
 # shellcheck disable=SC2086 # a list of words
@@ -91,9 +100,9 @@ case $missing in
         [ "$had_erlang" = yes ] || units="$units epmd.service epmd.socket"
         if command -v systemctl >/dev/null; then
             # shellcheck disable=SC2086 # a list of words
-            systemctl disable $units </dev/null >&2
+            systemctl disable $units </dev/null >>"$log" 2>&1
         else
-            update-rc.d rabbitmq-server disable >&2
+            update-rc.d rabbitmq-server disable >>"$log" 2>&1
         fi
         ;;
 esac

@@ -30,9 +30,6 @@ def judged(result: dict[str, Any]) -> tuple[str, list[str]]:
     """Outcome, and the kinds of the error findings, each once."""
     report = result["result"]
     kinds = {
-        finding["kind"]
-        for stage in report["stages"]
-        for finding in stage["findings"]
-        if finding["severity"] == "error"
+        finding["kind"] for stage in report["stages"] for finding in stage["findings"] if finding["severity"] == "error"
     }
     return result["outcome"], sorted(kinds)

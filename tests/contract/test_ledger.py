@@ -114,6 +114,26 @@ def test_a_claimed_task_is_not_to_be_had_again(desk: Desk) -> None:
     assert desk.inside.get(task_id).worker == "worker-1"
 
 
+def test_a_claim_whose_answer_got_lost_is_answered_again(desk: Desk) -> None:
+    task_id = desk.add(a_spec())
+
+    first = desk.ledger.claim(task_id, worker="worker-1", key="k1")
+
+    assert first is not None
+    assert desk.ledger.claim(task_id, worker="worker-1", key="k1") == first
+    assert desk.ledger.claim(task_id, worker="worker-1", key="k2") is None
+    assert desk.ledger.claim(task_id, worker="worker-1") is None
+
+
+def test_a_report_is_answered_with_the_task_s_outcome_or_none_while_there_are_attempts(desk: Desk) -> None:
+    passed, errored = desk.claimed(), desk.claimed()
+    good = a_report(task_id=passed)
+    bad = a_report(task_id=errored, outcome=Outcome.ERRORED, retryable=True)
+
+    assert [desk.ledger.report(passed, 1, good) for _ in range(2)] == [Outcome.PASSED, Outcome.PASSED]
+    assert [desk.ledger.report(errored, 1, bad) for _ in range(2)] == [None, None]
+
+
 @pytest.mark.parametrize("task_id", [TASK_ID, "nonsense", "0" * 200, "a b%2e?#"])
 def test_a_task_that_nobody_knows_is_not_to_be_had(desk: Desk, task_id: str) -> None:
     assert desk.ledger.claim(task_id, worker="worker-1") is None

@@ -46,6 +46,8 @@ class ComposeStack:
 
     def __enter__(self) -> Self:
         self._prepare()
+        # A run that was killed has left its stack behind, with other passwords in its volumes.
+        self._remove()
         with ExitStack() as undo:
             undo.callback(self._remove)
             make_base_image(self._env["ALTS_BASE_IMAGE"])

@@ -16,7 +16,7 @@ from alts.shared.report import REPORT
 from alts.shared.s3 import S3Store
 from tests.acceptance.reports import same_in_substance
 from tests.services.compose_stack import ROOT, ComposeStack, belongings, compose_command
-from tests.services.stack import schedule, wait_for
+from tests.services.stack import schedule, until, wait_for
 
 # Building all images where nothing is cached takes a few minutes.
 pytestmark = [pytest.mark.compose, pytest.mark.timeout(1200)]
@@ -32,6 +32,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComposeStack]:
 @pytest.fixture(scope="module")
 def result(stack: ComposeStack) -> dict[str, Any]:
     """What the API says of the finished task."""
+    until(lambda: "ready." in stack.logs("worker"), seconds=60)
     with stack.client as client:
         # The first one bootstraps Debian 12 where neither the engine nor a registry has it.
         result = wait_for(client, schedule(client), seconds=600)

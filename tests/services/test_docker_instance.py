@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import gc
-import os
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -128,7 +128,7 @@ def test_a_short_command_takes_no_time_to_speak_of(machine: Machine) -> None:
 
 def test_no_connection_is_left_open(machine: Machine) -> None:
     def descriptors() -> int:
-        return len(os.listdir("/proc/self/fd"))
+        return len(list(Path("/proc/self/fd").iterdir()))
 
     machine.instance.run(["true"], stop=Stop(10))
     gc.collect()

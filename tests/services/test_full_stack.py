@@ -12,7 +12,7 @@ import pytest
 
 from tests.acceptance.reports import same_in_substance
 from tests.deb_repository import build_deb, serving, write_index
-from tests.leftovers import Belongings
+from tests.leftovers import machines_of
 from tests.services.rabbitmq import PrivateRabbitMQ
 from tests.services.s3 import PrivateS3
 from tests.services.stack import ServiceStack, schedule, until, wait_for
@@ -56,6 +56,13 @@ def test_a_task_that_was_accepted_before_any_worker_came_is_done_when_one_comes(
     assert (result["state"], result["outcome"]) == ("FAILURE", "failed")
 
 
+def test_what_no_worker_survives_is_put_aside(stack: ServiceStack, rabbitmq: PrivateRabbitMQ) -> None:
+    with stack.worker("worker"):
+        queues = {queue["name"] for queue in json.loads(rabbitmq.ctl("list_queues", "name"))}
+
+    assert {"alts-dead", "docker-x86_64-0"} <= queues
+
+
 def test_a_worker_killed_in_mid_install_is_replaced_and_nothing_of_it_is_left(
     stack: ServiceStack, tmp_path: Path
 ) -> None:
@@ -69,11 +76,11 @@ def test_a_worker_killed_in_mid_install_is_replaced_and_nothing_of_it_is_left(
         with stack.worker("first") as first:
             task_id = schedule(client, **request)
             until(installing, seconds=120)
-            machines_of_first = Belongings.now().containers
+            machines_of_first = machines_of(tmp_path)
             first.kill_alone()
         with stack.worker("second"):
             result = wait_for(client, task_id)
-            assert not machines_of_first & Belongings.now().containers
+            assert not machines_of_first & machines_of(tmp_path)
         details = client.get(f"/tasks/{task_id}").json()
 
     assert result["outcome"] == "passed", result

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from alts.shared.artifacts import ArtifactStore
 from alts.shared.errors import BrokerUnavailable, LedgerUnavailable
 from alts.shared.ledger import TaskState
 from alts.shared.report import Outcome
@@ -42,6 +43,7 @@ class Service:
     client: TestClient
     ledger: SqlLedger
     clock: HandClock
+    storage: ArtifactStore
 
     def schedule(self, **changes: Any) -> Any:
         return self.client.post("/tasks/schedule", json={**REQUEST, **changes}, headers=bearer())
@@ -62,8 +64,9 @@ class Service:
 def service(tmp_path: Path) -> Iterator[Service]:
     clock = HandClock()
     ledger = a_ledger(tmp_path, clock)
-    with TestClient(create_app(some_services(tmp_path, ledger)), raise_server_exceptions=False) as client:
-        yield Service(client, ledger, clock)
+    services = some_services(tmp_path, ledger)
+    with TestClient(create_app(services), raise_server_exceptions=False) as client:
+        yield Service(client, ledger, clock, services.storage)
 
 
 def test_a_scheduled_task_is_in_the_ledger_under_the_callers_name(service: Service) -> None:
@@ -201,6 +204,25 @@ def test_a_token_without_the_scope_is_forbidden(service: Service) -> None:
         answer = service.client.request(method, path, headers=bearer(scope), json=REQUEST if method == "POST" else None)
         assert answer.status_code == 403, path
         assert 'error="insufficient_scope"' in answer.headers["WWW-Authenticate"]
+
+
+def test_logs_and_reports_are_handed_out(service: Service) -> None:
+    task_id = service.scheduled()
+    service.storage.put(f"artifacts/{task_id}/1/install.log", "läuft\n".encode())
+
+    answer = service.get(f"/tasks/{task_id}/artifacts/1/install.log")
+
+    assert (answer.status_code, answer.text) == (200, "läuft\n")
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+
+
+@pytest.mark.parametrize(
+    "name", ["remove.log", "..", "%2e%2e%2f%2e%2e%2fledger.sqlite", "x" * 5000, "a%00.log", ".log"]
+)
+def test_an_artifact_that_is_not_there_or_no_artifact_is_404(service: Service, name: str) -> None:
+    task_id = service.scheduled()
+
+    assert service.get(f"/tasks/{task_id}/artifacts/1/{name}").status_code == 404
 
 
 @pytest.mark.parametrize("task_id", [TASK_ID, "nonsense", "%00", "%ff", "1", "..%2f", "a" * 3000, "ü", "%F0%9F%90%A7"])

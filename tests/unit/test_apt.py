@@ -113,8 +113,27 @@ def test_a_failed_installation_is_named_by_what_apt_says(output: str, expected: 
     assert all(finding.evidence for finding in findings)
 
 
-def test_an_installation_that_ended_well_has_no_findings() -> None:
-    assert APT.install_findings(SPEC, done("Setting up hello (2.10-3) ...\n", 0)) == ()
+def test_an_installation_that_ended_well_has_no_findings_whatever_its_scripts_print() -> None:
+    output = "Setting up hello (2.10-3) ...\nE: Unable to locate package x\nNo space left on device\n"
+
+    assert APT.install_findings(SPEC, done(output, 0)) == ()
+
+
+@pytest.mark.parametrize(
+    ("brought", "failed"),
+    [
+        ("http://deb.debian.org/debian", "http://deb.debian.org/debian/pool/h.deb"),
+        ("http://mirror.example/debian", "http://mirror.example/debian-security/pool/h.deb"),
+        ("http://mirror.example/debian", "http://deb.debian.org/debian/pool/h.deb"),
+    ],
+    ids=["the-distribution-s-own", "a-longer-name", "another-host"],
+)
+def test_a_mirror_that_changes_under_our_hands_is_not_the_task_s_fault(brought: str, failed: str) -> None:
+    spec = a_spec(repositories=[{"url": f"{brought} bookworm-backports main"}])
+
+    findings = APT.install_findings(spec, done(f"E: Failed to fetch {failed}  Hash Sum mismatch\n"))
+
+    assert kinds(findings) == [Kind.REPOSITORY_UNREACHABLE]
 
 
 UPDATE_OUTPUTS = {

@@ -91,7 +91,7 @@ def test_no_secret_is_in_the_text_of_a_configuration() -> None:
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"nowhere\.yaml: cannot be read.*example_config\.yaml"):
+    with pytest.raises(ConfigurationError, match=r"nowhere\.yaml: is not there.*example_config\.yaml"):
         load_config(tmp_path / "nowhere.yaml")
 
 

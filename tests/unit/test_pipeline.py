@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import errno
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
@@ -281,6 +282,46 @@ def test_a_machine_that_never_came_is_ours(error: ProvisionFailed | ImageUnavail
 
     assert only_finding(result) is kind
     assert outcomes(result)["prepare"] is Outcome.ERRORED
+
+
+def test_a_machine_that_cannot_even_say_what_is_installed_has_not_removed_the_package() -> None:
+    debian = FakeDebian()
+    programs = dict(debian.programs)
+    query = programs["dpkg-query"]
+
+    def broken_by_removal(argv: Sequence[str]) -> Answer:
+        gone = argv[-1] == "hello" and "hello" not in debian.installed
+        return Answer(127, "sh: dpkg-query: not found\n") if gone else query(argv)
+
+    result = run(FakeInstance({**programs, "dpkg-query": broken_by_removal}))
+
+    assert only_finding(result) is Kind.REMOVAL_FAILED
+
+
+def test_package_lists_that_cannot_be_read_are_not_the_package_s_fault() -> None:
+    programs = {**FakeDebian().programs, "apt-cache": lambda argv: Answer(100 if "hello" in argv else 0)}
+
+    assert outcome_of_stages(run(FakeInstance(programs)).stages) is Outcome.ERRORED
+
+
+def test_the_end_of_the_whole_attempt_s_time_is_not_the_package_s_fault() -> None:
+    debian = FakeDebian()
+    debian.overrides["install"] = Answer(seconds=30)
+
+    result = run(FakeInstance(debian.programs), stop=Stop(0.3))
+
+    assert outcome_of_stages(result.stages) is Outcome.ERRORED
+    assert result.retryable
+
+
+def test_a_full_disk_of_the_worker_is_ours() -> None:
+    def refuse(stop: Stop, log: OutputSink) -> Instance:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    result = run(FakeInstance(), provide=refuse)
+
+    assert outcome_of_stages(result.stages) is Outcome.ERRORED
+    assert result.retryable
 
 
 def test_a_hanging_installation_is_the_package_s_fault() -> None:

@@ -14,9 +14,9 @@ from alts.execution import Executor
 from alts.packages import PACKAGE_MANAGERS
 from alts.plan import PLANS
 from alts.runners.base import Order, Provisioned
-from alts.shared.errors import ProvisionFailed
+from alts.shared.errors import LedgerUnavailable, ProvisionFailed
 from alts.shared.ledger import TaskState
-from alts.shared.report import Outcome
+from alts.shared.report import Outcome, Report
 from alts.stop import Stop
 from alts.tasks import run_task
 from alts.work_folder import WorkFolder
@@ -34,7 +34,7 @@ class Bench:
     runner: FakeRunner = field(default_factory=FakeRunner)
     waits: list[float] = field(default_factory=list)
 
-    def worker(self, *, report_patience: float = 10.0) -> Worker:
+    def worker(self) -> Worker:
         executor = Executor(
             runner=self.runner,
             plans=PLANS,
@@ -48,7 +48,6 @@ class Bench:
             ledger=self.ledger,
             folder=WorkFolder(self.folder),
             executors={"docker": executor},
-            report_patience=report_patience,
             sleep=self.waits.append,
         )
 
@@ -99,13 +98,30 @@ def test_a_message_for_a_task_that_nobody_knows_does_nothing(bench: Bench) -> No
     assert run_task(bench.worker(), "nobody-knows-me") is None
 
 
-def test_a_ledger_that_is_away_at_the_claim_costs_the_invitation_not_the_task(bench: Bench) -> None:
+def test_a_ledger_that_stays_away_at_the_claim_costs_the_invitation_not_the_task(bench: Bench) -> None:
     task_id = bench.ledger.add(a_spec())
     bench.ledger.away = True
 
-    assert run_task(bench.worker(), task_id) is None
+    worker = bench.worker()
+    worker.clock = lambda: sum(bench.waits)
 
+    assert run_task(worker, task_id) is None
+
+    assert sum(bench.waits) >= 60
     assert bench.ledger.get(task_id).state is TaskState.ACCEPTED
+
+
+def test_a_ledger_that_is_away_for_a_moment_at_the_claim_costs_nothing(bench: Bench) -> None:
+    task_id = bench.ledger.add(a_spec())
+    worker = bench.worker()
+    bench.ledger.away = True
+
+    def come_back(seconds: float) -> None:
+        bench.ledger.away = False
+
+    worker.sleep = come_back
+
+    assert run_task(worker, task_id) is not None
 
 
 def test_a_ledger_that_is_away_for_the_report_is_waited_for(bench: Bench) -> None:
@@ -176,6 +192,42 @@ def test_a_worker_that_drains_hands_its_task_back(bench: Bench) -> None:
     assert bench.ledger.get(task_id).released == 1
 
 
+def test_a_worker_that_drains_hands_back_what_still_comes(bench: Bench) -> None:
+    task_id = bench.ledger.add(a_spec())
+    worker = bench.worker()
+    worker.drain()
+
+    assert run_task(worker, task_id) is None
+
+    assert bench.ledger.get(task_id).state is TaskState.ACCEPTED
+    assert bench.ledger.get(task_id).released == 1
+
+
+def test_an_attempt_that_lost_its_lease_does_not_disturb_its_successor_on_the_same_worker(bench: Bench) -> None:
+    task_id = bench.ledger.add(a_spec())
+    worker = bench.worker()
+    summaries: list[object] = []
+
+    def begin_anew() -> None:
+        bench.ledger.release(task_id, 1, reason="the lease has lapsed")
+        summaries.append(run_task(worker, task_id))
+
+    bench.runner.instances = [a_debian_that_does_at_install([begin_anew]), FakeInstance(FakeDebian().programs)]
+
+    assert run_task(worker, task_id) is None
+    assert summaries[0] is not None
+    assert bench.ledger.get(task_id).outcome is Outcome.PASSED
+
+
+def test_a_report_that_the_ledger_will_never_take_is_not_said_again(bench: Bench) -> None:
+    task_id = bench.ledger.add(a_spec())
+    bench.ledger = StubbornLedger(bench.ledger)
+
+    assert run_task(bench.worker(), task_id) is None
+
+    assert bench.waits == []
+
+
 def test_a_fault_of_ours_is_tried_again_as_often_as_the_ledger_allows(bench: Bench) -> None:
     task_id = bench.ledger.add(a_spec())
     bench.runner.failure = ProvisionFailed("terraform apply failed")
@@ -183,7 +235,9 @@ def test_a_fault_of_ours_is_tried_again_as_often_as_the_ledger_allows(bench: Ben
 
     outcomes = [run_task(worker, task_id) for _ in range(3)]
 
-    assert all(summary is not None and summary["outcome"] == "errored" for summary in outcomes)
+    assert outcomes[:2] == [None, None], "Celery must keep the last attempt's word, not the first's"
+    assert outcomes[2] is not None
+    assert outcomes[2]["outcome"] == "errored"
     assert bench.ledger.get(task_id).outcome is Outcome.ERRORED
     assert bench.ledger.get(task_id).attempt == 3
 
@@ -195,12 +249,23 @@ def test_a_bug_of_ours_loses_no_task_and_is_tried_once_more(bench: Bench) -> Non
 
     first, second = run_task(worker, task_id), run_task(worker, task_id)
 
-    assert first is not None
+    assert first is None
     assert second is not None
     task = bench.ledger.get(task_id)
     assert (task.state, task.outcome, task.attempt) == (TaskState.FINISHED, Outcome.ERRORED, 2)
     assert task.report is not None
     assert task.report.reason == "internal: ZeroDivisionError: a bug"
+
+
+class StubbornLedger(FakeLedger):
+    """Takes no report, and says that it never will."""
+
+    def __init__(self, other: FakeLedger) -> None:
+        super().__init__()
+        self._tasks = other._tasks
+
+    def report(self, task_id: str, attempt: int, report: Report) -> Outcome | None:
+        raise LedgerUnavailable("413 Content Too Large", retryable=False)
 
 
 class BrokenRunner(FakeRunner):

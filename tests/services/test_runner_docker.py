@@ -1,0 +1,251 @@
+"""Machines from terraform, ansible and docker, all real: made, used, and gone whatever happens."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import docker
+import pytest
+
+from alts.images import image_resolver
+from alts.packages.base import InstanceFile
+from alts.provider.process import ProviderProcess
+from alts.runners.base import Order
+from alts.runners.docker import DockerRunner, docker_runner
+from alts.runners.terraformed import FilesFor
+from alts.shared.config import InstanceLimits
+from alts.shared.errors import ProvisionFailed
+from alts.stop import Stop, Stopped, StopReason
+from alts.tools.docker import Engine
+from alts.tools.docker_build import DockerBuilds
+from alts.tools.terraform import find_terraform
+from tests.builders import a_config, an_order
+from tests.services.debian_image import CACHE_FOLDER
+from tests.services.machine import HOST
+
+pytestmark = pytest.mark.docker
+
+CONFIG = a_config(cache_folder=str(CACHE_FOLDER), instance_limits={"memory_mb": 256, "cpus": 0.5, "pids": 99})
+
+
+@pytest.fixture
+def worker() -> str:
+    return f"test-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def runner(tmp_path: Path, worker: str) -> Iterator[DockerRunner]:
+    runner = docker_runner(CONFIG, worker=worker, folder=tmp_path / "runner")
+    yield runner
+    runner.remove_all_of(worker)
+    runner.close()
+
+
+@pytest.fixture
+def order(tmp_path: Path) -> Order:
+    return new_order(tmp_path)
+
+
+def new_order(folder: Path, *, attempt: int = 1, task_id: str = "") -> Order:
+    work_folder = folder / f"work-{uuid.uuid4().hex[:8]}"
+    work_folder.mkdir()
+    return replace(an_order(work_folder), task_id=task_id or str(uuid.uuid4()), attempt=attempt)
+
+
+@pytest.fixture
+def sdk() -> Iterator[docker.DockerClient]:
+    client = docker.DockerClient(base_url=HOST)
+    yield client
+    client.close()
+
+
+def silent(text: str) -> None:
+    """A log that nobody reads."""
+
+
+def machines_of(sdk: docker.DockerClient, order: Order) -> list[str]:
+    found = sdk.containers.list(all=True, filters={"label": f"alts.task={order.task_id}"}, ignore_removed=True)
+    return [str(machine.name) for machine in found]
+
+
+def test_a_machine_is_made_ready_used_and_gone(runner: DockerRunner, order: Order, sdk: docker.DockerClient) -> None:
+    said: list[str] = []
+
+    with runner.provision(order, stop=Stop(240), log=said.append) as provisioned:
+        done = provisioned.instance.run(["true"], stop=Stop(10))
+        assert machines_of(sdk, order) == [f"alts-{order.task_id}-1"]
+
+    assert done.ok
+    assert machines_of(sdk, order) == []
+    assert set(provisioned.tools) == {"terraform", "ansible", "docker"}
+    assert all(version[0].isdigit() for version in provisioned.tools.values())
+    assert provisioned.image["id"].startswith("sha256:")
+    assert set(provisioned.image) == {"reference", "id", "origin"}
+    assert "Creation complete" in "".join(said)
+    assert "PLAY RECAP" in "".join(said)
+
+
+def test_the_machine_has_its_labels_and_its_limits(
+    runner: DockerRunner, order: Order, sdk: docker.DockerClient, worker: str
+) -> None:
+    with runner.provision(order, stop=Stop(240), log=silent):
+        found = sdk.api.inspect_container(f"alts-{order.task_id}-1")
+
+    labels, host = found["Config"]["Labels"], found["HostConfig"]
+    assert (labels["alts.task"], labels["alts.attempt"], labels["alts.worker"]) == (order.task_id, "1", worker)
+    assert (host["Memory"], host["PidsLimit"]) == (256 << 20, 99)
+    assert not host["Privileged"]
+
+
+def test_an_exception_inside_removes_the_machine_and_goes_on_up(
+    runner: DockerRunner, order: Order, sdk: docker.DockerClient
+) -> None:
+    with pytest.raises(KeyboardInterrupt), runner.provision(order, stop=Stop(240), log=silent):
+        raise KeyboardInterrupt
+
+    assert machines_of(sdk, order) == []
+
+
+def test_a_machine_goes_also_when_its_time_has_run_out(
+    runner: DockerRunner, order: Order, sdk: docker.DockerClient
+) -> None:
+    stop = Stop(240)
+
+    with runner.provision(order, stop=stop, log=silent):
+        stop.request(StopReason.CANCELLED)
+
+    assert machines_of(sdk, order) == []
+
+
+@pytest.mark.parametrize("moment", ["Initializing the backend", "Creating...", "Creation complete", "PLAY [", "TASK ["])
+def test_a_cancel_while_the_machine_is_made_leaves_nothing(
+    runner: DockerRunner, order: Order, sdk: docker.DockerClient, moment: str
+) -> None:
+    stop = Stop(240)
+
+    def cancel(text: str) -> None:
+        if moment in text:
+            stop.request(StopReason.CANCELLED)
+
+    with pytest.raises(Stopped), runner.provision(order, stop=stop, log=cancel):
+        pytest.fail("entered although it was cancelled")
+
+    assert machines_of(sdk, order) == []
+
+
+def test_what_terraform_has_lost_track_of_is_found_by_its_label(
+    runner: DockerRunner, order: Order, sdk: docker.DockerClient
+) -> None:
+    with runner.provision(order, stop=Stop(240), log=silent):
+        shutil.rmtree(order.work_folder)
+
+    assert machines_of(sdk, order) == []
+
+
+def test_a_machine_that_is_gone_already_makes_no_trouble_at_the_end(
+    runner: DockerRunner, order: Order, sdk: docker.DockerClient
+) -> None:
+    with runner.provision(order, stop=Stop(240), log=silent):
+        sdk.api.remove_container(f"alts-{order.task_id}-1", force=True)
+
+    assert machines_of(sdk, order) == []
+
+
+@pytest.fixture
+def runner_with(tmp_path: Path, worker: str) -> Iterator[Callable[[FilesFor], DockerRunner]]:
+    made: list[DockerRunner] = []
+
+    def make(files_for: FilesFor) -> DockerRunner:
+        engine = Engine(HOST)
+        made.append(
+            DockerRunner(
+                engine=engine,
+                images=image_resolver(CONFIG, engine, DockerBuilds(engine)),
+                provider=ProviderProcess(tmp_path / "provider", docker_host=HOST),
+                limits=InstanceLimits(),
+                worker=worker,
+                terraform=find_terraform(None, folder=tmp_path),
+                docker_host=HOST,
+                files_for=files_for,
+                provider_version=None,
+                allow_emulation=False,
+            )
+        )
+        return made[-1]
+
+    yield make
+    for runner in made:
+        runner.close()
+
+
+def test_a_machine_that_cannot_be_prepared_is_removed(
+    runner_with: Callable[[FilesFor], DockerRunner], order: Order, sdk: docker.DockerClient
+) -> None:
+    runner = runner_with(lambda spec: [InstanceFile("/proc/no-such-folder/file", "content")])
+
+    with pytest.raises(ProvisionFailed), runner.provision(order, stop=Stop(240), log=silent):
+        pytest.fail("entered although it could not be prepared")
+
+    assert machines_of(sdk, order) == []
+
+
+def test_the_files_that_a_task_needs_are_there(runner_with: Callable[[FilesFor], DockerRunner], order: Order) -> None:
+    runner = runner_with(lambda spec: [InstanceFile("/etc/alts/note", f"{spec.package_name} ä\n", "0600")])
+
+    with runner.provision(order, stop=Stop(240), log=silent) as provisioned:
+        assert provisioned.instance.pull("/etc/alts/note").decode() == "hello ä\n"
+
+
+def test_machines_are_made_side_by_side(runner: DockerRunner, tmp_path: Path) -> None:
+    together = threading.Barrier(3, timeout=120)
+
+    def use(order: Order) -> str:
+        with runner.provision(order, stop=Stop(240), log=silent) as provisioned:
+            together.wait()
+            return provisioned.instance.run(["cat", "/etc/hostname"], stop=Stop(30)).output
+
+    with ThreadPoolExecutor(3) as pool:
+        names = list(pool.map(use, [new_order(tmp_path) for _ in range(3)]))
+
+    assert len(set(names)) == 3
+
+
+def a_leftover(sdk: docker.DockerClient, image: str, *, task: str, attempt: str, worker: str) -> str:
+    labels = {"alts.task": task, "alts.attempt": attempt, "alts.worker": worker}
+    return str(sdk.containers.run(image, ["sleep", "infinity"], labels=labels, init=True, detach=True).id)
+
+
+def test_only_earlier_attempts_of_the_task_are_leftovers(
+    runner: DockerRunner, order: Order, sdk: docker.DockerClient, worker: str
+) -> None:
+    with runner.provision(replace(order, attempt=3), stop=Stop(240), log=silent) as provisioned:
+        image = provisioned.image["id"]
+        for attempt in ("1", "2"):
+            a_leftover(sdk, image, task=order.task_id, attempt=attempt, worker="dead")
+        other = a_leftover(sdk, image, task=str(uuid.uuid4()), attempt="1", worker=worker)
+
+        assert runner.remove_leftovers(order.task_id, below=3) == 2
+
+        assert machines_of(sdk, order) == [f"alts-{order.task_id}-3"]
+        assert runner.remove_leftovers(order.task_id, below=3) == 0
+        assert sdk.containers.get(other).status == "running"
+
+
+def test_what_a_dead_predecessor_left_goes_and_other_workers_machines_stay(
+    runner: DockerRunner, order: Order, sdk: docker.DockerClient
+) -> None:
+    dead = f"dead-{uuid.uuid4().hex[:8]}"
+    with runner.provision(order, stop=Stop(240), log=silent) as provisioned:
+        for attempt in ("1", "2"):
+            a_leftover(sdk, provisioned.image["id"], task=str(uuid.uuid4()), attempt=attempt, worker=dead)
+
+        assert runner.remove_all_of(dead) == 2
+
+        assert provisioned.instance.alive()
+        assert runner.remove_all_of(dead) == 0
