@@ -95,7 +95,7 @@ def installing() -> bool:
     client = docker.from_env()
     try:
         tops = (machine.top() for machine in client.containers.list(filters={"label": "alts.task"}))
-        return any("sleep 8" in " ".join(process) for top in tops for process in top["Processes"])
+        return any("sleep 8" in " ".join(process) for top in tops for process in top["Processes"] or ())
     except docker.errors.APIError:
         return False  # a machine went away between the two questions
     finally:
