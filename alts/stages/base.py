@@ -65,15 +65,19 @@ class StageContext:
     seen: Observations
     commands: list[Completed] = field(default_factory=list)
 
-    def run(self, argv: Sequence[str]) -> Completed:
-        """Run a program on the instance, logged. Raises Stopped where the stage's time is up, or InstanceLost."""
+    def run(self, argv: Sequence[str], *, question: bool = False) -> Completed:
+        """Run a program on the instance, logged. Raises Stopped where the stage's time is up, or InstanceLost.
+
+        `question`: its exit code is an answer to us, not the stage's.
+        """
         self.log.line(f"$ {shown(argv)}")
         done = self.instance.run(argv, stop=self.stop, env=self.packages.environment, sink=self.log.write)
         if done.output and not done.output.endswith("\n"):
             self.log.line("")
         ending = f"exit code {done.exit_code}" if done.stopped is None else f"killed: {done.stopped.value}"
         self.log.line(f"[{ending}, {done.seconds:.2f} s]")
-        self.commands.append(done)
+        if not question:
+            self.commands.append(done)
         if done.stopped is not None:
             raise Stopped(done.stopped)
         return done
@@ -101,7 +105,7 @@ class StageContext:
 
         Raises PackageManagerBroken where the machine cannot say: that is no answer, least of all "not installed".
         """
-        done = self.run(self.packages.installed_argv(self.spec))
+        done = self.run(self.packages.installed_argv(self.spec), question=True)
         # dpkg-query and rpm -q exit with 1 where the package is not installed.
         if done.exit_code not in (0, 1):
             raise PackageManagerBroken(done)

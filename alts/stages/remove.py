@@ -10,7 +10,7 @@ from alts.stages.transaction import remove_by
 def remove(context: StageContext) -> StageAnswer:
     """Remove the package and see that it is gone; skipped, before anything runs, where the system needs it."""
     spec, packages = context.spec, context.packages
-    if protected := packages.read_protected(spec, context.run(packages.protected_argv(spec))):
+    if protected := packages.read_protected(spec, context.run(packages.protected_argv(spec), question=True)):
         return StageAnswer(skipped=protected)
     findings = remove_by(context, packages.remove_argv(spec))
     take(context, REMOVED)

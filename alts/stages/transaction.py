@@ -89,7 +89,7 @@ def out_of_memory(context: StageContext, failed: Completed) -> tuple[Finding, ..
     signs = [line.strip() for line in failed.output.splitlines() if _SIGKILL.search(line)]
     if not signs and failed.exit_code != _KILLED:
         return ()
-    counts = [int(match["count"]) for match in _OOM_KILL.finditer(context.run(_MEMORY_ARGV).output)]
+    counts = [int(match["count"]) for match in _OOM_KILL.finditer(context.run(_MEMORY_ARGV, question=True).output)]
     if counts and not any(counts):
         return ()
     return (
@@ -109,7 +109,7 @@ def _in_plain_words(context: StageContext, done: Completed, findings: tuple[Find
     if not any(finding.kind in _ABOUT_OTHERS for finding in findings):
         return findings
     spec, packages = context.spec, context.packages
-    answers = [context.run(argv) for argv in packages.why_argv(spec, done)]
+    answers = [context.run(argv, question=True) for argv in packages.why_argv(spec, done)]
     explained = packages.read_why(spec, done, answers)
     if not explained:
         return findings
