@@ -7,6 +7,7 @@ from pathlib import Path
 from alts.images import image_resolver
 from alts.stop import Stop
 from alts.tools.docker import Engine
+from alts.tools.docker_build import DockerBuilds
 from tests.builders import a_config, a_spec
 
 CACHE_FOLDER = Path(__file__).parent.parent.parent / ".alts" / "cache"
@@ -17,6 +18,6 @@ def debian_image() -> str:
     config = a_config(cache_folder=str(CACHE_FOLDER))
     engine = Engine(config.docker_host)
     try:
-        return image_resolver(config, engine).resolve(a_spec(), stop=Stop(240), log=print).id
+        return image_resolver(config, engine, DockerBuilds(engine)).resolve(a_spec(), stop=Stop(240), log=print).id
     finally:
         engine.close()
