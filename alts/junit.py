@@ -74,16 +74,17 @@ def _add_case(suite: ElementTree.Element, stage: StageResult, *, classname: str)
     case = ElementTree.SubElement(
         suite, "testcase", {"classname": classname, "name": _legal(stage.stage), "time": _seconds(stage.seconds)}
     )
-    text = _legal(findings_text(stage))
+    found = findings_text(stage)
+    said = [f"log: {stage.log}"] if stage.log else []
     if element := _ELEMENTS.get(stage.outcome):
         kinds = [finding.kind.value for finding in stage.findings]
         ending = ElementTree.SubElement(case, element, {"message": _legal(stage.reason)})
         ending.set("type", kinds[0] if kinds else stage.outcome.value)
-        ending.text = text or None
-    elif text:
-        ElementTree.SubElement(case, "system-out").text = text
-    if stage.log:
-        ElementTree.SubElement(case, "system-err").text = _legal(f"log: {stage.log}")
+        ending.text = _legal(found) or None
+    elif found:
+        said.insert(0, found)
+    if said:
+        ElementTree.SubElement(case, "system-out").text = _legal("\n".join(said))
 
 
 def _count(report: Report, *outcomes: Outcome) -> int:

@@ -142,10 +142,12 @@ class FakeDebian:
         if simulated:
             return Answer()
         if "install" in argv:
-            name, _, version = argv[-1].partition("=")
-            self.installed[name] = version or self.available[name]
-            self.installed |= dict.fromkeys(self.needs.get(name, ()), "1.0")
-            self.paths |= set(self.litter.get(name, ()))
+            for word in argv[argv.index("install") + 1 :]:
+                name, _, version = word.partition("=")
+                self.installed[name] = version or self.available[name]
+                self.installed |= dict.fromkeys(self.needs.get(name, ()), "1.0")
+                for installed in (name, *self.needs.get(name, ())):
+                    self.paths |= set(self.litter.get(installed, ()))
         if "remove" in argv or "purge" in argv:
             for name in argv[argv.index("--") + 1 :]:
                 self.installed.pop(name, None)

@@ -16,6 +16,9 @@ from alts.snapshots.tree import Tree
 _PROGRAMS = ("/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/games", "/usr/local/bin", "/usr/local/sbin")
 """Where programs are that anybody starts just so."""
 
+_LOADERS = ("ld-linux", "ld64.so", "ld.so")
+"""glibc's, of every architecture (its sysdeps/**/shlib-versions)."""
+
 # What glibc was built to look in, on Debian and on Fedora and their like; folders of the other kind hold nothing that
 # would match.
 _DEFAULT: Mapping[Kind, tuple[str, ...]] = {
@@ -59,8 +62,8 @@ def library_findings(path: str, elf: Elf, machine: Machine) -> Iterator[Finding]
     A plugin may lack what its host has loaded already, or what is only suggested: that is a warning at most, and
     nothing where the library is somewhere on the machine.
     """
-    if elf.interpreter and "/ld-" not in elf.interpreter and "/ld64" not in elf.interpreter:
-        # Another C library's loader, which looks elsewhere.
+    if elf.interpreter and not posixpath.basename(elf.interpreter).startswith(_LOADERS):
+        # Another C library's, which looks elsewhere.
         return
     for name in elf.needed:
         found = _look_for(name, path, elf, machine)

@@ -29,7 +29,9 @@ _FIND_FILE = 'name=$1; shift; find "$@" -name "$name" -exec sha256sum {} + 2>/de
 
 _CANDIDATE_TAGS = "%{name}|%{epoch}|%{version}|%{release}|%{arch}|%{repoid}"
 _PROTECTED = re.compile(
-    r"(?:would result in removing|trying to remove|remove the following) .*protected.*$", re.MULTILINE
+    r"would result in removing the following protected packages: (?P<names>.*)$|"
+    r"Trying to remove \"(?P<yum>[^\"]+)\", which is protected",
+    re.MULTILINE,
 )
 
 _KEEP_OTHERS = "--setopt=clean_requirements_on_remove=0"
@@ -206,8 +208,7 @@ class Dnf(RpmState):
         match = _PROTECTED.search(done.output)
         if not match:
             return ""
-        names = match[0].rpartition(":")[2].strip()
-        return f"removing {spec.package_name} would remove protected packages: {names or spec.package_name}"
+        return f"removing {spec.package_name} would remove protected packages: {match['names'] or match['yum']}"
 
     # plan "full"
 

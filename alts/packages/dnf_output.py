@@ -31,6 +31,8 @@ _NOT_SIGNED = re.compile(
     r"Failing package is: (?P<failing>\S+)$|"
     r"^OpenPGP check for package \"(?P<checked>[^\"]+)\".* has failed: "
 )
+# dnf's words where a package must be signed and nobody has given a key.
+_NO_KEY = re.compile(r"^Problem repository: \[?(?P<repository>[^\]\s]+)")
 _KEY_AWAY = re.compile(r"(?:GPG key retrieval failed|Failed to retrieve GPG key|Failed to download key).*$")
 _NOT_VERIFIED = re.compile(r"package (?P<package>\S+) does not verify: (?P<why>.*)$")
 _SCRIPTLET = re.compile(
@@ -84,6 +86,13 @@ def package_file_findings(spec: TaskSpec, output: str) -> Iterator[Finding]:
             yield _of_download(spec, output, match["package"], why)
         elif match := _NOT_VERIFIED.search(line):
             yield _of_file(spec, output, match["package"], match["why"], line)
+        elif match := _NO_KEY.match(line):
+            brought = brought_by_task(spec, match["repository"])
+            yield Finding(
+                kind=Kind.SIGNATURE_INVALID if brought else Kind.REPOSITORY_UNREACHABLE,
+                message=f"there is no key to check the packages of {brought or 'the distribution'} with",
+                evidence=_evidence(line),
+            )
         elif match := _NOT_SIGNED.search(line):
             package = match["package"] or match["keyless"] or match["failing"] or match["checked"]
             yield _of_file(spec, output, package.removesuffix(".rpm"), "", line)

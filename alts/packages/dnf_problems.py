@@ -101,24 +101,34 @@ def _conflict(package: str, rule: str, rules: Sequence[str]) -> Finding | None:
 
 
 def _way(package: str, target: str, rules: Sequence[str]) -> list[str]:
-    """The shortest chain of needs from the package under test to another one: ["a needs b", "b needs libc.so.6"].
+    """The shortest chain of needs from the package under test to another one: ["a needs b", "b needs libc.so.6 of c"].
 
-    libsolv names what a package needs, and not who would have it: where that is no package's name, whichever of the
-    problem's packages comes next must be it. Empty for the package itself, or where there is no chain.
+    Empty for the package itself, or where there is no chain.
     """
     needs: dict[str, list[str]] = {}
     for match in filter(None, map(_REQUIRES.match, rules)):
         needs.setdefault(bare_name(match["package"]), []).append(match["need"])
-    names = [*needs, target]
     ways: dict[str, list[str]] = {package: []}
     queue = [package]
     while queue and target not in ways:
         name = queue.pop(0)
-        for need in needs.get(name, ()):
-            word = need.split()[0]
-            for following in [word] if word in names else [other for other in names if other not in ways]:
-                if following not in ways:
-                    provider = "" if following == word else f" of {following}"
-                    ways[following] = [*ways[name], f"{name} needs {need}{provider}"]
-                    queue.append(following)
+        for following, need in _next(name, needs, target):
+            if following not in ways:
+                ways[following] = [*ways[name], f"{name} needs {need}"]
+                queue.append(following)
     return ways.get(target, [])
+
+
+def _next(name: str, needs: Mapping[str, Sequence[str]], target: str) -> Iterator[tuple[str, str]]:
+    """Whom a package needs of those that the problem is about, and by which words.
+
+    libsolv names what is needed, and not who would have it. Where none of it is a package's name, whoever comes next
+    in the problem must be it: its rules go from the package on down.
+    """
+    names = list(dict.fromkeys([*needs, target]))
+    named = [(need.split(maxsplit=1)[0], need) for need in needs.get(name, ())]
+    if direct := [(word, need) for word, need in named if word in names]:
+        yield from direct
+    elif named and names[-1] != name:
+        following = names[names.index(name) + 1]
+        yield following, f"{named[0][1]} of {following}"

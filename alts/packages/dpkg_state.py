@@ -56,4 +56,5 @@ class DpkgState:
         return (*_APT_GET, "--no-install-recommends", "install", *wanted)
 
     def remove_others_argv(self, others: Iterable[str]) -> Sequence[str]:
-        return (*_APT_GET, "purge", "--", *sorted(others))
+        # What has come along may go, be it essential: such as e2fsprogs, which small images do without.
+        return (*_APT_GET, "--allow-remove-essential", "purge", "--", *sorted(others))

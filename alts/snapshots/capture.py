@@ -80,26 +80,33 @@ _COMMAND = re.compile(r"/proc/(?P<pid>\d+)/cmdline:(?P<argument>.*)", re.DOTALL)
 _TYPES = {0o14: "s", 0o12: "l", 0o10: "f", 0o06: "b", 0o04: "d", 0o02: "c", 0o01: "p"}
 
 
+class UnreadableCapture(ValueError):  # noqa: N818 - reads as what happened
+    """It is not what the command writes, or not all of it."""
+
+
 def capture_argv(packages: PackageManager) -> Sequence[str]:
     """Writes the state to CAPTURE_PATH, for read_capture()."""
     return ("/bin/sh", "-c", _SCRIPT, "sh", CAPTURE_PATH, *packages.packages_argv())
 
 
 def read_capture(content: bytes, packages: PackageManager, rules: Rules) -> Snapshot:
-    """What the command has written, without what the rules call unseen. Raises ValueError where it is no such thing."""
+    """What the command has written, without what the rules call unseen. Raises UnreadableCapture."""
     sections = _sections(content.decode(errors="backslashreplace"))
     missing = {"packages", "users", "groups", "self", "stat"} - sections.keys()
     if missing:
-        raise ValueError(f"the snapshot has no {', '.join(sorted(missing))}")
+        raise UnreadableCapture(f"there is no section {', '.join(sorted(missing))}")
     listed = Completed(argv=tuple(packages.packages_argv()), exit_code=0, output=sections["packages"], seconds=0.0)
-    return Snapshot(
-        files={path: state for path, state in _files(sections) if not rules.unseen(path)},
-        users=_accounts(sections["users"]),
-        groups=_accounts(sections["groups"]),
-        processes=_processes(sections),
-        listening=frozenset(_listening(sections)),
-        packages=packages.read_packages(listed),
-    )
+    try:
+        return Snapshot(
+            files={path: state for path, state in _files(sections) if not rules.unseen(path)},
+            users=_accounts(sections["users"]),
+            groups=_accounts(sections["groups"]),
+            processes=_processes(sections),
+            listening=frozenset(_listening(sections)),
+            packages=packages.read_packages(listed),
+        )
+    except (ValueError, KeyError) as error:
+        raise UnreadableCapture(f"a line makes no sense: {error}") from error
 
 
 def _sections(text: str) -> Mapping[str, str]:

@@ -27,6 +27,8 @@ class Leftover:
 
     finding: Finding
     path: str = ""
+    inside: tuple[str, ...] = ()
+    """All that is not a folder, in the folder that `path` is; sorted."""
     changed: bool = False
     """The path was there before, and is another now."""
     user: str = ""
@@ -38,10 +40,15 @@ class Leftover:
         if self.changed:
             return snapshot.files.get(self.path) != since.files.get(self.path)
         if self.path:
-            return self.path in snapshot.files
+            return self.path in snapshot.files and self._as_full(snapshot)
         if self.command:
             return any(process.command == self.command for process in snapshot.processes)
         return self.user in snapshot.users or self.group in snapshot.groups
+
+    def _as_full(self, snapshot: Snapshot) -> bool:
+        """Whether as many files are in every folder there; their names may be other ones every time."""
+        there = Counter(map(posixpath.dirname, _below(self.path, snapshot)))
+        return Counter(map(posixpath.dirname, self.inside)) <= there
 
 
 def find_leftovers(before: Snapshot, after: Snapshot, rules: Rules, *, owned: Collection[str]) -> list[Leftover]:
@@ -111,7 +118,12 @@ def _added_files(before: Snapshot, after: Snapshot, rules: Rules, owned: Collect
         finding = Finding(
             kind=Kind.LEFTOVER_FILE, severity=severity, message=f"{top} was left behind{what}", evidence=top
         )
-        yield Leftover(finding, path=top)
+        yield Leftover(finding, path=top, inside=tuple(sorted(inside)) if folder else ())
+
+
+def _below(folder: str, snapshot: Snapshot) -> list[str]:
+    """All in the folder that is not a folder."""
+    return [path for path, state in snapshot.files.items() if path.startswith(f"{folder}/") and state.type != "d"]
 
 
 def _top(path: str, added: Collection[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from alts.shared.report import Finding, Kind, Severity
 from alts.snapshots.leftovers import Leftover, find_leftovers, new_processes, of_dependencies, shown
@@ -40,21 +41,24 @@ def leftovers(context: StageContext) -> StageAnswer:
 
     What is left and might be a dependency's is put to the test: they are installed once more, without the package.
     """
-    moments = context.seen.snapshots
+    moments, packages = context.seen.snapshots, context.packages
     rules = rules_for(context.spec.family)
     before, after = moments[BEFORE], moments.get(PURGED) or moments.get(REMOVED)
     if after is None:
         return StageAnswer(skipped="the package was not removed")
     staying = {name: version for name, version in after.packages.items() if name not in before.packages}
     came = moments[INSTALLED].packages.keys() - before.packages.keys() if INSTALLED in moments else set()
+    tidied = True
     if others := sorted({*came, *staying} - {context.spec.package_name}):
-        context.run(context.packages.remove_others_argv(others))
+        tidied = context.run(packages.remove_others_argv(others)).ok
         after = take(context, TIDIED)
     after = _settled(context, before, after, rules)
     # Who owns what is only asked for where there is something to own.
     found = find_leftovers(before, after, rules, owned=frozenset())
     if found:
         found = find_leftovers(before, after, rules, owned=_owned_files(context, after))
+    if not tidied:
+        return _answer(_doubted(one.finding, "; its dependencies cannot be removed") for one in found)
     if found and staying:
         return _tried_without(context, found, staying, after)
     return _answer(one.finding for one in found)
@@ -91,10 +95,9 @@ def _tried_without(
     paths = [one.path for one in suspects if one.path and not one.changed]
     names = [one.user or one.group for one in suspects if one.user or one.group]
     context.run(("/bin/sh", "-c", _FORGET, "sh", *paths, "--", *(name.replace(".", r"\.") for name in names)))
-    for one in suspects:
-        if one.command:
-            pids = [process.pid for process in after.processes if process.command == one.command]
-            context.run(("/bin/kill", "-KILL", *map(str, pids)))
+    commands = {one.command for one in suspects if one.command}
+    if pids := [str(process.pid) for process in after.processes if process.command in commands]:
+        context.run(("/bin/sh", "-c", 'kill -KILL "$@"', "sh", *pids))
     done = context.run(packages.install_others_argv(dependencies))
     faults = packages.install_findings(context.spec, done)
     if ours := tuple(fault for fault in faults if fault.kind.ours):
@@ -102,17 +105,13 @@ def _tried_without(
     context.run(packages.remove_others_argv(dependencies))
     again = look(context, "state of the machine noted: the same without the package")
     if faults:
-        doubt = "; its dependencies cannot be tried without it"
-        return _answer(_doubted(one.finding, doubt) for one in found)
+        return _answer(_doubted(one.finding, "; its dependencies cannot be tried without it") for one in found)
     return _answer(
         of_dependencies(one) if one in suspects and one.is_in(again, since=after) else one.finding for one in found
     )
 
 
 def _doubted(finding: Finding, doubt: str) -> Finding:
-    return Finding(
-        kind=finding.kind,
-        severity=min(finding.severity, Severity.WARNING, key=list(Severity)[::-1].index),
-        message=finding.message + doubt,
-        evidence=finding.evidence,
-    )
+    """It may be a dependency's: too little to fail for."""
+    severity = Severity.WARNING if finding.severity is Severity.ERROR else finding.severity
+    return replace(finding, severity=severity, message=finding.message + doubt)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from alts.shared.errors import StateUnreadable
-from alts.snapshots.capture import CAPTURE_PATH, capture_argv, read_capture
+from alts.snapshots.capture import CAPTURE_PATH, UnreadableCapture, capture_argv, read_capture
 from alts.snapshots.rules import rules_for
 from alts.snapshots.snapshot import Snapshot
 from alts.stages.base import StageAnswer, StageContext
@@ -33,5 +33,5 @@ def look(context: StageContext, title: str) -> Snapshot:
     content = context.note(capture_argv(context.packages), CAPTURE_PATH, title)
     try:
         return read_capture(content, context.packages, rules_for(context.spec.family))
-    except ValueError as error:
+    except UnreadableCapture as error:
         raise StateUnreadable("the state of the machine cannot be read", details=str(error)) from error

@@ -41,6 +41,7 @@ case $want in
         ;;
     test)
         need mmdebstrap "to make base images where no registry answers" has mmdebstrap
+        need gpg "to sign the tests' repositories" has gpg
         need rabbitmq-server "for the tests' private RabbitMQ" has_rabbitmq
         need docker-compose "for the test of docker-compose.yml" has_compose
         ;;

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from alts.plan import PLANS
+from alts.plan import STANDARD
 from tests.acceptance.embedded import EmbeddedService
 from tests.deb_repository import build_deb, serving, write_index
 from tests.services.stack import schedule, until, wait_for
@@ -37,10 +37,13 @@ def test_hello_passes_every_stage_and_the_report_says_what_really_ran(service: E
 
     report = result["result"]
     assert (result["state"], result["outcome"]) == ("SUCCESS", "passed"), report
-    assert [stage["stage"] for stage in report["stages"]] == [stage.name for stage in PLANS["standard"]]
+    assert [stage["stage"] for stage in report["stages"]] == [stage.name for stage in STANDARD]
     assert {stage["outcome"] for stage in report["stages"]} == {"passed"}
     assert report["package"]["name"] == "hello"
-    assert "bookworm/main" in report["package"]["origin"]
+    assert "bookworm/main" in report["package"]["origin"] == report["package"]["repository"]
+    assert report["package"]["file"].startswith("pool/main/h/hello/hello_")
+    assert len(report["package"]["sha256"]) == 64
+    assert report["closure"] == [f"hello {report['package']['version']}"]
     assert all(VERSION.search(report["tools"][tool]) for tool in ("terraform", "ansible", "docker", "package_manager"))
     assert report["image"]["origin"] in ("local", "pulled", "bootstrapped")
     logs = {stage["stage"]: service.read(stage["log"]) for stage in report["stages"]}
@@ -112,9 +115,12 @@ def test_an_unreachable_repository_is_not_the_package_s_fault(service: EmbeddedS
 def test_an_essential_package_passes_without_being_removed(service: EmbeddedService) -> None:
     result = run(service, package_name="bash")
 
+    stages = {stage["stage"]: stage for stage in result["result"]["stages"]}
     assert result["outcome"] == "passed"
-    stages = {stage["stage"]: stage["outcome"] for stage in result["result"]["stages"]}
-    assert (stages["remove"], stages["purge"]) == ("skipped", "skipped")
+    assert result["result"]["package"]["origin"] == "already installed"
+    assert stages["right_package"]["reason"].startswith("bash ")
+    assert stages["remove"]["reason"] == "removing bash would remove essential packages"
+    assert {stages[name]["outcome"] for name in ("right_package", "remove", "purge", "leftovers")} == {"skipped"}
 
 
 def test_a_running_task_can_be_cancelled(service: EmbeddedService, tmp_path: Path) -> None:

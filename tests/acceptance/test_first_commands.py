@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from alts.first_try import EXIT_CODES
+from alts.plan import STANDARD
 from tests.services.ports import answers, free_ports
 from tests.services.stack import until
 
@@ -63,8 +64,8 @@ def test_the_first_command_tests_a_package_and_says_the_verdict(clone: Path) -> 
 
     assert passed.returncode == 0, passed.stdout
     assert "verdict: passed" in passed.stdout
-    for stage in ("prepare", "system_info", "install", "integrity", "remove"):
-        assert f"  {stage} " in passed.stdout
+    for stage in STANDARD:
+        assert f"  {stage.name} " in passed.stdout
     # make's own exit code is 2 whatever the program's was; it prints that one.
     assert failed.returncode != 0, failed.stdout
     assert f"Error {EXIT_CODES['failed']}" in failed.stdout

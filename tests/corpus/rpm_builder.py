@@ -44,8 +44,8 @@ for folder in signed wrong_signature wrong_checksum; do mkdir "$folder"; done
 cp plain/good-*.rpm signed
 cp plain/good-*.rpm wrong_signature
 cp plain/wrong-checksum-*.rpm wrong_checksum
-rpmsign --define "__gpg /usr/bin/gpg" --define "_gpg_name %(signer)s" --addsign signed/*.rpm
-rpmsign --define "__gpg /usr/bin/gpg" --define "_gpg_name %(stranger)s" --addsign wrong_signature/*.rpm
+rpmsign --define "_gpg_name %(signer)s" --addsign signed/*.rpm
+rpmsign --define "_gpg_name %(stranger)s" --addsign wrong_signature/*.rpm
 for folder in plain signed wrong_signature wrong_checksum; do createrepo_c --quiet "$folder"; done
 # As long as before, and not what the index promises.
 printf X | dd of="$(echo wrong_checksum/*.rpm)" bs=1 seek=2000 conv=notrunc status=none

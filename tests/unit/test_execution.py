@@ -10,10 +10,13 @@ from alts.execution import Executor
 from alts.packages import PACKAGE_MANAGERS
 from alts.plan import PLANS, STANDARD
 from alts.shared.errors import ProvisionFailed
-from alts.shared.report import REPORT, Outcome
+from alts.shared.report import REPORT, STATE, Outcome
 from alts.stop import Stop, Stopped, StopReason
 from tests.builders import TASK_ID, an_order
 from tests.fakes import FakeDebian, FakeInstance, FakeRunner, FakeStore
+
+FORMS = ("state.json", "report.junit.xml", "report.tap", "report.json")
+"""What is stored behind the logs, in this order: who sees report.json finds all the rest."""
 
 
 def an_executor(runner: FakeRunner, store: FakeStore) -> Executor:
@@ -38,9 +41,29 @@ def test_a_passed_task_leaves_a_log_for_every_stage_and_the_report(tmp_path: Pat
     assert report.tools["terraform"] == "1.11.4"
     assert runner.machines_up == 0
     folder = f"artifacts/{TASK_ID}/1"
-    assert list(store.content) == [f"{folder}/{stage.name}.log" for stage in STANDARD] + [f"{folder}/report.json"]
+    assert list(store.content) == [
+        f"{folder}/{name}" for name in (*(f"{stage.name}.log" for stage in STANDARD), *FORMS)
+    ]
     assert REPORT.validate_json(store.content[f"{folder}/report.json"]) == report
     assert [stage.log for stage in report.stages] == [f"memory://{folder}/{stage.name}.log" for stage in STANDARD]
+
+
+def test_the_report_tells_in_short_what_changed_and_an_artifact_in_full(tmp_path: Path) -> None:
+    debian, store = FakeDebian(), FakeStore()
+    debian.litter["hello"] = ("/var/log/hello.log",)
+    runner = FakeRunner([FakeInstance(debian.programs)])
+
+    report = an_executor(runner, store).execute(an_order(tmp_path), stop=Stop(60), show=lambda stages: None)
+
+    assert [(change.since, change.until) for change in report.state] == [
+        ("before", "installed"),
+        ("installed", "removed"),
+        ("removed", "purged"),
+    ]
+    assert report.state[0].files.added == ("/var/log/hello.log",)
+    assert report.state[0].packages.added == ("hello 2.10-3",)
+    whole = STATE.validate_json(store.content[f"artifacts/{TASK_ID}/1/state.json"])
+    assert whole[0].files.added == ("/var/log/hello.log: -rw-r--r-- 0:0 1",)
 
 
 def test_a_machine_that_dies_during_install_does_not_blame_the_package(tmp_path: Path) -> None:
@@ -80,7 +103,7 @@ def test_a_store_that_is_away_for_a_moment_loses_nothing(tmp_path: Path) -> None
     report = an_executor(FakeRunner(), store).execute(an_order(tmp_path), stop=Stop(60), show=lambda stages: None)
 
     assert all(stage.log for stage in report.stages)
-    assert len(store.content) == len(STANDARD) + 1
+    assert len(store.content) == len(STANDARD) + len(FORMS)
 
 
 def test_a_store_that_stays_away_leaves_the_verdict_alone(tmp_path: Path) -> None:

@@ -45,18 +45,27 @@ DROPPED = re.compile(
     r"libperl.*|.*-perl|perl.*|sysvinit-utils|usr-is-merged|usrmerge)\Z"
 )
 DROPPED_FOLDERS = (
-    "/boot", "/etc/apt", "/etc/dpkg", "/etc/cron.d", "/etc/cron.daily", "/etc/init.d", "/etc/rc0.d", "/etc/rc1.d",
+    "/boot", "/etc/apt", "/etc/dpkg", "/etc/init.d", "/etc/rc0.d", "/etc/rc1.d",
     "/etc/rc2.d", "/etc/rc3.d", "/etc/rc4.d", "/etc/rc5.d", "/etc/rc6.d", "/etc/rcS.d",
-    "/root/.rpmdb", "/usr/lib/apt", "/usr/lib/dpkg", "/usr/share/bash-completion", "/usr/share/bug",
-    "/usr/share/debconf", "/usr/share/doc", "/usr/share/doc-base", "/usr/share/info", "/usr/share/lintian",
-    "/usr/share/locale", "/usr/share/man", "/usr/share/perl", "/usr/share/perl5", "/var/backups", "/var/lib/apt",
+    "/root/.rpmdb", "/usr/lib/apt", "/usr/lib/dpkg", "/usr/share/bug",
+    "/usr/share/debconf", "/usr/share/doc-base", "/usr/share/lintian", "/usr/share/perl",
+    "/usr/share/perl5", "/var/backups", "/var/lib/apt",
     "/var/lib/dnf", "/var/lib/dpkg", "/var/lib/python", "/var/lib/rpm", "/var/lib/systemd",
 )  # fmt: skip
 DROPPED_FILES = (
     "/etc/debian_version", "/etc/hostname", "/etc/hosts", "/etc/issue", "/etc/issue.net", "/etc/ld.so.cache",
     "/etc/machine-id", "/etc/resolv.conf", "/usr/sbin/policy-rc.d",
 )  # fmt: skip
-EMPTIED_FOLDERS = ("/dev", "/run", "/tmp", "/var/cache", "/var/log", "/var/tmp")  # noqa: S108 - of the tree
+EMPTIED_FOLDERS = (
+    "/dev", "/etc/cron.d", "/etc/cron.daily", "/run", "/usr/share/bash-completion", "/usr/share/doc", "/usr/share/info",
+    "/usr/share/locale", "/usr/share/man", "/var/cache", "/var/log",
+    "/tmp", "/var/tmp",  # noqa: S108 - of the tree
+)  # fmt: skip
+# RHEL's own filesystem package has them, whatever is installed; so nobody leaves them behind.
+MADE_FOLDERS = (
+    "/etc/pki/rpm-gpg", "/usr/lib/debug/usr/bin", "/usr/lib/debug/usr/lib64", "/usr/share/licenses",
+    "/usr/share/man/man1", "/usr/share/man/man5", "/usr/share/man/man8",
+)  # fmt: skip
 
 # Accounts change with every machine: as in RHEL's own setup, only who owns them is verified.
 ACCOUNTS = ("/etc/group", "/etc/gshadow", "/etc/passwd", "/etc/shadow", "/etc/subgid", "/etc/subuid")
@@ -179,8 +188,12 @@ def prune(tree: Path, paths: Mapping[str, list[str]]) -> None:
     for folder in DROPPED_FOLDERS:
         shutil.rmtree(in_tree(tree, folder), ignore_errors=True)
     for folder in EMPTIED_FOLDERS:
-        for entry in in_tree(tree, folder).iterdir():
+        place = in_tree(tree, folder)
+        for entry in place.iterdir() if place.exists() else ():
             _remove(entry)
+        place.mkdir(parents=True, exist_ok=True)
+    for folder in MADE_FOLDERS:
+        in_tree(tree, folder).mkdir(parents=True, exist_ok=True)
     kept = {path for name, shipped in paths.items() if not DROPPED.match(name) for path in shipped}
     dropped = {path for name, shipped in paths.items() if DROPPED.match(name) for path in shipped}
     # Folders come after what is in them, and go only where nobody else has anything there.
