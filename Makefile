@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-run setup-test run token test check lock up down
+.PHONY: help setup setup-run setup-test run token test test-long check lock up down
 
 PYTHON ?= python3
 PORT ?= 8000
@@ -17,7 +17,7 @@ VENV := .venv/ready
 COMPOSE = $$(command -v docker-compose || echo docker compose)
 
 help:  ## this list
-	@awk -F ':.*##' '/^[a-z]+:.*##/ { printf "make %-7s%s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*##' '/^[a-z-]+:.*##/ { printf "make %-7s%s\n", $$1, $$2 }' Makefile
 
 setup: setup-test  ## install whatever is missing: virtualenv, system packages, Docker engine
 
@@ -41,13 +41,16 @@ token: $(VENV)  ## print a token for the running service: make -s token
 	@exec $(BIN)/alts token
 
 test: setup-test  ## every test, with real containers, a private RabbitMQ and a private S3 server
-	$(BIN)/python -m pytest --timeout=$(TEST_TIMEOUT) $(ARGS)
+	$(BIN)/python -m pytest --timeout=$(TEST_TIMEOUT) -m 'not long' $(ARGS)
+
+test-long: setup-test  ## forty real packages, and a fault of ours at every stage
+	$(BIN)/python -m pytest --timeout=3600 -m long $(ARGS)
 
 check: $(VENV)  ## ruff, mypy --strict and the fast tests: under a minute, needs neither root nor Docker
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q --timeout=60 -m 'not docker and not services and not compose' $(ARGS)
+	$(BIN)/python -m pytest -q --timeout=60 -m 'not docker and not services and not compose and not long' $(ARGS)
 
 lock: $(VENV)  ## choose the newest versions that requirements/ allow
 	@{ echo "# Every package that the virtualenv gets, at the version that was tested. Made by: make lock"; \

@@ -25,7 +25,7 @@ from tests.builders import TASK_ID, a_config, a_spec
 from tests.deb_repository import bridge_address
 from tests.fakes import FakeStore
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.long]
 
 Fault = Callable[[Instance], None]
 

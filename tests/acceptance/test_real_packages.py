@@ -11,7 +11,7 @@ import yaml
 from tests.acceptance.embedded import EmbeddedService
 from tests.services.stack import schedule, wait_for
 
-pytestmark = [pytest.mark.docker, pytest.mark.packages]
+pytestmark = [pytest.mark.docker, pytest.mark.long]
 
 TABLE = yaml.safe_load((Path(__file__).parent.parent / "corpus/real_packages.yaml").read_text())
 SECONDS = 1800
