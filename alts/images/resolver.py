@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -107,6 +107,10 @@ class _Wanted:
             yield recipe.reference, "bootstrapped"
 
 
+def _has_keyring(name: str) -> bool:
+    return (_KEYRING_FOLDER / name).exists()
+
+
 class ImageResolver:
     """Base images, for the threads of a worker and for all workers that share its cache folder and its engine."""
 
@@ -119,11 +123,11 @@ class ImageResolver:
         pull_timeout: float | None,
         bootstrap: Bootstrap | None,
         build_standin: BuildStandin | None = None,
-        keyrings: Path = _KEYRING_FOLDER,
+        has_keyring: Callable[[str], bool] = _has_keyring,
     ) -> None:
         """`pull_timeout`: seconds that a pull may take, None not to pull; `bootstrap`: None not to bootstrap.
 
-        `keyrings`: the folder with the keys of archives; one whose key is not there cannot be bootstrapped from.
+        `has_keyring`: whether a file with an archive's keys is on this host, without which nothing of it is verified.
         """
         self._engine = engine
         self._folder = cache_folder.absolute()
@@ -131,7 +135,7 @@ class ImageResolver:
         self._pull_timeout = pull_timeout
         self._bootstrap = bootstrap
         self._build_standin = build_standin
-        self._keyrings = keyrings
+        self._has_keyring = has_keyring
         self._memory = PullMemory(self._folder)
 
     def resolve(self, spec: TaskSpec, *, stop: Stop, log: OutputSink) -> Image:
@@ -169,10 +173,10 @@ class ImageResolver:
         keyring = KEYRINGS.get(spec.dist_name)
         if keyring is None:
             return (), f"no image of {spec.dist_name} can be made here: it can only be pulled"
-        if not (self._keyrings / keyring).exists():
+        if not self._has_keyring(keyring):
             package = keyring.removesuffix(".gpg").replace("ubuntu-archive", "ubuntu")
             return (), (
-                f"{self._keyrings / keyring} is not on this host, so that nothing of {spec.dist_name}'s archive could "
+                f"{_KEYRING_FOLDER / keyring} is not on this host, so that nothing of {spec.dist_name}'s archive could "
                 f"be verified: it can only be pulled (apt-get install {package})"
             )
         finish = resource("images", "debian.sh").read_text(encoding="utf-8")

@@ -59,8 +59,9 @@ def standin_recipe(spec: TaskSpec) -> StandinRecipe:
         architecture=DEB_ARCHITECTURES[spec.dist_arch],
         files={
             str(path.relative_to(folder)): path.read_bytes()
-            for path in sorted(folder.rglob("*"))
-            if path.is_file() and "__pycache__" not in path.parts
+            # What tools leave beside them (caches of Python and of checkers) is no part of the recipe.
+            for path in (folder / "build.sh", folder / "make_spec.py", *sorted((folder / "overlay").rglob("*")))
+            if path.is_file()
         },
     )
 

@@ -22,6 +22,8 @@ from alts.shared.spec import TaskSpec
 
 # Runs a query, then prints the machine's repositories: which of equal versions wins is a matter of their priority.
 _WITH_REPOSITORIES = f'"$@" && echo && cat {FOLDER}/*.repo'
+_ASKED_FOR = "asked for|"
+_CANDIDATES = f'echo "{_ASKED_FOR}$1"; shift; {_WITH_REPOSITORIES}'
 
 # Where the tools keep what they have fetched; a repository of files on the machine itself is not copied.
 _PACKAGE_FOLDERS = ("/var/cache/dnf", "/var/cache/libdnf5", "/var/cache/yum", "/usr/share/rpm-standin/repo")
@@ -72,7 +74,8 @@ class Dnf(RpmState):
         )
 
     def refresh_argv(self) -> Sequence[str]:
-        return self._run("makecache")
+        # The image may have brought lists that are not old enough to be fetched again by themselves.
+        return self._run("--refresh", "makecache")
 
     def refresh_findings(self, spec: TaskSpec, done: Completed) -> tuple[Finding, ...]:
         if done.ok:
@@ -88,16 +91,18 @@ class Dnf(RpmState):
     def candidates_argv(self, spec: TaskSpec) -> Sequence[str]:
         architectures = ",".join(sorted(self.architectures(spec)))
         query = self._query("--showduplicates", f"--arch={architectures}", f"--qf={_CANDIDATE_TAGS}", spec.package_name)
-        return ("/bin/sh", "-c", _WITH_REPOSITORIES, "sh", *query)
+        return ("/bin/sh", "-c", _CANDIDATES, "sh", spec.package_name, *query)
 
     def read_candidates(self, output: str) -> tuple[Candidate, ...]:
         """Those of the repository with the best priority first, among them the newest (dnf.conf(5), "priority")."""
         known = _repositories(output)
         rows = [line.split("|") for line in output.splitlines() if line.count("|") == 5]
-        # What was asked for by name may also be another package's version, as in "foo-1" of "foo-1-2".
+        # dnf also takes what was asked for as name and version: "foo-1" is a package, and version 1 of "foo".
+        names = [line.removeprefix(_ASKED_FOR) for line in output.splitlines() if line.startswith(_ASKED_FOR)]
         found = [
             (known.get(repository) or KnownRepository(repository, "", 99), full_version(epoch, version, release))
-            for _, epoch, version, release, _, repository in rows
+            for name, epoch, version, release, _, repository in rows
+            if not names or name == names[0]
         ]
         found.sort(key=lambda one: version_key(one[1]), reverse=True)
         found.sort(key=lambda one: (one[0].priority, not one[0].id.startswith("alts-")))
@@ -246,7 +251,8 @@ class Dnf(RpmState):
         return (self.program, "--assumeyes", *settings, verb, *arguments)
 
     def _query(self, *arguments: str) -> Sequence[str]:
-        return (self.program, "--quiet", *_PATIENCE, "repoquery", *arguments)
+        # From what the refresh has fetched: a mirror that goes away now must not look like one without the package.
+        return (self.program, "--quiet", "--cacheonly", "repoquery", *arguments)
 
 
 class Dnf5(Dnf):

@@ -51,7 +51,7 @@ class KnownRepository:
 
     @property
     def origin(self) -> str:
-        """Such as "baseos https://mirrors.almalinux.org/mirrorlist/9/baseos"."""
+        """Such as "baseos https://mirrors.example.org/9/baseos"."""
         return f"{self.id} {self.url}".strip()
 
 
@@ -84,9 +84,8 @@ def repository_file(number: int, repository: Repository) -> str:
         f"name={repository.name or repository_id(number)}",
         f"baseurl={repository.source[0]}",
         "enabled=1",
-        # Nobody passes over a repository that the task is about, and nobody remembers what it was a while ago.
+        # Nobody passes over a repository that the task is about.
         "skip_if_unavailable=0",
-        "metadata_expire=1",
         # Of two equal packages the one of the task's repository is meant; others cost 1000.
         f"cost={99 + number}",
         f"gpgcheck={0 if repository.trusted else 1}",

@@ -25,8 +25,11 @@ class Yum(Dnf):
 
     program = "yum"
 
+    def refresh_argv(self) -> Sequence[str]:
+        return self._run("makecache")
+
     def candidates_argv(self, spec: TaskSpec) -> Sequence[str]:
-        return (self.program, "--quiet", "--showduplicates", "list", "available", spec.package_name)
+        return (self.program, "--quiet", "--cacheonly", "--showduplicates", "list", "available", spec.package_name)
 
     def read_candidates(self, output: str) -> tuple[Candidate, ...]:
         rows = [match for match in map(_LISTED.match, output.splitlines()) if match]

@@ -197,6 +197,17 @@ def test_the_repository_with_the_best_priority_comes_first_then_the_newest_versi
     )
 
 
+def test_a_package_is_not_taken_for_another_one_s_version() -> None:
+    output = "asked for|foo-1\nfoo|0|1|1|noarch|baseos\nfoo-1|0|7|1|noarch|baseos\n\n" + REPOSITORIES
+
+    assert [candidate.version for candidate in DNF.read_candidates(output)] == ["7-1"]
+
+
+def test_only_the_refresh_asks_the_mirrors_what_there_is() -> None:
+    assert "--refresh" in DNF.refresh_argv()
+    assert "--cacheonly" in DNF.candidates_argv(SPEC)
+
+
 def test_what_nobody_has_is_no_candidate() -> None:
     assert DNF.read_candidates(f"\n{REPOSITORIES}") == ()
 

@@ -17,7 +17,7 @@ from alts.command import OutputSink
 from alts.images import Image, ImageResolver
 from alts.images.host_lock import host_lock
 from alts.images.pull_memory import MEMORY_SECONDS, PullMemory
-from alts.images.recipe import Recipe
+from alts.images.recipe import Recipe, StandinRecipe
 from alts.shared.errors import ImageUnavailable, InfrastructureError
 from alts.stop import Stop, Stopped, StopReason
 from alts.tools.docker import EngineFailed, EngineImage
@@ -96,6 +96,8 @@ class Site:
             mirrors={},
             pull_timeout=self.pull_timeout,
             bootstrap=self.bootstrap,
+            # A host that has Debian's keys and nobody else's.
+            has_keyring=lambda name: name == "debian-archive-keyring.gpg",
         )
 
     def resolve(self, *, stop: Stop | None = None, **spec: Any) -> Image:
@@ -272,3 +274,48 @@ def test_a_lock_dies_with_its_holder(tmp_path: Path) -> None:
 
     with host_lock(tmp_path / "lock", Stop(1)):
         pass
+
+
+@pytest.mark.parametrize(
+    ("distribution", "version", "said"),
+    [
+        ("ubuntu", "24.04", "apt-get install ubuntu-keyring"),
+        ("almalinux", "9", "no image of almalinux can be made here"),
+    ],
+)
+def test_what_can_only_be_pulled_is_said_to_be_so(tmp_path: Path, distribution: str, version: str, said: str) -> None:
+    site = Site(tmp_path)
+
+    with pytest.raises(ImageUnavailable) as raised:
+        site.resolve(dist_name=distribution, dist_version=version)
+
+    assert said in raised.value.details
+    assert site.engine.loads == 0
+
+
+def test_the_stand_in_is_made_of_the_debian_image_and_never_pulled(tmp_path: Path) -> None:
+    engine = FakeEngine({"debian:12": AMD64})
+    bases: list[str] = []
+
+    def build_standin(recipe: StandinRecipe, *, base: str, folder: Path, stop: Stop, log: OutputSink) -> Path:
+        bases.append(base)
+        tar = folder / f"{recipe.name}.tar"
+        tar.write_bytes(b"root")
+        return tar
+
+    resolver = ImageResolver(
+        engine,
+        cache_folder=tmp_path,
+        mirrors={},
+        pull_timeout=5.0,
+        bootstrap=FakeBootstrap(),
+        build_standin=build_standin,
+    )
+    spec = a_spec(dist_name="rpm-standin", dist_version="9")
+
+    first = resolver.resolve(spec, stop=Stop(10), log=lambda text: None)
+
+    assert first == resolver.resolve(spec, stop=Stop(10), log=lambda text: None)
+    assert first.reference.startswith("alts/rpm-standin:9-amd64-")
+    assert bases == ["sha256:amd64"]
+    assert engine.pulls == []
