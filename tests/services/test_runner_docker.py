@@ -86,7 +86,7 @@ def test_a_machine_is_made_ready_used_and_gone(runner: DockerRunner, order: Orde
     assert set(provisioned.tools) == {"terraform", "ansible", "docker"}
     assert all(version[0].isdigit() for version in provisioned.tools.values())
     assert provisioned.image["id"].startswith("sha256:")
-    assert set(provisioned.image) == {"reference", "id", "origin"}
+    assert set(provisioned.image) == {"architecture", "emulated", "id", "origin", "reference"}
     assert "Creation complete" in "".join(said)
     assert "PLAY RECAP" in "".join(said)
 
