@@ -132,8 +132,7 @@ def _run_stage(stage: Stage, run: Run, machine: _Machine, result: PlanResult) ->
     except OSError as error:
         # The worker's own disk or memory: nothing of it says anything about the package.
         ending = _errored(InfrastructureError(f"the worker has trouble of its own: {error}"))
-    if ending.reason:
-        log.line(f"[{ending.outcome}: {ending.reason}]")
+    log.line(f"[{ending.outcome}: {ending.reason}]" if ending.reason else f"[{ending.outcome}]")
     result.retryable = result.retryable or ending.retryable
     result.stages.append(
         StageResult(

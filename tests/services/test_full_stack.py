@@ -40,7 +40,7 @@ def test_a_task_goes_through_rabbitmq_and_s3(
     assert json.loads(objects[f"artifacts/{task_id}/1/report.json"]) == report
     for stage in report["stages"]:
         assert stage["log"] == f"s3://service-stack/artifacts/{task_id}/1/{stage['stage']}.log"
-        assert f"artifacts/{task_id}/1/{stage['stage']}.log" in objects
+        assert objects[f"artifacts/{task_id}/1/{stage['stage']}.log"]
     summary = json.loads(objects[f"results/celery-task-meta-{task_id}"])
     assert summary["status"] == "SUCCESS"
     assert summary["result"]["outcome"] == "passed"
