@@ -9,7 +9,7 @@ PORT ?= 8000
 ONCE ?=
 PACKAGE ?=
 # Of one test; those that build images ask for more themselves.
-TEST_TIMEOUT ?= 300
+TEST_TIMEOUT ?= 900
 
 BIN := .venv/bin
 # In the virtualenv, so that it goes when that goes.

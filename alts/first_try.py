@@ -70,7 +70,7 @@ def _follow(client: httpx.Client, task_id: str, *, say: Callable[[str], None], s
 
 
 def _stage_line(stage: Mapping[str, Any]) -> str:
-    line = f"  {stage['stage']:<12} {_MARKS[stage['outcome']]:<8} {stage['seconds']:6.2f} s"
+    line = f"  {stage['stage']:<14} {_MARKS[stage['outcome']]:<8} {stage['seconds']:6.2f} s"
     return f"{line}  {stage['reason']}".rstrip()
 
 
