@@ -43,7 +43,7 @@ token: $(VENV)  ## print a token for the running service: make -s token
 test: setup-test  ## every test, with real containers, a private RabbitMQ and a private S3 server
 	$(BIN)/python -m pytest --timeout=$(TEST_TIMEOUT) -m 'not long' $(ARGS)
 
-test-long: setup-test  ## forty real packages, and a fault of ours at every stage
+test-long: setup-test  ## the RPM corpus, forty real packages, a fault of ours at every stage
 	$(BIN)/python -m pytest --timeout=3600 -m long $(ARGS)
 
 check: $(VENV)  ## ruff, mypy --strict and the fast tests: under a minute, needs neither root nor Docker

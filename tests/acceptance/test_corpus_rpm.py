@@ -20,7 +20,7 @@ from tests.corpus.rpm_builder import build, repositories
 from tests.corpus.rpms import ROWS, RPMS
 from tests.services.stack import schedule, wait_for
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.long]
 
 STANDIN = {"dist_name": "rpm-standin", "dist_version": "9", "dist_arch": "x86_64"}
 # What hangs must be stopped long before its deadline in production, and nobody else may come near this one.
