@@ -23,6 +23,8 @@ need() {
 has() { command -v "$1"; }
 # Debian keeps the server's own script out of PATH; the one in PATH refuses a folder of one's own.
 has_rabbitmq() { ls /usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmq-server; }
+# Debian keeps the server's programs out of PATH, a folder for each version.
+has_postgresql() { ls /usr/lib/postgresql/*/bin/postgres; }
 has_compose() { has docker-compose || docker compose version; }
 # Without a service manager nothing mounts the control groups that an engine needs.
 has_cgroups() { test -d /run/systemd/system || grep -qs ' /sys/fs/cgroup' /proc/mounts || has cgroupfs-mount; }
@@ -43,6 +45,7 @@ case $want in
         need mmdebstrap "to make base images where no registry answers" has mmdebstrap
         need gpg "to sign the tests' repositories" has gpg
         need rabbitmq-server "for the tests' private RabbitMQ" has_rabbitmq
+        need postgresql "for the tests' private PostgreSQL" has_postgresql
         need docker-compose "for the test of docker-compose.yml" has_compose
         ;;
     *)
