@@ -11,7 +11,8 @@ import threading
 from pathlib import Path
 from types import TracebackType
 
-ENGINE = "/var/run/docker.sock"
+# The engine that the service itself would take, so that a test never looks at one and works on another.
+ENGINE = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock").removeprefix("unix://")
 PATIENCE = 30.0
 
 
@@ -61,7 +62,7 @@ class EngineProxy:
             while True:
                 client, _ = self._listener.accept()
                 engine = socket.socket(socket.AF_UNIX)
-                engine.connect(os.environ.get("DOCKER_HOST", f"unix://{ENGINE}").removeprefix("unix://"))
+                engine.connect(ENGINE)
                 threading.Thread(target=self._requests, args=(client, engine), daemon=True).start()
                 threading.Thread(target=self._answers, args=(engine, client), daemon=True).start()
 
