@@ -1,79 +1,14 @@
-"""Worker entry: `celery -A alts.app worker --pool=threads --concurrency=10`.
-
-The queues are those that the configuration's runners offer on this host's architecture.
-"""
+"""Worker entry: `celery -A alts.app worker --pool=threads --concurrency=10`."""
 
 from __future__ import annotations
 
-import logging
 import sys
-import threading
 
-from celery import Celery, signals
+from celery import Celery
 
-from alts.shared.broker import celery_app
-from alts.shared.config import Config, config_path, load_config
-from alts.shared.errors import AltsError, ConfigurationError
-from alts.shared.log_lines import log_to_stderr
-from alts.shared.routing import queues_of
-from alts.tasks import register_task
-from alts.tools.scheduler import HttpLedger, worker_tokens
-from alts.worker import Worker, open_worker
-
-
-class _WorkerProcess:
-    """The worker of this process, opened when Celery starts it and closed when it ends."""
-
-    def __init__(self, config: Config) -> None:
-        self._config = config
-        self._worker: Worker | None = None
-
-    def open(self, **_: object) -> None:
-        config = self._config
-        token = worker_tokens(config.jwt_secret, algorithm=config.jwt_algorithm, worker=config.worker_name)
-        try:
-            self._worker = open_worker(config, HttpLedger(config.scheduler_url, token))
-        except AltsError as error:
-            sys.exit(f"alts: {error}")
-
-    def drain(self, **_: object) -> None:
-        """Celery waits for running tasks without limit: what is not done in time is handed back."""
-        if self._worker is not None:
-            timer = threading.Timer(self._config.drain_timeout, self._worker.drain)
-            timer.daemon = True
-            timer.start()
-
-    def close(self, **_: object) -> None:
-        if self._worker is not None:
-            self._worker.close()
-            self._worker = None
-
-    def get(self) -> Worker:
-        if self._worker is None:
-            raise RuntimeError("the worker is not open")
-        return self._worker
-
-
-def create_worker_app(config: Config) -> Celery:
-    """The Celery application of a worker process.
-
-    Raises ConfigurationError where no runner is for a host like this one: the worker would wait for ever.
-    """
-    if not queues_of(config.runners, config.worker_architectures):
-        raise ConfigurationError("runners", f"none is for this host's architecture, {config.host_architecture}")
-    celery = celery_app(config, architectures=config.worker_architectures)
-    process = _WorkerProcess(config)
-    register_task(celery, process.get)
-    # weak=False: nobody else holds these bound methods
-    signals.worker_init.connect(process.open, weak=False)
-    signals.worker_shutting_down.connect(process.drain, weak=False)
-    signals.worker_shutdown.connect(process.close, weak=False)
-    signals.setup_logging.connect(_set_up_logging, weak=False)
-    return celery
-
-
-def _set_up_logging(loglevel: int | str = logging.INFO, **_: object) -> None:
-    log_to_stderr(loglevel)
+from alts.shared.config import config_path, load_config
+from alts.shared.errors import ConfigurationError
+from alts.worker_process import create_worker_app
 
 
 def _configured_app() -> Celery:

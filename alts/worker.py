@@ -16,7 +16,7 @@ from alts.heartbeat import Heartbeat
 from alts.packages import PACKAGE_MANAGERS
 from alts.plan import PLANS, with_timeouts
 from alts.runners.base import Order, Runner
-from alts.runners.registry import RUNNERS
+from alts.runners.registry import RUNNERS, MakeRunner
 from alts.shared.config import Config
 from alts.shared.errors import InfrastructureError, LedgerUnavailable, StaleAttempt
 from alts.shared.ledger import Assignment, Ledger
@@ -149,8 +149,10 @@ class Worker:
                     log.info("leftovers removed", extra={"runner": name, "machines": count})
 
 
-def open_worker(config: Config, ledger: Ledger) -> Worker:
+def open_worker(config: Config, ledger: Ledger, *, runners: Mapping[str, MakeRunner] = RUNNERS) -> Worker:
     """A worker ready for its first claim: what its dead predecessors on this host left is gone.
+
+    `runners` makes those that the configuration names.
 
     Raises ConfigurationError or InfrastructureError where it cannot work here.
     """
@@ -162,7 +164,7 @@ def open_worker(config: Config, ledger: Ledger) -> Worker:
         plans = with_timeouts(PLANS, config.stage_timeouts)
         executors = {}
         for name in config.runners:
-            runner: Runner = RUNNERS[name](config, worker=folder.identity, folder=folder.shared)
+            runner: Runner = runners[name](config, worker=folder.identity, folder=folder.shared)
             undo.callback(runner.close)
             executors[name] = Executor(
                 runner=runner,

@@ -7,5 +7,7 @@ from collections.abc import Callable, Mapping
 from alts.runners.base import Runner
 from alts.runners.docker import docker_runner
 
-RUNNERS: Mapping[str, Callable[..., Runner]] = {"docker": docker_runner}
-"""Each is called with (config, worker=<identity to label with>, folder=<for what serves every task>)."""
+MakeRunner = Callable[..., Runner]
+"""Called with (config, worker=<identity to label with>, folder=<for what serves every task>)."""
+
+RUNNERS: Mapping[str, MakeRunner] = {"docker": docker_runner}
