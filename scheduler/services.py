@@ -17,7 +17,8 @@ from scheduler.database import Database
 from scheduler.health import CHECK_SECONDS, Health
 from scheduler.outbox import Relay
 from scheduler.reconciler import Reconciler
-from scheduler.store import LedgerRules, SqlLedger
+from scheduler.rules import LedgerRules
+from scheduler.store import SqlLedger
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,8 @@ def build_services(config: Config) -> Services:
         lease_seconds=config.lease_seconds,
         max_attempts=config.max_attempts,
         retry_delay=config.retry_delay,
+        retry_delay_max=config.retry_delay_max,
+        retry_elsewhere_seconds=config.retry_elsewhere_seconds,
         resend_after=config.resend_after,
     )
     ledger = SqlLedger(Database(config.database_url), rules, outbox_filled=outbox_filled)

@@ -1,7 +1,8 @@
 """The ledger on SQL: the truth about tasks. Every transition is one conditional change in one transaction.
 
 What always holds: a task has an entry in the outbox exactly while it is ACCEPTED. The entry and the state change
-together, so a crash between writing and sending loses nothing: the entry is still there.
+together, so a crash between writing and sending loses nothing: the entry is still there. The transition's entry in the
+task's history is written with them.
 """
 
 from __future__ import annotations
@@ -10,42 +11,30 @@ import hashlib
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from alts.shared.errors import StaleAttempt, TaskFinished, UnknownTask
 from alts.shared.ledger import Assignment, TaskState
 from alts.shared.report import REPORT, Outcome, Report, StageResult
 from alts.shared.spec import TaskSpec
-from scheduler import closing_report
+from scheduler import closing_report, invitations, presence
 from scheduler.database import Database
-from scheduler.tables import outbox, tasks
+from scheduler.history import Entry, Event, attempts_of, entries_of, note
+from scheduler.invitations import Invitation
+from scheduler.presence import Presence
+from scheduler.rows import change, is_id, owned, row_of, storable
+from scheduler.rules import LedgerRules
+from scheduler.tables import tasks
 from scheduler.task_row import STAGES, TaskRow
 
 WAITING = (TaskState.ACCEPTED, TaskState.QUEUED)
-
-
-@dataclass(frozen=True)
-class Invitation:
-    """A message that is to be sent: "come and claim this task"."""
-
-    entry: int
-    task_id: str
-    queue: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class LedgerRules:
-    """How long things may take, in seconds, and how often they are tried."""
-
-    lease_seconds: float = 30.0
-    max_attempts: int = 3
-    retry_delay: float = 10.0
-    resend_after: float = 600.0
+# SQLite takes 32766 parameters in a statement, PostgreSQL's protocol 65535.
+IDS_AT_ONCE = 500
 
 
 class SqlLedger:
@@ -79,7 +68,7 @@ class SqlLedger:
                     id=task_id,
                     spec=spec.model_dump_json(),
                     queue=queue,
-                    submitted_by=_storable(submitted_by),
+                    submitted_by=storable(submitted_by),
                     state=TaskState.ACCEPTED,
                     due_at=now,
                     resend_interval=self._rules.resend_after,
@@ -87,17 +76,33 @@ class SqlLedger:
                     updated_at=now,
                 )
             )
-            db.execute(insert(outbox).values(task_id=task_id, queue=queue, due_at=now))
+            invitations.put(db, task_id, queue, due_at=now)
+            note(db, task_id, Entry(at=now, event=Event.ACCEPTED, state=TaskState.ACCEPTED, attempt=0))
         self._outbox_filled.set()
         return task_id
 
     def get(self, task_id: str) -> TaskRow:
         """Raises UnknownTask."""
         with self._database.reading() as db:
-            row = _row(db, task_id)
+            row = row_of(db, task_id)
         if row is None:
             raise UnknownTask(f"no task has the id {task_id[:50]}")
         return row
+
+    def history(self, task_id: str) -> tuple[Entry, ...]:
+        """Every transition of the task, in their order. Raises UnknownTask."""
+        with self._database.reading() as db:
+            if row_of(db, task_id) is None:
+                raise UnknownTask(f"no task has the id {task_id[:50]}")
+            return entries_of(db, task_id)
+
+    def unfinished_of(self, submitted_by: str) -> int:
+        """How many tasks of that caller have not ended yet."""
+        query = select(func.count()).where(
+            tasks.c.submitted_by == storable(submitted_by), tasks.c.state != TaskState.FINISHED
+        )
+        with self._database.reading() as db:
+            return db.execute(query).scalar_one()
 
     def request_cancel(self, task_id: str) -> TaskRow:
         """End a waiting task at once, ask the worker of a running one to stop; the task as it is then.
@@ -106,15 +111,18 @@ class SqlLedger:
         """
         now = self._clock()
         with self._database.writing() as db:
-            row = _row(db, task_id, lock=True)
+            row = row_of(db, task_id, lock=True)
             if row is None:
                 raise UnknownTask(f"no task has the id {task_id[:50]}")
             if row.state is TaskState.FINISHED:
                 raise TaskFinished(f"the task has ended already: {row.outcome}")
             if row.state is TaskState.RUNNING:
-                _change(db, row, now=now, cancel_requested=True)
+                if not row.cancel_requested:
+                    change(db, row, now=now, cancel_requested=True)
+                    note(db, task_id, _entry(row, Event.CANCEL_REQUESTED, TaskState.RUNNING, now=now))
             else:
-                self._finish(db, row, closing_report.cancelled(row, now=now), now=now, cancel_requested=True)
+                report = closing_report.cancelled(row, now=now)
+                self._finish(db, row, report, Event.CLOSED, now=now, cancel_requested=True)
         return self.get(task_id)
 
     # what workers say
@@ -124,36 +132,42 @@ class SqlLedger:
         now = self._clock()
         digest = hashlib.sha256(key.encode()).hexdigest() if key else None
         with self._database.writing() as db:
-            row = _row(db, task_id, lock=True)
-            if row and row.state is TaskState.RUNNING and digest and row.claim_digest == digest:
-                return Assignment(
-                    task_id=task_id, attempt=row.attempt, spec=row.spec, lease_seconds=self._rules.lease_seconds
-                )
-            if row is None or row.state not in WAITING or row.due_at > now:
+            row = row_of(db, task_id, lock=True)
+            if row is None:
                 return None
-            try:
-                spec = row.spec
-            except ValidationError:
-                self._finish(db, row, closing_report.not_readable(row, now=now), now=now)
+            if row.state is TaskState.RUNNING and digest and row.claim_digest == digest:
+                return self._assignment(db, row)
+            if row.state not in WAITING or row.due_at > now:
                 return None
-            changed = _change(
-                db,
+            if not _is_readable(row):
+                self._finish(db, row, closing_report.not_readable(row, now=now), Event.CLOSED, now=now)
+                return None
+            if _is_avoided(db, row, worker, now=now):
+                self._invite_later(db, row, now=now, wait=self._rules.decline_wait(0))
+                return None
+            row = replace(
                 row,
-                now=now,
                 state=TaskState.RUNNING,
                 attempt=row.attempt + 1,
-                worker=_storable(worker),
-                claim_digest=digest,
-                lease_expires_at=now + self._rules.lease_seconds,
+                worker=storable(worker),
                 started_at=now if row.started_at is None else row.started_at,
-                progress="[]",
-                resend_at=None,
             )
-            if not changed:
-                return None
-            # The invitation may not be marked as sent yet, or lie there a second time: it has done its work.
-            db.execute(delete(outbox).where(outbox.c.task_id == task_id))
-        return Assignment(task_id=task_id, attempt=row.attempt + 1, spec=spec, lease_seconds=self._rules.lease_seconds)
+            self._begin(db, row, digest, now=now)
+            return self._assignment(db, row)
+
+    def decline(self, task_id: str, *, worker: str, reason: str) -> None:
+        """See alts.shared.ledger.Ledger."""
+        now = self._clock()
+        with self._database.writing() as db:
+            row = row_of(db, task_id, lock=True)
+            if row is None or row.state not in WAITING or row.due_at > now:
+                return
+            self._invite_later(db, row, now=now, wait=self._rules.decline_wait(row.declined), declined=row.declined + 1)
+            # One that is declined for days does not fill the disk: its history has the 1st, 2nd, 4th, 8th ... time.
+            if (row.declined + 1) & row.declined == 0:
+                entry = _entry(row, Event.DECLINED, TaskState.ACCEPTED, now=now, reason=reason)
+                note(db, task_id, replace(entry, worker=worker))
+        self._outbox_filled.set()
 
     def heartbeat(self, task_id: str, attempt: int, *, progress: tuple[StageResult, ...] = ()) -> bool:
         """See alts.shared.ledger.Ledger. Without progress, what was shown before stays."""
@@ -179,7 +193,7 @@ class SqlLedger:
         now = self._clock()
         digest = hashlib.sha256(REPORT.dump_json(report)).hexdigest()
         with self._database.writing() as db:
-            row = _owned(db, task_id, attempt)
+            row = owned(db, task_id, attempt)
             if row is None:
                 heard = select(tasks.c.outcome).where(tasks.c.id == task_id, tasks.c.report_digest == digest)
                 answer = db.execute(heard).one_or_none()
@@ -191,12 +205,18 @@ class SqlLedger:
                 report = replace(report, outcome=Outcome.CANCELLED, reason=reason, retryable=False)
             again = report.outcome is Outcome.ERRORED and report.retryable
             if again and row.attempts_used < self._rules.max_attempts:
+                entry = _entry(row, Event.REPORTED, TaskState.ACCEPTED, now=now, reason=report.reason)
                 self._accept_again(
-                    db, row, now=now, delay=self._rules.retry_delay, reason=report.reason, report_digest=digest
+                    db,
+                    row,
+                    replace(entry, outcome=report.outcome, artifacts=report.artifacts),
+                    delay=self._rules.retry_wait(row.attempts_used),
+                    report_digest=digest,
+                    **self._elsewhere(row, now=now + self._rules.retry_wait(row.attempts_used)),
                 )
                 outcome = None
             else:
-                self._finish(db, row, report, now=now, report_digest=digest)
+                self._finish(db, row, report, Event.REPORTED, now=now, report_digest=digest)
                 outcome = report.outcome
         self._outbox_filled.set()
         return outcome
@@ -205,44 +225,53 @@ class SqlLedger:
         """See alts.shared.ledger.Ledger. The attempt does not count against max_attempts."""
         now = self._clock()
         with self._database.writing() as db:
-            row = _owned(db, task_id, attempt)
+            row = owned(db, task_id, attempt)
             if row is None:
                 raise _stale(attempt)
             if row.cancel_requested:
-                self._finish(db, row, closing_report.cancelled(row, now=now), now=now)
+                self._finish(db, row, closing_report.cancelled(row, now=now), Event.RELEASED, now=now)
             else:
-                self._accept_again(db, row, now=now, reason=reason, released=row.released + 1)
+                entry = _entry(row, Event.RELEASED, TaskState.ACCEPTED, now=now, reason=reason)
+                self._accept_again(db, row, entry, released=row.released + 1)
         self._outbox_filled.set()
+
+    def announce(self, worker: str, *, ready: bool, reason: str = "", queues: Sequence[str] = ()) -> None:
+        """See alts.shared.ledger.Ledger."""
+        with self._database.writing() as db:
+            presence.announce(db, Presence(worker, ready, reason, tuple(queues), self._clock()))
+
+    def over(self, attempts: Sequence[tuple[str, int]]) -> set[tuple[str, int]]:
+        """See alts.shared.ledger.Ledger."""
+        ids = sorted({task_id for task_id, _ in attempts if is_id(task_id)})
+        known: dict[str, tuple[int, bool]] = {}
+        with self._database.reading() as db:
+            for start in range(0, len(ids), IDS_AT_ONCE):
+                chosen = tasks.c.id.in_(ids[start : start + IDS_AT_ONCE])
+                for row in db.execute(select(tasks.c.id, tasks.c.attempt, tasks.c.state).where(chosen)):
+                    known[row.id] = row.attempt, row.state == TaskState.RUNNING
+        return {(task_id, attempt) for task_id, attempt in attempts if _is_over(attempt, known.get(task_id))}
+
+    def workers(self) -> tuple[Presence, ...]:
+        """Who has announced itself lately."""
+        with self._database.reading() as db:
+            return presence.present(db, now=self._clock())
 
     # what the relay does
 
     def due_invitations(self, *, limit: int) -> tuple[Invitation, ...]:
         """Those to be sent by now, the longest due first."""
-        query = (
-            select(outbox.c.entry, outbox.c.task_id, outbox.c.queue)
-            .where(outbox.c.due_at <= self._clock())
-            .order_by(outbox.c.due_at, outbox.c.entry)
-            .limit(limit)
-        )
         with self._database.reading() as db:
-            return tuple(Invitation(row.entry, row.task_id, row.queue) for row in db.execute(query))
+            return invitations.due(db, now=self._clock(), limit=limit)
 
-    def mark_sent(self, invitations: Iterable[Invitation]) -> None:
+    def mark_sent(self, sent: Iterable[Invitation]) -> None:
         """Strike them out; the tasks that nobody claimed meanwhile are QUEUED now."""
-        now = self._clock()
         with self._database.writing() as db:
-            for invitation in invitations:
-                if db.execute(delete(outbox).where(outbox.c.entry == invitation.entry)).rowcount:
-                    db.execute(
-                        update(tasks)
-                        .where(tasks.c.id == invitation.task_id, tasks.c.state == TaskState.ACCEPTED)
-                        .values(state=TaskState.QUEUED, resend_at=now + tasks.c.resend_interval, updated_at=now)
-                    )
+            invitations.sent(db, sent, now=self._clock())
 
     def postpone(self, invitation: Invitation, *, seconds: float) -> None:
         """Try this one again later: it cannot be sent, and must not stand in the way of the others."""
         with self._database.writing() as db:
-            db.execute(update(outbox).where(outbox.c.entry == invitation.entry).values(due_at=self._clock() + seconds))
+            invitations.postpone(db, invitation, until=self._clock() + seconds)
 
     # what the reconciler does
 
@@ -255,14 +284,16 @@ class SqlLedger:
         now = self._clock()
         lapsed = tasks.c.state == TaskState.RUNNING, tasks.c.lease_expires_at < now
         with self._database.writing() as db:
-            rows = [TaskRow.of(row) for row in db.execute(select(tasks).where(*lapsed).with_for_update())]
+            rows = _free_rows(db, *lapsed)
             for row in rows:
                 if row.cancel_requested:
-                    self._finish(db, row, closing_report.cancelled(row, now=now), now=now)
+                    self._finish(db, row, closing_report.cancelled(row, now=now), Event.LOST, now=now)
                 elif row.attempts_used < self._rules.max_attempts:
-                    self._accept_again(db, row, now=now, reason=f"the worker {row.worker} stopped answering")
+                    reason = f"the worker {row.worker} stopped answering"
+                    entry = _entry(row, Event.LOST, TaskState.ACCEPTED, now=now, reason=reason)
+                    self._accept_again(db, row, entry, **self._elsewhere(row, now=now))
                 else:
-                    self._finish(db, row, closing_report.worker_lost(row, now=now), now=now)
+                    self._finish(db, row, closing_report.worker_lost(row, now=now), Event.LOST, now=now)
         if rows:
             self._outbox_filled.set()
         return tuple(row.task_id for row in rows)
@@ -287,16 +318,57 @@ class SqlLedger:
         """Give the database's connections back."""
         self._database.close()
 
-    # the two ways out of RUNNING, and the way back to the outbox
+    # the ways out of RUNNING, and back to the outbox
 
-    def _finish(self, db: Connection, row: TaskRow, report: Report, *, now: float, **more: Any) -> None:
-        _change(
+    def _assignment(self, db: Connection, row: TaskRow) -> Assignment:
+        earlier = attempts_of(entries_of(db, row.task_id)) if row.attempt > 1 else ()
+        return Assignment(
+            task_id=row.task_id,
+            attempt=row.attempt,
+            spec=row.spec,
+            lease_seconds=self._rules.lease_seconds,
+            earlier=earlier,
+        )
+
+    def _begin(self, db: Connection, row: TaskRow, digest: str | None, *, now: float) -> None:
+        """The attempt that `row` has already."""
+        db.execute(
+            update(tasks)
+            .where(tasks.c.id == row.task_id, tasks.c.state.in_(WAITING), tasks.c.attempt == row.attempt - 1)
+            .values(
+                state=TaskState.RUNNING,
+                attempt=row.attempt,
+                worker=row.worker,
+                claim_digest=digest,
+                lease_expires_at=now + self._rules.lease_seconds,
+                started_at=row.started_at,
+                progress="[]",
+                resend_at=None,
+                declined=0,
+                avoided_worker=None,
+                avoided_until=None,
+                updated_at=now,
+            )
+        )
+        # The invitation may not be marked as sent yet, or lie there a second time: it has done its work.
+        invitations.withdraw(db, row.task_id)
+        note(db, row.task_id, _entry(row, Event.CLAIMED, TaskState.RUNNING, now=now))
+
+    def _finish(self, db: Connection, row: TaskRow, report: Report, event: Event, *, now: float, **more: Any) -> None:
+        entry = _entry(row, event, TaskState.FINISHED, now=now, reason=report.reason)
+        entry = replace(entry, outcome=report.outcome, artifacts=report.artifacts)
+        if event is not Event.REPORTED:
+            report = replace(report, attempts=attempts_of([*entries_of(db, row.task_id), entry]))
+        elif row.attempt > 1:
+            # An attempt's own report tells of those before it.
+            report = replace(report, attempts=attempts_of(entries_of(db, row.task_id)))
+        change(
             db,
             row,
             now=now,
             state=TaskState.FINISHED,
             outcome=report.outcome,
-            reason=_storable(report.reason),
+            reason=storable(report.reason),
             report=report.to_json(),
             progress=STAGES.dump_json(report.stages).decode(),
             finished_at=now,
@@ -304,68 +376,77 @@ class SqlLedger:
             resend_at=None,
             **more,
         )
-        db.execute(delete(outbox).where(outbox.c.task_id == row.task_id))
+        invitations.withdraw(db, row.task_id)
+        note(db, row.task_id, entry)
 
-    def _accept_again(
-        self, db: Connection, row: TaskRow, *, now: float, reason: str, delay: float = 0.0, **more: Any
-    ) -> None:
-        _change(
+    def _accept_again(self, db: Connection, row: TaskRow, entry: Entry, *, delay: float = 0.0, **more: Any) -> None:
+        change(
             db,
             row,
-            now=now,
+            now=entry.at,
             state=TaskState.ACCEPTED,
-            reason=_storable(reason),
-            due_at=now + delay,
+            reason=storable(entry.reason),
+            due_at=entry.at + delay,
             lease_expires_at=None,
             resend_interval=self._rules.resend_after,
             **more,
         )
-        db.execute(insert(outbox).values(task_id=row.task_id, queue=row.queue, due_at=now + delay))
+        invitations.put(db, row.task_id, row.queue, due_at=entry.at + delay)
+        note(db, row.task_id, entry)
+
+    def _invite_later(self, db: Connection, row: TaskRow, *, now: float, wait: float, **more: Any) -> None:
+        """A waiting task whose invitation is spent."""
+        due = now + wait
+        change(db, row, now=now, state=TaskState.ACCEPTED, due_at=due, resend_at=None, **more)
+        invitations.withdraw(db, row.task_id)
+        invitations.put(db, row.task_id, row.queue, due_at=due)
+
+    def _elsewhere(self, row: TaskRow, *, now: float) -> dict[str, Any]:
+        return {"avoided_worker": row.worker, "avoided_until": now + self._rules.retry_elsewhere_seconds}
 
     def _queue_again(self, which: Any, *, interval_factor: int) -> tuple[str, ...]:
         now = self._clock()
-        chosen = tasks.c.state == TaskState.QUEUED, which
         with self._database.writing() as db:
-            rows = [TaskRow.of(row) for row in db.execute(select(tasks).where(*chosen).with_for_update())]
+            rows = _free_rows(db, tasks.c.state == TaskState.QUEUED, which)
             for row in rows:
                 interval = row.resend_interval * interval_factor
-                _change(db, row, now=now, state=TaskState.ACCEPTED, resend_at=None, resend_interval=interval)
-                db.execute(insert(outbox).values(task_id=row.task_id, queue=row.queue, due_at=now))
+                change(db, row, now=now, state=TaskState.ACCEPTED, resend_at=None, resend_interval=interval)
+                invitations.put(db, row.task_id, row.queue, due_at=now)
+                note(db, row.task_id, _entry(row, Event.RESENT, TaskState.ACCEPTED, now=now))
         if rows:
             self._outbox_filled.set()
         return tuple(row.task_id for row in rows)
 
 
-def _row(db: Connection, task_id: str, *, lock: bool = False) -> TaskRow | None:
-    if not _is_id(task_id):
-        return None
-    query = select(tasks).where(tasks.c.id == task_id)
-    row = db.execute(query.with_for_update() if lock else query).one_or_none()
-    return None if row is None else TaskRow.of(row)
+def _free_rows(db: Connection, *which: Any) -> list[TaskRow]:
+    """Those tasks, locked; what another transaction is at just now is left to it."""
+    query = select(tasks).where(*which).order_by(tasks.c.id).with_for_update(skip_locked=True)
+    return [TaskRow.of(row) for row in db.execute(query)]
 
 
-def _owned(db: Connection, task_id: str, attempt: int) -> TaskRow | None:
-    row = _row(db, task_id, lock=True)
-    return row if row and row.state is TaskState.RUNNING and row.attempt == attempt else None
+def _entry(row: TaskRow, event: Event, state: TaskState, *, now: float, reason: str = "") -> Entry:
+    return Entry(at=now, event=event, state=state, attempt=row.attempt, worker=row.worker, reason=reason)
 
 
-def _change(db: Connection, row: TaskRow, *, now: float, **values: Any) -> bool:
-    """Change the task, if it is still in the state and the attempt that were read; says whether it was."""
-    seen = tasks.c.id == row.task_id, tasks.c.state == row.state, tasks.c.attempt == row.attempt
-    return db.execute(update(tasks).where(*seen).values(updated_at=now, **values)).rowcount == 1
-
-
-def _is_id(text: str) -> bool:
-    """Whether an id can be ours: databases choke on some texts, such as PostgreSQL on NUL."""
+def _is_readable(row: TaskRow) -> bool:
     try:
-        return str(uuid.UUID(text)) == text
-    except ValueError:
+        return bool(row.spec)
+    except ValidationError:
         return False
 
 
-def _storable(text: str) -> str:
-    """Without what a database refuses: NUL (PostgreSQL), halves of surrogate pairs (UTF-8)."""
-    return text.replace("\0", "").encode("utf-8", "replace").decode()
+def _is_avoided(db: Connection, row: TaskRow, worker: str, *, now: float) -> bool:
+    """Whether the last attempt has failed on this worker, and another one may have more luck."""
+    if row.avoided_worker != storable(worker) or row.avoided_until is None or now >= row.avoided_until:
+        return False
+    return presence.somebody_else(db, worker=storable(worker), queue=row.queue, now=now)
+
+
+def _is_over(attempt: int, known: tuple[int, bool] | None) -> bool:
+    if known is None or not 1 <= attempt <= known[0]:
+        return False
+    last, running = known
+    return attempt < last or not running
 
 
 def _stale(attempt: int) -> StaleAttempt:

@@ -1,11 +1,11 @@
-"""The ledger's tables: tasks, and the outbox of invitations that are still to be sent. Read by scheduler.store alone.
+"""The ledger's tables: tasks, their history, the outbox of invitations that are still to be sent, and workers.
 
 Times are seconds since the epoch, UTC. JSON is kept as text: the ledger never looks into it.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, Column, Double, ForeignKey, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Double, ForeignKey, Index, Integer, MetaData, String, Table, Text
 
 metadata = MetaData()
 
@@ -41,8 +41,14 @@ tasks = Table(
     Column("started_at", Double),
     Column("finished_at", Double),
     Column("updated_at", Double, nullable=False),
+    # How often the task was declined since it was claimed last.
+    Column("declined", Integer, nullable=False, default=0, server_default="0"),
+    # Where another worker is ready, this one is not to have the task before that time.
+    Column("avoided_worker", Text),
+    Column("avoided_until", Double),
     Index("tasks_by_lease", "state", "lease_expires_at"),
     Index("tasks_by_resend", "state", "resend_at"),
+    Index("tasks_by_caller", "submitted_by", "state"),
 )
 
 outbox = Table(
@@ -55,4 +61,33 @@ outbox = Table(
     Column("due_at", Double, nullable=False),
     Index("outbox_by_due", "due_at"),
     sqlite_autoincrement=True,
+)
+
+history = Table(
+    "history",
+    metadata,
+    Column("entry", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("task_id", String(36), ForeignKey("tasks.id"), nullable=False),
+    Column("at", Double, nullable=False),
+    # See scheduler.history.Event.
+    Column("event", String(20), nullable=False),
+    # What the task was from then on.
+    Column("state", String(10), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("worker", Text),
+    Column("outcome", String(10)),
+    Column("reason", Text, nullable=False, default=""),
+    Column("artifacts", Text),
+    Index("history_by_task", "task_id", "entry"),
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("name", String(200), primary_key=True),
+    Column("ready", Boolean, nullable=False),
+    Column("reason", Text, nullable=False),
+    # JSON: a list of names, empty where the worker has not said.
+    Column("queues", Text, nullable=False),
+    Column("announced_at", Double, nullable=False),
 )

@@ -54,6 +54,11 @@ class TaskRow:
     """Of the first attempt."""
     finished_at: float | None
     updated_at: float
+    declined: int
+    """How often it was declined since it was claimed last."""
+    avoided_worker: str | None
+    """Who is not to have it until `avoided_until`, where another worker is ready."""
+    avoided_until: float | None
 
     @classmethod
     def of(cls, row: Any) -> TaskRow:
@@ -81,6 +86,9 @@ class TaskRow:
             started_at=row.started_at,
             finished_at=row.finished_at,
             updated_at=row.updated_at,
+            declined=row.declined,
+            avoided_worker=row.avoided_worker,
+            avoided_until=row.avoided_until,
         )
 
     @property

@@ -1,4 +1,4 @@
-"""The worker API: claim, heartbeat, report and release over HTTP; alts.tools.scheduler is its client."""
+"""The worker API, alts.shared.ledger.Ledger over HTTP; alts.tools.scheduler is its client."""
 
 from __future__ import annotations
 
@@ -52,6 +52,28 @@ class Release(BaseModel):
     reason: str = Field(max_length=1000)
 
 
+class Decline(BaseModel):
+    """Who cannot take the task now, and why."""
+
+    worker: str = Field(min_length=1, max_length=200)
+    reason: str = Field(max_length=1000)
+
+
+class Announcement(BaseModel):
+    """Who is there, and whether it takes tasks."""
+
+    worker: str = Field(min_length=1, max_length=200)
+    ready: bool
+    reason: str = Field(default="", max_length=1000)
+    queues: list[Annotated[str, Field(max_length=100)]] = Field(default=[], max_length=100)
+
+
+class Attempts(BaseModel):
+    """Task ids, each with an attempt."""
+
+    attempts: list[tuple[Annotated[str, Field(max_length=100)], int]] = Field(max_length=1000)
+
+
 async def _ledger(request: Request) -> Ledger:
     ledger: Ledger = request.app.state.services.ledger
     return ledger
@@ -59,28 +81,48 @@ async def _ledger(request: Request) -> Ledger:
 
 Book = Annotated[Ledger, Depends(_ledger)]
 
-router = APIRouter(prefix="/worker/tasks", tags=["worker"])
+router = APIRouter(prefix="/worker", tags=["worker"])
 
 
-@router.post("/{task_id}/claim", response_model=ClaimAnswer, responses=responses())
+@router.post("/tasks/{task_id}/claim", response_model=ClaimAnswer, responses=responses())
 def claim(task_id: str, body: Claim, _caller: Worker, ledger: Book) -> ClaimAnswer:
     """Take the task for its next attempt."""
     return ClaimAnswer(assignment=ledger.claim(task_id, worker=body.worker, key=body.key))
 
 
-@router.post("/{task_id}/attempts/{attempt}/heartbeat", response_model=HeartbeatAnswer, responses=responses(409, 413))
+@router.post("/tasks/{task_id}/decline", status_code=204, responses=responses())
+def decline(task_id: str, body: Decline, _caller: Worker, ledger: Book) -> None:
+    """Leave the task for later, or for another worker."""
+    ledger.decline(task_id, worker=body.worker, reason=body.reason)
+
+
+@router.post(
+    "/tasks/{task_id}/attempts/{attempt}/heartbeat", response_model=HeartbeatAnswer, responses=responses(409, 413)
+)
 def heartbeat(task_id: str, attempt: Attempt, body: Heartbeat, _caller: Worker, ledger: Book) -> HeartbeatAnswer:
     """Prolong the lease, show the stages so far."""
     return HeartbeatAnswer(cancel=ledger.heartbeat(task_id, attempt, progress=body.progress))
 
 
-@router.post("/{task_id}/attempts/{attempt}/report", response_model=ReportAnswer, responses=responses(409, 413))
+@router.post("/tasks/{task_id}/attempts/{attempt}/report", response_model=ReportAnswer, responses=responses(409, 413))
 def report(task_id: str, attempt: Attempt, body: Report, _caller: Worker, ledger: Book) -> ReportAnswer:
     """End the attempt; saying the same report again is harmless."""
     return ReportAnswer(outcome=ledger.report(task_id, attempt, body))
 
 
-@router.post("/{task_id}/attempts/{attempt}/release", status_code=204, responses=responses(409))
+@router.post("/tasks/{task_id}/attempts/{attempt}/release", status_code=204, responses=responses(409))
 def release(task_id: str, attempt: Attempt, body: Release, _caller: Worker, ledger: Book) -> None:
     """Hand the task back unfinished."""
     ledger.release(task_id, attempt, reason=body.reason)
+
+
+@router.post("/presence", status_code=204, responses=responses())
+def announce(body: Announcement, _caller: Worker, ledger: Book) -> None:
+    """Be there, ready or not."""
+    ledger.announce(body.worker, ready=body.ready, reason=body.reason, queues=body.queues)
+
+
+@router.post("/attempts/over", response_model=Attempts, responses=responses())
+def over(body: Attempts, _caller: Worker, ledger: Book) -> Attempts:
+    """Those of the attempts that own their task no more; one that is not known is not among them."""
+    return Attempts(attempts=sorted(ledger.over(body.attempts)))

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
 from alts.command import BoundedOutput, Completed, OutputSink
 from alts.runners.base import Order, Provisioned
@@ -20,7 +21,7 @@ from alts.shared.errors import (
     UnknownTask,
 )
 from alts.shared.ledger import Assignment, TaskState
-from alts.shared.report import Outcome, Report, StageResult
+from alts.shared.report import AttemptSummary, Ending, Outcome, Report, StageResult
 from alts.shared.spec import TaskSpec
 from alts.snapshots.capture import CAPTURE_PATH
 from alts.stages.whole_output import OUTPUT_PATH
@@ -282,6 +283,11 @@ class FakeTask:
     progress: tuple[StageResult, ...] = ()
     report: Report | None = None
     heard: Report | None = None
+    declined: int = 0
+    avoided: tuple[str, float] = ("", 0.0)
+    """A worker that is not to have it, and until when, where another one is ready."""
+    started_at: float = 0.0
+    earlier: tuple[AttemptSummary, ...] = ()
 
 
 class FakeLedger:
@@ -294,13 +300,17 @@ class FakeLedger:
         lease_seconds: float = 30.0,
         max_attempts: int = 3,
         retry_delay: float = 0.0,
+        retry_elsewhere_seconds: float = 60.0,
     ) -> None:
         self.away = False
         self._clock = clock
         self._lease_seconds = lease_seconds
         self._max_attempts = max_attempts
         self._retry_delay = retry_delay
+        self._retry_elsewhere_seconds = retry_elsewhere_seconds
         self._tasks: dict[str, FakeTask] = {}
+        self.announced: dict[str, tuple[bool, str, tuple[str, ...], float]] = {}
+        """Worker → ready, reason, queues, when."""
 
     def add(self, spec: TaskSpec) -> str:
         task_id = str(uuid.uuid4())
@@ -315,14 +325,26 @@ class FakeLedger:
         self._answer()
         task = self._tasks.get(task_id)
         if task and task.state is TaskState.RUNNING and key and task.claim_key == key:
-            return Assignment(task_id=task_id, attempt=task.attempt, spec=task.spec, lease_seconds=self._lease_seconds)
+            return self._assignment(task_id, task)
         if task is None or task.state is not TaskState.ACCEPTED or task.due_at > self._clock():
+            return None
+        if task.avoided[0] == worker and self._clock() < task.avoided[1] and self._somebody_else(worker):
+            task.due_at = self._clock() + 5.0
             return None
         task.state, task.worker, task.progress = TaskState.RUNNING, worker, ()
         task.attempt += 1
         task.claim_key = key
+        task.declined = 0
+        task.started_at = self._clock()
         task.lease_expires_at = self._clock() + self._lease_seconds
-        return Assignment(task_id=task_id, attempt=task.attempt, spec=task.spec, lease_seconds=self._lease_seconds)
+        return self._assignment(task_id, task)
+
+    def decline(self, task_id: str, *, worker: str, reason: str) -> None:
+        self._answer()
+        task = self._tasks.get(task_id)
+        if task and task.state is TaskState.ACCEPTED and task.due_at <= self._clock():
+            task.due_at = self._clock() + min(5.0 * 2**task.declined, 60.0)
+            task.declined += 1
 
     def heartbeat(self, task_id: str, attempt: int, *, progress: tuple[StageResult, ...] = ()) -> bool:
         task = self._owned(task_id, attempt)
@@ -340,18 +362,31 @@ class FakeLedger:
         if task.cancel_requested and report.outcome is Outcome.ERRORED:
             report = replace(report, outcome=Outcome.CANCELLED, retryable=False)
         if report.outcome is Outcome.ERRORED and report.retryable and self._attempts_left(task):
-            self._accept_again(task, delay=self._retry_delay)
+            delay = min(self._retry_delay * 2 ** (task.attempt - task.released - 1), 300.0)
+            self._end_attempt(task, Ending.ERRORED, reason=report.reason, artifacts=report.artifacts)
+            task.avoided = worker_of(task), self._clock() + delay + self._retry_elsewhere_seconds
+            self._accept_again(task, delay=delay)
         else:
+            report = replace(report, attempts=task.earlier)
             self._finish(task, report.outcome, report)
         return task.outcome
 
     def release(self, task_id: str, attempt: int, *, reason: str) -> None:
         task = self._owned(task_id, attempt)
+        self._end_attempt(task, Ending.RELEASED, reason=reason)
         if task.cancel_requested:
             self._finish_unreported(task_id, Outcome.CANCELLED)
         else:
             task.released += 1
             self._accept_again(task)
+
+    def announce(self, worker: str, *, ready: bool, reason: str = "", queues: Sequence[str] = ()) -> None:
+        self._answer()
+        self.announced[worker] = ready, reason, tuple(queues), self._clock()
+
+    def over(self, attempts: Sequence[tuple[str, int]]) -> set[tuple[str, int]]:
+        self._answer()
+        return {(task_id, attempt) for task_id, attempt in attempts if self._is_over(task_id, attempt)}
 
     def request_cancel(self, task_id: str) -> None:
         """Raises UnknownTask or TaskFinished."""
@@ -373,9 +408,11 @@ class FakeLedger:
         ]
         for task_id in lapsed:
             task = self._tasks[task_id]
+            self._end_attempt(task, Ending.LOST, reason=f"the worker {task.worker} stopped answering")
             if task.cancel_requested:
                 self._finish_unreported(task_id, Outcome.CANCELLED)
             elif self._attempts_left(task):
+                task.avoided = worker_of(task), self._clock() + self._retry_elsewhere_seconds
                 self._accept_again(task)
             else:
                 self._finish_unreported(task_id, Outcome.ERRORED)
@@ -395,6 +432,37 @@ class FakeLedger:
     def _attempts_left(self, task: FakeTask) -> bool:
         return task.attempt - task.released < self._max_attempts
 
+    def _assignment(self, task_id: str, task: FakeTask) -> Assignment:
+        return Assignment(
+            task_id=task_id,
+            attempt=task.attempt,
+            spec=task.spec,
+            lease_seconds=self._lease_seconds,
+            earlier=task.earlier,
+        )
+
+    def _somebody_else(self, worker: str) -> bool:
+        since = self._clock() - 30
+        return any(ready and at > since for name, (ready, _, _, at) in self.announced.items() if name != worker)
+
+    def _is_over(self, task_id: str, attempt: int) -> bool:
+        task = self._tasks.get(task_id)
+        if task is None or not 1 <= attempt <= task.attempt:
+            return False
+        return attempt < task.attempt or task.state is not TaskState.RUNNING
+
+    def _end_attempt(self, task: FakeTask, outcome: Ending, *, reason: str, artifacts: str | None = None) -> None:
+        summary = AttemptSummary(
+            attempt=task.attempt,
+            worker=worker_of(task),
+            outcome=outcome,
+            reason=reason,
+            started_at=datetime.fromtimestamp(task.started_at, UTC),
+            finished_at=datetime.fromtimestamp(self._clock(), UTC),
+            artifacts=artifacts,
+        )
+        task.earlier = (*task.earlier, summary)
+
     def _accept_again(self, task: FakeTask, *, delay: float = 0.0) -> None:
         task.state, task.due_at = TaskState.ACCEPTED, self._clock() + delay
 
@@ -403,4 +471,12 @@ class FakeLedger:
 
     def _finish_unreported(self, task_id: str, outcome: Outcome) -> None:
         task = self._tasks[task_id]
-        self._finish(task, outcome, Report(task_id=task_id, attempt=task.attempt, outcome=outcome, reason="no worker"))
+        report = Report(
+            task_id=task_id, attempt=task.attempt, outcome=outcome, reason="no worker", attempts=task.earlier
+        )
+        self._finish(task, outcome, report)
+
+
+def worker_of(task: FakeTask) -> str:
+    """Who has, or had, the last attempt."""
+    return task.worker or ""

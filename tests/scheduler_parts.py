@@ -20,8 +20,9 @@ from scheduler.database import Database
 from scheduler.health import Health
 from scheduler.outbox import Relay
 from scheduler.reconciler import Reconciler
+from scheduler.rules import LedgerRules
 from scheduler.services import Services
-from scheduler.store import LedgerRules, SqlLedger
+from scheduler.store import SqlLedger
 from tests.builders import a_config
 
 QUEUE = "docker-x86_64-0"

@@ -21,7 +21,15 @@ HOMES = {
     "yaml": {"alts.shared.config", "alts.snapshots.rules"},
     "kombu": {"alts.shared.broker"},
     "httpx": {"alts.tools.http", "alts.tools.scheduler", "alts.first_try", "alts.cli"},
-    "sqlalchemy": {"scheduler.database", "scheduler.store", "scheduler.tables"},
+    "sqlalchemy": {
+        "scheduler.database",
+        "scheduler.history",
+        "scheduler.invitations",
+        "scheduler.presence",
+        "scheduler.rows",
+        "scheduler.store",
+        "scheduler.tables",
+    },
     "subprocess": {"alts.tools.process", "alts.provider.process"},
 }
 """A library → the only modules that may import it."""

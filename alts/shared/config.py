@@ -91,6 +91,8 @@ class Config(_Section):
     lease_seconds: float = Field(default=30.0, gt=0)
     max_attempts: int = Field(default=3, ge=1, le=20)
     retry_delay: float = Field(default=10.0, ge=0)
+    retry_delay_max: float = Field(default=300.0, ge=0)
+    retry_elsewhere_seconds: float = Field(default=60.0, ge=0)
     resend_after: float = Field(default=600.0, gt=0)
     reconcile_interval: float = Field(default=2.0, gt=0)
 

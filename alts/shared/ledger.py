@@ -1,4 +1,4 @@
-"""What a worker needs of the ledger: claim, heartbeat, report.
+"""What a worker needs of the ledger: claim or decline, heartbeat, report; and to say that it is there.
 
 Implemented by scheduler.store (the worker runs in the scheduler's process), by alts.tools.scheduler (over HTTP) and by
 tests/fakes.py; all three pass tests/contract/test_ledger.py.
@@ -6,11 +6,12 @@ tests/fakes.py; all three pass tests/contract/test_ledger.py.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from alts.shared.report import Outcome, Report, StageResult
+from alts.shared.report import AttemptSummary, Outcome, Report, StageResult
 from alts.shared.spec import TaskSpec
 
 
@@ -34,6 +35,8 @@ class Assignment:
     spec: TaskSpec
     lease_seconds: float
     """The lease lapses this long after the claim or the last heartbeat."""
+    earlier: tuple[AttemptSummary, ...] = ()
+    """What the attempts before this one have brought, the first one first: Report.attempts."""
 
 
 class Ledger(Protocol):
@@ -44,6 +47,12 @@ class Ledger(Protocol):
 
         `key`: random, the claim's own. Whoever did not hear the answer asks again with the same key, and gets the
         same answer; without a key, nobody does.
+        """
+
+    def decline(self, task_id: str, *, worker: str, reason: str) -> None:
+        """Not now, such as with a full disk: the task stays unclaimed, and an invitation follows some seconds later.
+
+        Each time it takes longer, up to a minute. A task that is not to be had is left alone.
         """
 
     def heartbeat(self, task_id: str, attempt: int, *, progress: tuple[StageResult, ...] = ()) -> bool:
@@ -64,4 +73,17 @@ class Ledger(Protocol):
         """Hand the task back unfinished, for another worker to claim at once.
 
         Raises StaleAttempt where the attempt does not own the task any more.
+        """
+
+    def announce(self, worker: str, *, ready: bool, reason: str = "", queues: Sequence[str] = ()) -> None:
+        """The worker is there, and claims what it is invited to, or does not for a reason, such as a full disk.
+
+        To be said every ten seconds, and when it changes: who is silent for longer than 30 s counts as away. `queues`:
+        those that it listens on; none means that any may be.
+        """
+
+    def over(self, attempts: Sequence[tuple[str, int]]) -> set[tuple[str, int]]:
+        """Which of these (task id, attempt) are known, and own their task no more: what they left may be removed.
+
+        A task of another ledger is unknown here, and never in the answer.
         """

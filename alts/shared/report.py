@@ -134,6 +134,33 @@ class StateChange:
     packages: Change = Change()
 
 
+class Ending(StrEnum):
+    """How an attempt ended: an outcome, or without any."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    ERRORED = "errored"
+    CANCELLED = "cancelled"
+    LOST = "lost"
+    """Its worker stopped answering."""
+    RELEASED = "released"
+    """Its worker handed the task back undone; that does not count against max_attempts."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttemptSummary:
+    """What an attempt has brought."""
+
+    attempt: int
+    worker: str
+    outcome: Ending
+    reason: str = ""
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    artifacts: str | None = None
+    """Where its report.json and logs are; None where its worker has not said."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Report:
     """The verdict of one attempt, with its evidence."""
@@ -163,6 +190,8 @@ class Report:
     finished_at: datetime | None = None
     artifacts: str | None = None
     """Where report.json and the logs are: a file:// or s3:// address of a folder."""
+    attempts: tuple[AttemptSummary, ...] = ()
+    """The attempts before this one, the first one first; where no worker wrote the report, all of them."""
 
     def to_json(self) -> str:
         return REPORT.dump_json(self, indent=2).decode()

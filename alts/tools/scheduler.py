@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -23,11 +23,15 @@ Value = TypeVar("Value")
 REQUEST_SECONDS = 10.0
 TOKEN_LIFETIME = timedelta(minutes=5)
 
+# The scheduler takes no more of them in one request.
+ATTEMPTS_AT_ONCE = 1000
+
 # uvicorn closes a connection that was idle for 5 s, which is also how often a heartbeat comes: one that is reused just
 # then fails. We give it up first.
 _LIMITS = httpx.Limits(keepalive_expiry=2.0)
 _ASSIGNMENT: TypeAdapter[Assignment | None] = TypeAdapter(Assignment | None)
 _OUTCOME: TypeAdapter[Outcome | None] = TypeAdapter(Outcome | None)
+_ATTEMPTS: TypeAdapter[list[tuple[str, int]]] = TypeAdapter(list[tuple[str, int]])
 _STAGES: TypeAdapter[tuple[StageResult, ...]] = TypeAdapter(tuple[StageResult, ...])
 
 
@@ -58,30 +62,49 @@ class HttpLedger:
         self._client = httpx.Client(base_url=address, timeout=request_seconds, limits=_LIMITS)
 
     def claim(self, task_id: str, *, worker: str, key: str = "") -> Assignment | None:
-        answer = self._post(task_id, "claim", {"worker": worker, "key": key})
+        answer = self._post_task(task_id, "claim", {"worker": worker, "key": key})
         return _read(answer, "assignment", _ASSIGNMENT)
+
+    def decline(self, task_id: str, *, worker: str, reason: str) -> None:
+        self._post_task(task_id, "decline", {"worker": worker, "reason": reason[:1000]})
 
     def heartbeat(self, task_id: str, attempt: int, *, progress: tuple[StageResult, ...] = ()) -> bool:
         stages = _STAGES.dump_python(progress, mode="json")
-        answer = self._post(task_id, f"attempts/{attempt}/heartbeat", {"progress": stages})
+        answer = self._post_task(task_id, f"attempts/{attempt}/heartbeat", {"progress": stages})
         return _read(answer, "cancel", TypeAdapter(bool))
 
     def report(self, task_id: str, attempt: int, report: Report) -> Outcome | None:
-        answer = self._post(task_id, f"attempts/{attempt}/report", REPORT.dump_python(report, mode="json"))
+        answer = self._post_task(task_id, f"attempts/{attempt}/report", REPORT.dump_python(report, mode="json"))
         return _read(answer, "outcome", _OUTCOME)
 
     def release(self, task_id: str, attempt: int, *, reason: str) -> None:
-        self._post(task_id, f"attempts/{attempt}/release", {"reason": reason[:1000]})
+        self._post_task(task_id, f"attempts/{attempt}/release", {"reason": reason[:1000]})
+
+    def announce(self, worker: str, *, ready: bool, reason: str = "", queues: Sequence[str] = ()) -> None:
+        body = {"worker": worker, "ready": ready, "reason": reason[:1000], "queues": list(queues)}
+        self._post("/worker/presence", body)
+
+    def over(self, attempts: Sequence[tuple[str, int]]) -> set[tuple[str, int]]:
+        # Ids come from labels that anybody may have written: one that cannot be ours must not spoil the question.
+        asked = [[task_id, attempt] for task_id, attempt in attempts if task_id.isascii() and len(task_id) <= 100]
+        found: set[tuple[str, int]] = set()
+        for start in range(0, len(asked), ATTEMPTS_AT_ONCE):
+            answer = self._post("/worker/attempts/over", {"attempts": asked[start : start + ATTEMPTS_AT_ONCE]})
+            over: list[tuple[str, int]] = _read(answer, "attempts", _ATTEMPTS)
+            found.update(over)
+        return found
 
     def close(self) -> None:
         """Give the connections back."""
         self._client.close()
 
-    def _post(self, task_id: str, action: str, body: Any) -> httpx.Response:
+    def _post_task(self, task_id: str, action: str, body: Any) -> httpx.Response:
+        # The id came in a message: whatever it holds, it stays one part of the path.
+        return self._post(f"/worker/tasks/{quote(task_id, safe='')}/{action}", body)
+
+    def _post(self, path: str, body: Any) -> httpx.Response:
         headers = {"Authorization": f"Bearer {self._token()}"}
         try:
-            # The id came in a message: whatever it holds, it stays one part of the path.
-            path = f"/worker/tasks/{quote(task_id, safe='')}/{action}"
             answer = self._client.post(path, json=body, headers=headers)
         except httpx.HTTPError as error:
             raise LedgerUnavailable(f"the scheduler does not answer: {error or type(error).__name__}") from error

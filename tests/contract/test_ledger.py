@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,7 +15,7 @@ from fastapi import FastAPI
 
 from alts.shared.errors import StaleAttempt, TaskFinished
 from alts.shared.ledger import Ledger, TaskState
-from alts.shared.report import Finding, Kind, Outcome, StageResult
+from alts.shared.report import Ending, Finding, Kind, Outcome, StageResult
 from alts.shared.spec import TaskSpec
 from alts.shared.tokens import Scope
 from alts.tools.scheduler import HttpLedger
@@ -294,7 +296,7 @@ def test_an_error_that_cannot_be_retried_ends_the_task(desk: Desk) -> None:
 def test_the_last_attempts_error_ends_the_task(desk: Desk) -> None:
     task_id = desk.add()
     for attempt in (1, 2, 3):
-        desk.clock.pass_by(10)
+        desk.clock.pass_by(20)
         assert desk.ledger.claim(task_id, worker="worker-1") is not None
         report = a_report(task_id=task_id, attempt=attempt, outcome=Outcome.ERRORED, retryable=True)
         desk.ledger.report(task_id, attempt, report)
@@ -388,3 +390,166 @@ def test_a_finished_task_cannot_be_cancelled(desk: Desk) -> None:
         desk.inside.request_cancel(task_id)
 
     assert desk.inside.get(task_id).outcome is Outcome.PASSED
+
+
+def test_the_wait_before_a_retry_doubles_up_to_its_bound(desk: Desk) -> None:
+    task_id = desk.add()
+    for attempt, wait in ((1, 10), (2, 20)):
+        assert desk.ledger.claim(task_id, worker="worker-1") is not None
+        report = a_report(task_id=task_id, attempt=attempt, outcome=Outcome.ERRORED, retryable=True)
+        desk.ledger.report(task_id, attempt, report)
+
+        desk.clock.pass_by(wait - 1)
+        assert desk.ledger.claim(task_id, worker="worker-1") is None
+        desk.clock.pass_by(1)
+
+    assert desk.ledger.claim(task_id, worker="worker-1") is not None
+
+
+def test_a_retry_is_for_another_worker_while_one_is_ready(desk: Desk) -> None:
+    task_id = desk.claimed()
+    desk.ledger.announce("worker-1", ready=True)
+    desk.ledger.report(task_id, 1, a_report(task_id=task_id, outcome=Outcome.ERRORED, retryable=True))
+    desk.clock.pass_by(10)
+    desk.ledger.announce("worker-2", ready=True)
+
+    assert desk.ledger.claim(task_id, worker="worker-1") is None
+
+    desk.clock.pass_by(5)
+    assignment = desk.ledger.claim(task_id, worker="worker-2")
+    assert assignment is not None
+    assert assignment.attempt == 2
+
+
+@pytest.mark.parametrize("why", ["nobody else", "not ready", "silent", "long enough"])
+def test_a_retry_is_for_the_same_worker_where_no_other_one_takes_it(desk: Desk, why: str) -> None:
+    task_id = desk.claimed()
+    if why in ("not ready", "silent"):
+        desk.ledger.announce("worker-2", ready=why == "silent", reason="disk full")
+        desk.clock.pass_by(30)
+    desk.ledger.report(task_id, 1, a_report(task_id=task_id, outcome=Outcome.ERRORED, retryable=True))
+    desk.clock.pass_by(10)
+    if why == "not ready":
+        desk.ledger.announce("worker-2", ready=False, reason="disk full")
+    if why == "long enough":
+        desk.clock.pass_by(60)
+        desk.ledger.announce("worker-2", ready=True)
+
+    assignment = desk.ledger.claim(task_id, worker="worker-1")
+
+    assert assignment is not None
+    assert assignment.attempt == 2
+
+
+def test_an_assignment_tells_what_the_attempts_before_it_have_brought(desk: Desk) -> None:
+    task_id = desk.add()
+    first = desk.ledger.claim(task_id, worker="worker-1")
+    report = a_report(
+        task_id=task_id, outcome=Outcome.ERRORED, retryable=True, reason="no mirror", artifacts="file:///logs/1/"
+    )
+    desk.ledger.report(task_id, 1, report)
+    desk.clock.pass_by(10)
+    desk.ledger.claim(task_id, worker="worker-2")
+    desk.ledger.release(task_id, 2, reason="draining")
+    desk.ledger.claim(task_id, worker="worker-3")
+    desk.clock.pass_by(31)
+    desk.inside.expire_leases()
+
+    assignment = desk.ledger.claim(task_id, worker="worker-4", key="k")
+
+    assert first is not None
+    assert first.earlier == ()
+    assert assignment is not None
+    assert [(one.attempt, one.worker, one.outcome, one.reason, one.artifacts) for one in assignment.earlier] == [
+        (1, "worker-1", Ending.ERRORED, "no mirror", "file:///logs/1/"),
+        (2, "worker-2", Ending.RELEASED, "draining", None),
+        (3, "worker-3", Ending.LOST, "the worker worker-3 stopped answering", None),
+    ]
+    assert [one.finished_at - one.started_at for one in assignment.earlier] == [  # type: ignore[operator]
+        timedelta(),
+        timedelta(),
+        timedelta(seconds=31),
+    ]
+    assert desk.ledger.claim(task_id, worker="worker-4", key="k") == assignment
+
+
+def test_a_report_shows_the_attempts_before_it_even_where_its_worker_did_not(desk: Desk) -> None:
+    task_id = desk.claimed()
+    desk.ledger.report(task_id, 1, a_report(task_id=task_id, outcome=Outcome.ERRORED, retryable=True, reason="why"))
+    desk.clock.pass_by(10)
+    assignment = desk.ledger.claim(task_id, worker="worker-2")
+
+    desk.ledger.report(task_id, 2, a_report(task_id=task_id, attempt=2))
+
+    assert assignment is not None
+    assert desk.inside.get(task_id).report.attempts == assignment.earlier
+    assert [one.outcome for one in assignment.earlier] == [Ending.ERRORED]
+
+
+def test_the_report_of_a_task_that_no_worker_ended_shows_every_attempt(desk: Desk) -> None:
+    task_id = desk.add()
+    for _ in range(3):
+        desk.ledger.claim(task_id, worker="worker-1")
+        desk.clock.pass_by(31)
+        desk.inside.expire_leases()
+
+    report = desk.inside.get(task_id).report
+
+    assert [(one.attempt, one.outcome) for one in report.attempts] == [
+        (1, Ending.LOST),
+        (2, Ending.LOST),
+        (3, Ending.LOST),
+    ]
+    assert [one.finished_at - one.started_at for one in report.attempts] == [timedelta(seconds=31)] * 3
+
+
+def test_a_declined_task_loses_no_attempt_and_is_to_be_had_after_a_wait_that_doubles(desk: Desk) -> None:
+    task_id = desk.add()
+
+    for wait in (5, 10, 20, 40, 60, 60):
+        desk.ledger.decline(task_id, worker="worker-1", reason="disk full")
+        desk.clock.pass_by(wait - 1)
+        assert desk.ledger.claim(task_id, worker="worker-2") is None
+        desk.clock.pass_by(1)
+
+    assignment = desk.ledger.claim(task_id, worker="worker-2")
+    assert assignment is not None
+    assert assignment.attempt == 1
+
+
+def test_a_task_is_declined_only_while_it_waits_to_be_had(desk: Desk) -> None:
+    declined, running, finished = desk.add(), desk.claimed(), desk.claimed()
+    desk.ledger.report(finished, 1, a_report(task_id=finished))
+    desk.ledger.decline(declined, worker="worker-1", reason="disk full")
+
+    for task_id in (declined, running, finished, TASK_ID, "nonsense"):
+        desk.ledger.decline(task_id, worker="worker-2", reason="disk full")
+
+    assert desk.ledger.heartbeat(running, 1) is False
+    assert desk.inside.get(finished).outcome is Outcome.PASSED
+    desk.clock.pass_by(5)
+    assert desk.ledger.claim(declined, worker="worker-1") is not None
+
+
+def test_what_is_over_is_known_and_nobodys_any_more(desk: Desk) -> None:
+    waiting, running, finished, retried, again = desk.add(), desk.claimed(), desk.claimed(), desk.claimed(), desk.add()
+    desk.ledger.report(finished, 1, a_report(task_id=finished))
+    desk.ledger.report(retried, 1, a_report(task_id=retried, outcome=Outcome.ERRORED, retryable=True))
+    for attempt in (1, 2):
+        desk.ledger.claim(again, worker="worker-1")
+        desk.ledger.release(again, attempt, reason="draining")
+    desk.ledger.claim(again, worker="worker-1")
+    over = {(finished, 1), (retried, 1), (again, 1), (again, 2)}
+    not_over = {(waiting, 1), (running, 1), (running, 2), (finished, 2), (again, 3), (again, 4), (again, 0)}
+    unknown = {(TASK_ID, 1), ("nonsense", 1), ("\0\ud800", -1), ("x" * 200, 2**70)}
+
+    assert desk.ledger.over(sorted(over | not_over | unknown)) == over
+    assert desk.ledger.over([]) == set()
+
+
+def test_any_number_of_attempts_can_be_asked_for(desk: Desk) -> None:
+    task_id = desk.claimed()
+    desk.ledger.report(task_id, 1, a_report(task_id=task_id))
+    unknown = [(str(uuid.uuid4()), 1) for _ in range(2500)]
+
+    assert desk.ledger.over([*unknown, (task_id, 1)]) == {(task_id, 1)}

@@ -18,7 +18,8 @@ from alts.shared.errors import ConfigurationError, LedgerUnavailable, TaskFinish
 from alts.shared.ledger import Assignment, TaskState
 from alts.shared.report import Kind, Outcome, StageResult
 from scheduler.database import Database
-from scheduler.store import LedgerRules, SqlLedger
+from scheduler.rules import LedgerRules
+from scheduler.store import SqlLedger
 from tests.builders import TASK_ID, a_report, a_spec
 from tests.scheduler_parts import QUEUE, HandClock, a_ledger
 

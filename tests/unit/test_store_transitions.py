@@ -12,7 +12,8 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 from alts.shared.errors import StaleAttempt, TaskFinished
 from alts.shared.ledger import TaskState
 from alts.shared.report import Outcome
-from scheduler.store import Invitation, SqlLedger
+from scheduler.invitations import Invitation
+from scheduler.store import SqlLedger
 from scheduler.task_row import TaskRow
 from tests.builders import a_report, a_spec
 from tests.scheduler_parts import QUEUE, HandClock, a_ledger
