@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-run setup-test run token test test-long check lock up down
+.PHONY: help setup setup-run setup-test run token test test-long bench-cancel check lock up down
 
 PYTHON ?= python3
 PORT ?= 8000
@@ -45,6 +45,9 @@ test: setup-test  ## every test, with real containers, a private RabbitMQ and a 
 
 test-long: setup-test  ## the RPM corpus, forty real packages, a fault of ours at every stage
 	$(BIN)/python -m pytest --timeout=3600 -m long $(ARGS)
+
+bench-cancel: setup-test  ## fifty cancels of running installs, how long the worst took: ARGS='--tries 50 --full-stack'
+	$(BIN)/python -m bench.cancel $(ARGS)
 
 check: $(VENV)  ## ruff, mypy --strict and the fast tests: under a minute, needs neither root nor Docker
 	$(BIN)/ruff check

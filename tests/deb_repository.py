@@ -15,6 +15,13 @@ from pathlib import Path
 
 import docker
 
+# Deaf to everything but SIGKILL, with a child in a session of its own that is so, too.
+DEAF = """
+trap '' HUP INT QUIT TERM
+setsid sh -c "trap '' HUP INT TERM; sleep 3" &
+sleep 1; sleep 1; sleep 1
+"""
+
 
 def build_deb(
     folder: Path,

@@ -28,8 +28,9 @@ class Instance(Protocol):
     ) -> Completed:
         """Run a program as root, with nothing on its standard input, until it ends or `stop` says so.
 
-        What is stopped is killed with all that it started; the result's `stopped` says why. A child that goes on
-        in the background with the output open is not waited for.
+        What runs out of time is killed with all that it started; what somebody asked to stop may go on until the
+        machine is taken away, which is what comes next. The result's `stopped` says why. A child that goes on in the
+        background with the output open is not waited for.
         Raises InstanceLost where the machine is gone.
         """
 

@@ -17,7 +17,7 @@ from alts.runners.base import Instance, Order, Provisioned
 from alts.runners.signing_keys import with_keys
 from alts.shared.errors import InfrastructureError
 from alts.shared.spec import TaskSpec
-from alts.stop import Stop, Stopped
+from alts.stop import Stop, Stopped, StopReason
 from alts.tools.ansible import prepare_variables, run_playbook
 from alts.tools.terraform import Terraform, write_provider_override
 
@@ -81,7 +81,9 @@ class TerraformedRunner(ABC):
         try:
             yield self._make(order, plan, self._module(folder, log), stop=stop, log=log)
         finally:
-            self._destroy(order, folder, log)
+            hurried = stop.reason not in (None, StopReason.DEADLINE)
+            if not (hurried and self._destroy_at_once(order)):
+                self._destroy(order, folder, log)
 
     def _make(self, order: Order, plan: Plan, terraform: Terraform, *, stop: Stop, log: OutputSink) -> Provisioned:
         tools = {"terraform": terraform.version(stop), **self.tools()}
@@ -101,6 +103,16 @@ class TerraformedRunner(ABC):
     def _module(self, folder: Path, log: OutputSink) -> Terraform:
         # With the environment of now: the provider may have been started anew since the machine was made.
         return Terraform(folder, executable=self._terraform, environment=self.environment(), sink=log)
+
+    def _destroy_at_once(self, order: Order) -> bool:
+        """Without terraform, whose state goes with the work folder: somebody waits for the machine to be gone."""
+        try:
+            self.remove_by_label(order)
+        except InfrastructureError as error:
+            task = {"task_id": order.task_id, "attempt": order.attempt}
+            log.warning("machine not removed at once", extra={**task, "error": str(error)})
+            return False
+        return True
 
     def _destroy(self, order: Order, folder: Path, sink: OutputSink) -> None:
         """Cleaning up reports its own trouble, and leaves the verdict alone."""

@@ -100,7 +100,7 @@ class Config(_Section):
     worker_name: str = Field(default_factory=socket.gethostname)
     work_folder: Path = Path(".alts/work")
     cache_folder: Path = Path(".alts/cache")
-    heartbeat_seconds: float = Field(default=5.0, gt=0)
+    heartbeat_seconds: float = Field(default=1.0, gt=0)
     task_timeout: float = Field(default=3600.0, gt=0)
     stage_timeouts: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     drain_timeout: float = Field(default=30.0, ge=0)

@@ -104,8 +104,10 @@ class Command:
         self._stream._response.close()
 
     def attend(self, stop: Stop) -> tuple[StopReason | None, int | None]:
-        """Take the output until the command ends; kill it when `stop` says so. Why it was stopped, and its exit code.
+        """Take the output until the command ends, or `stop` says so. Why it was stopped, and its exit code.
 
+        Where its time is up it is killed. Where somebody asked to stop the whole machine is taken away next, and
+        waits for nobody: a machine that is out of processes may take long to start our killer.
         Raises InstanceLost where it cannot be killed.
         """
         look_at = time.monotonic() + _LOOK_INTERVAL
@@ -122,8 +124,9 @@ class Command:
                 look_at = time.monotonic() + _INSPECT_INTERVAL
                 if not self._open:
                     stop.sleep(_CLOSED_INTERVAL)
-        self._kill()
-        self._drain(_DRAIN_SECONDS)
+        if reason is StopReason.DEADLINE:
+            self._kill()
+            self._drain(_DRAIN_SECONDS)
         return reason, None
 
     def _read(self, seconds: float) -> None:

@@ -19,6 +19,7 @@ from alts.stop import Stop, StopReason
 _LOOK_INTERVAL = 0.1  # seconds between two looks at the Stop and at the program
 _DRAIN_SECONDS = 0.3  # for output that is still on its way when the program has ended
 _END_INTERVAL = 0.01  # seconds, once the output is closed: most programs end in the same moment
+_HURRIED_GRACE = 2.0  # seconds to end by itself where somebody asked to stop, and waits for it
 _DEATH_SECONDS = 5.0  # for a killed process to be gone
 _PIECE = 65_536  # bytes, the size of a pipe
 
@@ -38,6 +39,7 @@ def run_process(
 
     `env` is its complete environment. What it leaves running in its process group is killed when it ends.
     When stopped it gets SIGINT and `interrupt_grace` seconds to end by itself, then SIGKILL; `exit_code` is None then.
+    Where somebody asked to stop, rather than the time being up, the grace is two seconds at most.
     Raises InfrastructureError where the program cannot be started.
     """
     started = time.monotonic()
@@ -117,7 +119,8 @@ def _attend(
     with _Pipe(process.stdout) as pipe:
         while not _has_ended(process):
             if stopped is None and (stopped := stop.reason):
-                kill_at = time.monotonic() + interrupt_grace
+                hurried = stopped is not StopReason.DEADLINE
+                kill_at = time.monotonic() + (min(interrupt_grace, _HURRIED_GRACE) if hurried else interrupt_grace)
                 if interrupt_grace > 0:
                     _signal_group(process, signal.SIGINT)
             if stopped and time.monotonic() >= kill_at:

@@ -29,9 +29,7 @@ class EmbeddedService:
             work_folder=str(folder / "work"),
             # Images are the host's: what one test has made serves the next.
             cache_folder=str(ROOT / ".alts/cache"),
-            max_attempts=1,
-            heartbeat_seconds=1.0,
-            **changes,
+            **{"max_attempts": 1, **changes},
         )
         self._stack = EmbeddedStack(self._config, host="127.0.0.1", port=port)
 

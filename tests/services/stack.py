@@ -122,11 +122,11 @@ def wait_for(client: httpx.Client, task_id: str, *, seconds: float = 240) -> dic
     return until(finished, seconds=seconds)
 
 
-def until(condition: Callable[[], Value | None], *, seconds: float) -> Value:
+def until(condition: Callable[[], Value | None], *, seconds: float, interval: float = 0.1) -> Value:
     """What the condition gives as soon as it gives anything."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if value := condition():
             return value
-        time.sleep(0.1)
+        time.sleep(interval)
     raise AssertionError(f"not so within {seconds:.0f} s")
