@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from alts.shared.errors import UnknownQueue
+from alts.shared.loop import LONGEST_PAUSE, Loop
 from scheduler.invitations import Invitation
-from scheduler.loop import LONGEST_PAUSE, Loop
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from scheduler.loop import Loop
+from alts.shared.loop import Loop
 
 log = logging.getLogger(__name__)
 
