@@ -138,6 +138,9 @@ class Apt(DpkgState):
 
     # integrity, leftovers
 
+    def from_distribution(self, spec: TaskSpec, candidate: Candidate) -> bool:
+        return bool(candidate.origin) and not brought_by_task(spec, candidate.origin)
+
     def owned_files_argv(self, spec: TaskSpec) -> Sequence[str]:
         return ("dpkg-query", "--listfiles", spec.package_name)
 
@@ -178,7 +181,7 @@ class Apt(DpkgState):
         older = [
             one
             for one in candidates
-            if one.origin and not brought_by_task(spec, one.origin) and compare(one.version, candidate.version) < 0
+            if self.from_distribution(spec, one) and compare(one.version, candidate.version) < 0
         ]
         return max(older, key=lambda one: version_key(one.version), default=None)
 

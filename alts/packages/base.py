@@ -117,6 +117,9 @@ class PackageManager(Protocol):
 
     # integrity, leftovers
 
+    def from_distribution(self, spec: TaskSpec, candidate: Candidate) -> bool:
+        """Whether the candidate comes from the distribution's own repositories, not from one that the task brought."""
+
     def owned_files_argv(self, spec: TaskSpec) -> Sequence[str]:
         """Lists every path that the installed package ships."""
 

@@ -215,6 +215,11 @@ class Dnf(RpmState):
             return ""
         return f"removing {spec.package_name} would remove protected packages: {match['names'] or match['yum']}"
 
+    # leftovers
+
+    def from_distribution(self, spec: TaskSpec, candidate: Candidate) -> bool:
+        return not brought_by_task(spec, candidate.origin.partition(" ")[0])
+
     # plan "full"
 
     def reinstall_argv(self, spec: TaskSpec, candidate: Candidate) -> Sequence[str]:
@@ -224,7 +229,7 @@ class Dnf(RpmState):
         older = [
             one
             for one in candidates
-            if not brought_by_task(spec, one.origin.partition(" ")[0]) and compare(one.version, candidate.version) < 0
+            if self.from_distribution(spec, one) and compare(one.version, candidate.version) < 0
         ]
         return max(older, key=lambda one: version_key(one.version), default=None)
 

@@ -17,6 +17,10 @@ SHOWN = 20
 
 _WEIGHT = {Severity.INFO: 0, Severity.WARNING: 1, Severity.ERROR: 2}
 
+# login.defs(5), UID_MIN: below are the system's own.
+_FIRST_PERSON = 1000
+_NO_SHELLS = ("/nologin", "/false")
+
 # Names made up by mktemp(3) and the like differ from run to run.
 _TEMPORARY = re.compile(r"(?P<folder>/(?:var/)?tmp|/dev/shm)/[^\s/]+")
 
@@ -51,15 +55,19 @@ class Leftover:
         return Counter(map(posixpath.dirname, self.inside)) <= there
 
 
-def find_leftovers(before: Snapshot, after: Snapshot, rules: Rules, *, owned: Collection[str]) -> list[Leftover]:
-    """What is there that was not there before, or is another; sorted by what it is. `owned`: files of packages.
+def find_leftovers(
+    before: Snapshot, after: Snapshot, rules: Rules, *, owned: Collection[str], archive: bool = False
+) -> list[Leftover]:
+    """What is there that was not there before, or is another; sorted by what it is.
+
+    `owned`: files of packages. `archive`: the package is the distribution's own.
 
     What is gone counts only where the same packages are installed as before: else it went with its package.
     """
     found = [
-        *_added_files(before, after, rules, owned),
+        *_added_files(before, after, rules, owned, archive=archive),
         *_changed_files(before, after, rules, owned),
-        *_accounts(before, after, rules),
+        *_accounts(before, after, rules, archive=archive),
         *_processes(before, after, rules),
     ]
     if before.packages == after.packages:
@@ -98,8 +106,11 @@ def shown(findings: Iterable[Finding], limit: int = SHOWN) -> tuple[Finding, ...
     )
 
 
-def _added_files(before: Snapshot, after: Snapshot, rules: Rules, owned: Collection[str]) -> Iterator[Leftover]:
+def _added_files(
+    before: Snapshot, after: Snapshot, rules: Rules, owned: Collection[str], *, archive: bool
+) -> Iterator[Leftover]:
     """One for the topmost folder of what was added together."""
+    homes = _kept_homes(before, after, rules, archive=archive)
     added = {path for path in after.files.keys() - before.files.keys() if path not in owned}
     members: dict[str, list[str]] = {}
     for path in added:
@@ -112,7 +123,7 @@ def _added_files(before: Snapshot, after: Snapshot, rules: Rules, owned: Collect
             min(_severity(rules, top), Severity.WARNING, key=_weight)
         ]
         severity = max(severities, key=_weight)
-        if severity is Severity.INFO:
+        if severity is Severity.INFO or (top in homes and not inside):
             continue
         what = "" if not folder else ", with what is in it" if inside else ", empty"
         finding = Finding(
@@ -168,13 +179,37 @@ def _missing_files(before: Snapshot, after: Snapshot, rules: Rules) -> Iterator[
         yield Leftover(finding, path=path)
 
 
-def _accounts(before: Snapshot, after: Snapshot, rules: Rules) -> Iterator[Leftover]:
+def _kept_homes(before: Snapshot, after: Snapshot, rules: Rules, *, archive: bool) -> set[str]:
+    """The folders of users who may stay, so that these may, too."""
+    fresh = after.users.keys() - before.users.keys()
+    kept = (name for name in fresh if _account_severity(name, after, rules, archive=archive) is Severity.INFO)
+    return {_home(after.users[name]) for name in kept}
+
+
+def _home(account: str) -> str:
+    """Of "100:101:somebody:/var/lib/x:/usr/sbin/nologin"."""
+    return "".join(account.split(":")[3:4])
+
+
+def _account_severity(name: str, after: Snapshot, rules: Rules, *, archive: bool) -> Severity:
+    locked = all(map(_locked, (entries[name] for entries in (after.users, after.groups) if name in entries)))
+    rule = rules.of_user(name, locked=locked, archive=archive)
+    return rule.severity if rule else Severity.ERROR
+
+
+def _locked(account: str) -> bool:
+    """Whether it is one of the system's, and no shell is started for it: "100:101::/nonexistent:/usr/sbin/nologin"."""
+    number, *words = account.split(":")
+    login = len(words) > 1 and not words[-1].endswith(_NO_SHELLS)
+    return number.isdecimal() and 0 < int(number) < _FIRST_PERSON and not login
+
+
+def _accounts(before: Snapshot, after: Snapshot, rules: Rules, *, archive: bool) -> Iterator[Leftover]:
     """A group that came with the user of the same name is not told of a second time."""
     users = after.users.keys() - before.users.keys()
     groups = after.groups.keys() - before.groups.keys()
     for name in users | groups:
-        rule = rules.of_user(name)
-        severity = rule.severity if rule else Severity.ERROR
+        severity = _account_severity(name, after, rules, archive=archive)
         if severity is Severity.INFO:
             continue
         sorts = [sort for sort, names in (("user", users), ("group", groups)) if name in names]

@@ -23,6 +23,10 @@ class Rule:
     why: str
     severity: Severity = Severity.INFO
     """How much it weighs when it is left behind; INFO for what may stay."""
+    locked: bool = False
+    """Of users: only of the system's own, that nobody can log in as."""
+    archive: bool = False
+    """Only of what the distribution's own packages leave behind, not those of the task's repositories."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +51,10 @@ class Rules:
         """The first rule about what is left at the path."""
         return _first(self.left_paths, path)
 
-    def of_user(self, name: str) -> Rule | None:
-        return _first(self.left_users, name)
+    def of_user(self, name: str, *, locked: bool = False, archive: bool = False) -> Rule | None:
+        """`locked`: nobody can log in. `archive`: the package is the distribution's own."""
+        rules = [rule for rule in self.left_users if rule.locked <= locked and rule.archive <= archive]
+        return _first(rules, name)
 
     def of_process(self, command: str) -> Rule | None:
         return _first(self.left_processes, command)
@@ -77,6 +83,8 @@ def _rules(tables: Iterable[dict[str, Any]], key: str) -> tuple[Rule, ...]:
             patterns=tuple(entry["match"]),
             why=entry["why"],
             severity=Severity(entry.get("severity", Severity.INFO)),
+            locked=entry.get("locked", False),
+            archive=entry.get("archive", False),
         )
         for table in tables
         for entry in table.get(key) or ()

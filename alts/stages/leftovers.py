@@ -43,6 +43,8 @@ def leftovers(context: StageContext) -> StageAnswer:
     """
     moments, packages = context.seen.snapshots, context.packages
     rules = rules_for(context.spec.family)
+    candidate = context.seen.candidate
+    archive = candidate is not None and packages.from_distribution(context.spec, candidate)
     before, after = moments[BEFORE], moments.get(PURGED) or moments.get(REMOVED)
     if after is None:
         return StageAnswer(skipped="the package was not removed")
@@ -54,9 +56,9 @@ def leftovers(context: StageContext) -> StageAnswer:
         after = take(context, TIDIED)
     after = _settled(context, before, after, rules)
     # Who owns what is only asked for where there is something to own.
-    found = find_leftovers(before, after, rules, owned=frozenset())
+    found = find_leftovers(before, after, rules, owned=frozenset(), archive=archive)
     if found:
-        found = find_leftovers(before, after, rules, owned=_owned_files(context, after))
+        found = find_leftovers(before, after, rules, owned=_owned_files(context, after), archive=archive)
     if not tidied:
         return _answer(_doubted(one.finding, "; its dependencies cannot be removed") for one in found)
     if found and staying:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from alts.distributions import Family
@@ -119,6 +121,43 @@ def test_a_user_and_the_group_of_his_name_are_one() -> None:
         (Kind.LEFTOVER_USER, Severity.ERROR, "the group y was left behind"),
         (Kind.LEFTOVER_USER, Severity.ERROR, "the user and the group x were left behind"),
     ]
+
+
+LOCKED = "100:101::/var/lib/x:/usr/sbin/nologin"
+
+
+@pytest.mark.parametrize(
+    ("user", "archive", "left"),
+    [
+        (LOCKED, True, False),
+        (LOCKED, False, True),
+        (LOCKED.replace("/usr/sbin/nologin", "/bin/sh"), True, True),
+        (LOCKED.replace("/usr/sbin/nologin", ""), True, True),
+        (LOCKED.replace("100:", "1000:"), True, True),
+        (LOCKED.replace("100:", "0:"), True, True),
+    ],
+    ids=["locked", "brought", "shell", "default shell", "person", "root"],
+)
+def test_system_users_of_the_distributions_own_packages_may_stay(user: str, archive: bool, left: bool) -> None:
+    after = Snapshot(users={"x": user}, groups={"x": "101:"})
+
+    leftovers = find_leftovers(Snapshot(), after, rules_for(Family.DEB), owned=(), archive=archive)
+
+    assert [one.user for one in leftovers] == (["x"] if left else [])
+
+
+def test_the_empty_home_of_a_user_who_may_stay_may_stay_too() -> None:
+    after = Snapshot(
+        users={"x": LOCKED}, groups={"x": "101:"}, files={"/var/lib/x": FOLDER, "/var/lib/x/y": FOLDER, "/srv": FOLDER}
+    )
+
+    def left(after: Snapshot, *, archive: bool) -> list[str]:
+        found = find_leftovers(Snapshot(), after, rules_for(Family.DEB), owned=(), archive=archive)
+        return [one.path for one in found if one.path]
+
+    assert left(after, archive=True) == ["/srv"]
+    assert left(after, archive=False) == ["/srv", "/var/lib/x"]
+    assert left(replace(after, files={**after.files, "/var/lib/x/data": FILE}), archive=True) == ["/srv", "/var/lib/x"]
 
 
 def test_a_process_is_known_by_its_command() -> None:
