@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from alts.command import BoundedOutput, Completed, OutputSink
+from alts.packages.apt_sources import ARCHIVES
 from alts.runners.base import Order, Provisioned
 from alts.shared.errors import (
     InfrastructureError,
@@ -118,6 +119,8 @@ class FakeDebian:
         """Package → those that are installed along with it, and stay."""
         self.litter: dict[str, tuple[str, ...]] = {}
         """Package → paths that its scripts write and never take away."""
+        self.templates: dict[str, str] = {}
+        """Package → what it asks through debconf."""
         self.paths: set[str] = {"/etc/passwd"}
         self.overrides: dict[str, Answer] = {}
         """Verb (install, remove, update, --verify) → what to answer instead."""
@@ -181,11 +184,13 @@ class FakeDebian:
         return Answer(output=f"{argv[-1]}\t{version}\tamd64\tinstalled\n")
 
     def _shell(self, argv: Sequence[str]) -> Answer:
-        """Our own scripts: what the machine holds, the files of all packages, and forgetting paths."""
+        """Our own scripts: what the machine holds, the files of all packages, forgetting paths, questions."""
         if CAPTURE_PATH in argv:
             return Answer(written={CAPTURE_PATH: self._capture()})
         if OUTPUT_PATH in argv:
             return Answer(written={OUTPUT_PATH: b""})
+        if ARCHIVES in argv:
+            return Answer(output=self.templates.get(argv[-1].partition("_")[0], ""))
         if "--" in argv:
             self.paths -= set(argv[: argv.index("--")])
         return Answer()

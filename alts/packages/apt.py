@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 
 from alts.command import Completed
 from alts.distributions import DEB_ARCHITECTURES
-from alts.packages import apt_output, apt_why
-from alts.packages.apt_sources import brought_by_task, files_for, repository_findings
+from alts.packages import apt_output, apt_why, debconf
+from alts.packages.apt_sources import ARCHIVES, brought_by_task, files_for, repository_findings
 from alts.packages.base import Candidate, Identity, InstalledPackage, InstanceFile
 from alts.packages.deb_version import compare, version_key
 from alts.packages.dpkg_state import DpkgState
@@ -147,6 +147,12 @@ class Apt(DpkgState):
     def read_owned_files(self, done: Completed) -> tuple[str, ...]:
         # "/." is the root folder; lines that tell of diversions do not begin with a path.
         return tuple(line for line in done.output.splitlines() if line.startswith("/") and line != "/.")
+
+    def questions_argv(self, spec: TaskSpec, candidate: Candidate) -> Sequence[str] | None:
+        return debconf.templates_argv(ARCHIVES, spec.package_name, candidate.version)
+
+    def read_questions(self, done: Completed) -> str:
+        return debconf.asks_before_deleting(done.output)
 
     # purge
 

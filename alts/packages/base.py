@@ -147,6 +147,12 @@ class PackageManager(Protocol):
     def remove_others_argv(self, others: Iterable[str]) -> Sequence[str]:
         """Removes these packages (names as in read_packages) with all that a removal can take away."""
 
+    def questions_argv(self, spec: TaskSpec, candidate: Candidate) -> Sequence[str] | None:
+        """Prints what the package, removed or not, asks its administrator; None where the family knows no questions."""
+
+    def read_questions(self, done: Completed) -> str:
+        """The question that must be answered with yes before a purge deletes data, such as "slapd/purge_database"."""
+
     # purge
 
     def purge_argv(self, spec: TaskSpec) -> Sequence[str] | None:

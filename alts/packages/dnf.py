@@ -220,6 +220,12 @@ class Dnf(RpmState):
     def from_distribution(self, spec: TaskSpec, candidate: Candidate) -> bool:
         return not brought_by_task(spec, candidate.origin.partition(" ")[0])
 
+    def questions_argv(self, spec: TaskSpec, candidate: Candidate) -> Sequence[str] | None:  # noqa: ARG002
+        return None
+
+    def read_questions(self, done: Completed) -> str:  # noqa: ARG002
+        return ""
+
     # plan "full"
 
     def reinstall_argv(self, spec: TaskSpec, candidate: Candidate) -> Sequence[str]:

@@ -36,6 +36,8 @@ class Leftover:
     changed: bool = False
     """The path was there before, and is another now."""
     user: str = ""
+    home: str = ""
+    """The user's folder."""
     group: str = ""
     command: str = ""
 
@@ -216,7 +218,12 @@ def _accounts(before: Snapshot, after: Snapshot, rules: Rules, *, archive: bool)
         message = f"the {' and the '.join(sorts)} {name} {'was' if len(sorts) == 1 else 'were'} left behind"
         evidence = f"{name}:{after.users[name]}" if name in users else f"{name}:{after.groups[name]}"
         finding = Finding(kind=Kind.LEFTOVER_USER, severity=severity, message=message, evidence=evidence)
-        yield Leftover(finding, user=name if name in users else "", group=name if name in groups else "")
+        yield Leftover(
+            finding,
+            user=name if name in users else "",
+            home=_home(after.users[name]) if name in users else "",
+            group=name if name in groups else "",
+        )
 
 
 def _processes(before: Snapshot, after: Snapshot, rules: Rules) -> Iterator[Leftover]:

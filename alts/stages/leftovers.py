@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from alts.packages.base import Candidate
 from alts.shared.report import Finding, Kind, Severity
 from alts.snapshots.leftovers import Leftover, find_leftovers, new_processes, of_dependencies, shown
 from alts.snapshots.rules import Rules, rules_for
@@ -15,6 +16,9 @@ from alts.stages.snapshot import BEFORE, INSTALLED, PURGED, REMOVED, look, take
 from alts.stages.whole_output import whole_output
 
 TIDIED = "dependencies removed"
+
+# Where packages keep what they were given (FHS 5.8, 3.17).
+_DATA = ("/var/lib/", "/srv/")
 
 # A daemon that was told to stop may take a moment to do so.
 _LOOKS = 8
@@ -59,9 +63,11 @@ def leftovers(context: StageContext) -> StageAnswer:
     found = find_leftovers(before, after, rules, owned=frozenset(), archive=archive)
     if found:
         found = find_leftovers(before, after, rules, owned=_owned_files(context, after), archive=archive)
+    if candidate is not None:
+        found = _kept_on_purpose(context, candidate, found)
     if not tidied:
         return _answer(_doubted(one.finding, "; its dependencies cannot be removed") for one in found)
-    if found and staying:
+    if staying and any(one.finding.severity is not Severity.INFO for one in found):
         return _tried_without(context, found, staying, after)
     return _answer(one.finding for one in found)
 
@@ -88,12 +94,32 @@ def _owned_files(context: StageContext, after: Snapshot) -> frozenset[str]:
     return frozenset(map(tree.place, listed))
 
 
+def _kept_on_purpose(context: StageContext, candidate: Candidate, found: list[Leftover]) -> list[Leftover]:
+    """Data that the package deletes only when it is told to, which nobody did, and whose they are."""
+    packages, data = context.packages, [one for one in found if one.path.startswith(_DATA) and not one.changed]
+    argv = packages.questions_argv(context.spec, candidate) if data else None
+    question = packages.read_questions(context.run(argv, question=True)) if argv else ""
+    if not question:
+        return found
+    why = f": {question} asks before data is deleted, and nobody has said yes"
+    kept = {one.path for one in data}
+    return [
+        replace(one, finding=_excused(one.finding, why)) if one in data or one.home in kept else one for one in found
+    ]
+
+
+def _excused(finding: Finding, why: str) -> Finding:
+    return replace(finding, severity=Severity.INFO, message=finding.message + why)
+
+
 def _tried_without(
     context: StageContext, found: list[Leftover], dependencies: Mapping[str, str], after: Snapshot
 ) -> StageAnswer:
     """What the dependencies leave behind by themselves is not held against the package."""
     packages = context.packages
-    suspects = [one for one in found if one.finding.kind is not Kind.MISSING_FILE]
+    suspects = [
+        one for one in found if one.finding.kind is not Kind.MISSING_FILE and one.finding.severity is not Severity.INFO
+    ]
     paths = [one.path for one in suspects if one.path and not one.changed]
     names = [one.user or one.group for one in suspects if one.user or one.group]
     context.run(("/bin/sh", "-c", _FORGET, "sh", *paths, "--", *(name.replace(".", r"\.") for name in names)))

@@ -224,6 +224,21 @@ class TestStage:
         assert (finding.kind, finding.severity) == (Kind.LEFTOVER_FILE, Severity.ERROR)
         assert finding.evidence == "/etc/hello.conf"
 
+    @pytest.mark.parametrize(
+        ("default", "severity"), [("false", Severity.INFO), ("true", Severity.ERROR)], ids=["kept", "told to delete"]
+    )
+    def test_data_that_a_purge_asks_about_may_stay(self, default: str, severity: Severity) -> None:
+        debian = FakeDebian()
+        debian.litter["hello"] = ("/etc/hello.conf", "/var/lib/hello/data")
+        debian.templates["hello"] = f"Template: hello/purge_data\nType: boolean\nDefault: {default}\n"
+
+        findings = self.run(debian).findings
+
+        assert [(finding.severity, finding.evidence) for finding in findings] == [
+            (Severity.ERROR, "/etc/hello.conf"),
+            (severity, "/var/lib/hello/data"),
+        ]
+
     def test_dependencies_are_taken_away_too(self) -> None:
         debian = FakeDebian()
         debian.needs["hello"] = ("libhello",)
