@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-run setup-test run token test test-long bench-cancel check lock up down
+.PHONY: help setup setup-run setup-test run token test test-long chaos bench-cancel check lock up down
 
 PYTHON ?= python3
 PORT ?= 8000
@@ -10,6 +10,11 @@ ONCE ?=
 PACKAGE ?=
 # Of one test; those that build images ask for more themselves.
 TEST_TIMEOUT ?= 900
+# Of make chaos: the first run's seed, how many runs, tasks in each, and how many runs at once.
+SEED ?= 1
+RUNS ?= 20
+TASKS ?= 24
+JOBS ?= 2
 
 BIN := .venv/bin
 # In the virtualenv, so that it goes when that goes.
@@ -48,6 +53,9 @@ test-long: setup-test  ## the RPM corpus, forty real packages, a fault of ours a
 
 bench-cancel: setup-test  ## fifty cancels of running installs, how long the worst took: ARGS='--tries 50 --full-stack'
 	$(BIN)/python -m bench.cancel $(ARGS)
+
+chaos: setup-test  ## break the service on purpose and see that nothing is lost (SEED=1 RUNS=20 TASKS=24 JOBS=2)
+	@$(BIN)/python -m tests.chaos --seed '$(SEED)' --runs '$(RUNS)' --tasks '$(TASKS)' --jobs '$(JOBS)'
 
 check: $(VENV)  ## ruff, mypy --strict and the fast tests: under a minute, needs neither root nor Docker
 	$(BIN)/ruff check

@@ -1,0 +1,101 @@
+"""The command `make chaos`: runs one seed after the other, says how each went, and sums up."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from queue import SimpleQueue
+
+from tests.chaos.invariants import Broken
+from tests.chaos.plan import plan_for
+from tests.chaos.run import Result, run
+from tests.chaos.world import ROOT, Servers
+from tests.services.rabbitmq import PrivateRabbitMQ
+from tests.services.s3 import PrivateS3
+
+FOLDER = ROOT / ".alts/chaos"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """0 where every promise held, 1 where one was broken."""
+    options = _options(arguments)
+    seeds = range(options.seed, options.seed + options.runs)
+    begun = time.monotonic()
+    results = []
+    for result in run_all(seeds, tasks=options.tasks, jobs=options.jobs, folder=FOLDER):
+        results.append(result)
+        print(shown(result), flush=True)
+    print(summary(results, seconds=time.monotonic() - begun), flush=True)
+    return 1 if any(result.violations for result in results) else 0
+
+
+def run_all(seeds: Sequence[int], *, tasks: int, jobs: int, folder: Path) -> Iterator[Result]:
+    """The results as they come. `jobs`: how many runs at once, each with servers of its own."""
+    with ExitStack() as stack:
+        lanes: SimpleQueue[Servers] = SimpleQueue()
+        for _ in range(min(jobs, len(seeds))):
+            lanes.put(Servers(stack.enter_context(PrivateRabbitMQ()), stack.enter_context(PrivateS3())))
+        pool = stack.enter_context(ThreadPoolExecutor(max(1, jobs)))
+        yield from pool.map(lambda seed: _run_one(seed, lanes, tasks=tasks, folder=folder), seeds)
+
+
+def _run_one(seed: int, lanes: SimpleQueue[Servers], *, tasks: int, folder: Path) -> Result:
+    servers = lanes.get()
+    mine = folder / f"seed-{seed}"
+    shutil.rmtree(mine, ignore_errors=True)
+    mine.mkdir(parents=True)
+    try:
+        result = run(plan_for(seed, tasks=tasks), mine, servers)
+    finally:
+        lanes.put(servers)
+    if result.violations:
+        (mine / "violations.txt").write_text(shown(result) + "\n")
+    else:
+        shutil.rmtree(mine)
+    return result
+
+
+def shown(result: Result) -> str:
+    """A line for a run, and one more for each broken promise."""
+    kind = "real" if result.plan.real else "stub"
+    faults = ", ".join(f"{name}{f' x{count}' if count > 1 else ''}" for name, count in sorted(result.faults.items()))
+    converged = "never" if result.converged_in is None else f"{result.converged_in:.1f} s"
+    outcomes = ", ".join(f"{count} {outcome}" for outcome, count in sorted(result.outcomes.items()))
+    head = (
+        f"seed {result.plan.seed} ({kind}): {result.tasks} tasks ({outcomes}), {result.attempts} attempts; "
+        f"{faults}; all ended {converged} after the last mend; {result.seconds:.0f} s"
+    )
+    return "\n".join([head, *(f"    {one.broken.upper()}: {one.what}" for one in result.violations)])
+
+
+def summary(results: Sequence[Result], *, seconds: float) -> str:
+    """What `docs/reliability.md` shows."""
+    faults: Counter[str] = sum((result.faults for result in results), Counter())
+    broken = Counter(one.broken for result in results for one in result.violations)
+    failed = [str(result.plan.seed) for result in results if result.violations]
+    slowest = max((result.converged_in for result in results if result.converged_in is not None), default=0.0)
+    lines = [
+        f"{len(results)} runs ({sum(result.plan.real for result in results)} with real machines), "
+        f"{sum(result.tasks for result in results)} tasks, {sum(result.attempts for result in results)} attempts, "
+        f"{seconds / 60:.1f} min; slowest recovery {slowest:.1f} s",
+        "faults: " + ", ".join(f"{name} {count}" for name, count in sorted(faults.items())),
+        ", ".join(f"{broken[kind]} {kind}" for kind in Broken),
+    ]
+    if failed:
+        lines.append(f"failed seeds: {', '.join(failed)}; what they left is in {FOLDER}")
+    return "\n".join(lines)
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
+    parser.add_argument("--seed", type=int, default=1, help="of the first run; the others count on from it")
+    parser.add_argument("--runs", type=int, default=20)
+    parser.add_argument("--tasks", type=int, default=24, help="of a run with stub machines; real ones get half of it")
+    parser.add_argument("--jobs", type=int, default=2, help="runs at once")
+    return parser.parse_args(arguments)

@@ -1,0 +1,112 @@
+"""What a run has left: ledger, journal, bucket and machine, collected when everything has ended. Decides nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+from tests.chaos.callers import Asked
+from tests.chaos.journal import Entry, Journal
+from tests.chaos.ledger_file import LedgerTask, tasks_of
+from tests.chaos.stub_runner import MACHINES_FOLDER
+from tests.chaos.world import LEASE_SECONDS, MAX_ATTEMPTS, World
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """Everything that the invariants look at."""
+
+    asked: Sequence[Asked]
+    tasks: Sequence[LedgerTask]
+    executions: Sequence[Entry]
+    killed: Mapping[int, float] = field(default_factory=dict)
+    """Process id of a worker → when it was killed."""
+    objects: Mapping[str, bytes] = field(default_factory=dict)
+    """What is in the bucket: key → content of what is JSON, nothing for the rest."""
+    left: Sequence[str] = ()
+    """What should be gone, and is not."""
+    trouble: Sequence[str] = ()
+    """What the harness itself saw go wrong."""
+    max_attempts: int
+    lease_seconds: float
+
+
+def collect(world: World, asked: Sequence[Asked], *, trouble: Sequence[str]) -> Evidence:
+    """Call it when the service has ended, and before its folder is gone."""
+    return Evidence(
+        asked=asked,
+        tasks=tasks_of(world.ledger),
+        executions=Journal(world.folder).read(),
+        killed={pid: at for service in world.services.values() for pid, at in service.killed.items()},
+        objects=objects_of(world),
+        left=leftovers(world),
+        trouble=trouble,
+        max_attempts=MAX_ATTEMPTS,
+        lease_seconds=LEASE_SECONDS,
+    )
+
+
+def objects_of(world: World) -> dict[str, bytes]:
+    """The bucket's keys, with the content of reports and summaries."""
+    client = boto3.client(
+        "s3",
+        endpoint_url=world.servers.s3.endpoint_url,
+        region_name="us-east-1",
+        aws_access_key_id=world.servers.s3.access_key_id,
+        aws_secret_access_key=world.servers.s3.secret_access_key,
+    )
+    found: dict[str, bytes] = {}
+    try:
+        for page in client.get_paginator("list_objects_v2").paginate(Bucket=world.bucket):
+            for entry in page.get("Contents", ()):
+                key = entry["Key"]
+                wanted = key.endswith("/report.json") or "celery-task-meta-" in key
+                found[key] = client.get_object(Bucket=world.bucket, Key=key)["Body"].read() if wanted else b""
+    except client.exceptions.NoSuchBucket:
+        return {}
+    finally:
+        client.close()
+    return found
+
+
+def report_in(objects: Mapping[str, bytes], task_id: str, attempt: int) -> Mapping[str, Any] | None:
+    """The stored report of an attempt."""
+    content = objects.get(f"artifacts/{task_id}/{attempt}/report.json")
+    return None if content is None else json.loads(content)
+
+
+def summary_in(objects: Mapping[str, bytes], task_id: str) -> Mapping[str, Any] | None:
+    """What Celery keeps of a task."""
+    content = objects.get(f"results/celery-task-meta-{task_id}")
+    return None if content is None else json.loads(content)
+
+
+def leftovers(world: World) -> list[str]:
+    """What a service that has ended has no business to leave."""
+    machines = sorted((world.folder / MACHINES_FOLDER).glob("*"))
+    return [
+        *(f"machine {path.name}" for path in machines),
+        *(f"work folder {path}" for path in sorted(world.folder.glob("disk/*/*/tasks/*"))),
+        *(f"shared folder {path}" for path in sorted(world.folder.glob("disk/*/*/shared/*"))),
+        *(f"process {command}" for command in processes_of(world.folder)),
+    ]
+
+
+def processes_of(folder: Path) -> list[str]:
+    """Command lines of the processes that know the folder: from their environment, their command or their place."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        if int(process.name) == os.getpid():
+            continue
+        with suppress(OSError):
+            known = (process / "environ").read_bytes() + (process / "cmdline").read_bytes()
+            if str(folder).encode() in known or str((process / "cwd").readlink()).startswith(str(folder)):
+                found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+    return found

@@ -1,0 +1,99 @@
+"""The faults: how each strikes its target, and how the target is mended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+
+from tests.chaos.ledger_file import unfinished
+from tests.chaos.network import Mode
+from tests.chaos.plan import Fault, Kind
+from tests.chaos.world import World
+
+DRAIN_PATIENCE = 20.0
+"""How long a worker may take to end after a SIGTERM, all told, on a busy machine (seconds)."""
+
+
+@dataclass(frozen=True)
+class Struck:
+    """A fault as it really happened; times are the monotonic clock's."""
+
+    fault: Fault
+    begun: float
+    ended: float
+    trouble: str = ""
+    """What was wrong about how the service took it."""
+
+
+def strike(world: World, fault: Fault) -> Struck:
+    """Break, wait, mend."""
+    begun = time.monotonic()
+    trouble: list[str] = []
+    with _way(world, fault, trouble):
+        time.sleep(fault.seconds)
+    return Struck(fault, begun, time.monotonic(), "; ".join(trouble))
+
+
+def _way(world: World, fault: Fault, trouble: list[str]) -> AbstractContextManager[None]:
+    if ">" in fault.target:
+        return _broken_link(world, fault.target, Mode(fault.kind))
+    if fault.kind is Kind.DRAIN:
+        return _drained(world, fault.target, trouble)
+    return _away(*_MENDABLE[fault.name](world, fault.target))
+
+
+Act = Callable[[], object]
+
+
+def _nothing() -> None:
+    """There is nothing to mend."""
+
+
+_MENDABLE: Mapping[str, Callable[[World, str], tuple[Act, Act]]] = {
+    "kill worker": lambda world, name: (world.services[name].kill, world.services[name].start),
+    "kill scheduler": lambda world, name: (world.services[name].kill, world.services[name].start),
+    "freeze worker": lambda world, name: (world.services[name].freeze, world.services[name].thaw),
+    "freeze scheduler": lambda world, name: (world.services[name].freeze, world.services[name].thaw),
+    "kill broker": lambda world, _: (world.servers.rabbitmq.kill, world.servers.rabbitmq.start),
+    "restart broker": lambda world, _: (world.servers.rabbitmq.stop, world.servers.rabbitmq.start),
+    "kill s3": lambda world, _: (world.servers.s3.kill, world.servers.s3.start),
+    "fill disk": lambda world, _: (world.disk.fill, world.disk.clear),
+    "purge queue": lambda world, _: (world.queue.purge, _nothing),
+    "duplicate queue": lambda world, _: (lambda: world.queue.publish(unfinished(world.ledger)), _nothing),
+}
+"""A fault's name → what breaks its target, and what mends it."""
+
+
+@contextmanager
+def _away(strike: Act, mend: Act) -> Iterator[None]:
+    strike()
+    try:
+        yield
+    finally:
+        mend()
+
+
+@contextmanager
+def _broken_link(world: World, link: str, mode: Mode) -> Iterator[None]:
+    world.network.set(link, mode)
+    try:
+        yield
+    finally:
+        world.network.set(link, Mode.PASS)
+
+
+@contextmanager
+def _drained(world: World, name: str, trouble: list[str]) -> Iterator[None]:
+    """As a supervisor stops a worker, and starts it again."""
+    service = world.services[name]
+    service.terminate()
+    code = service.wait(DRAIN_PATIENCE)
+    if code != 0:
+        trouble.append(f"{name} ended with {code} after a SIGTERM" if code is not None else f"{name} did not drain")
+        service.kill_all()
+    try:
+        yield
+    finally:
+        service.start()

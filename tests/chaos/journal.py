@@ -1,0 +1,70 @@
+"""The execution journal: what every worker process really did, written down beside the service, not by it."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+
+JOURNAL_NAME = "journal.jsonl"
+FOLDER_VARIABLE = "ALTS_CHAOS_FOLDER"
+"""Names the run's folder in the environment of its processes."""
+
+
+class Step(StrEnum):
+    """What was done with a machine."""
+
+    START = "start"
+    END = "end"
+    ROBBED = "robbed"
+    """Somebody else removed the machine while the attempt was at work."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One line. `at` is the kernel's monotonic clock, which all processes of a host share (seconds)."""
+
+    step: Step
+    task_id: str
+    attempt: int
+    pid: int
+    worker: str
+    """Its identity, as the machines are labelled with."""
+    machine: str
+    """Of this execution alone."""
+    at: float
+
+
+class Journal:
+    """Appends to a file that all workers of a run share."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / JOURNAL_NAME
+
+    def write(self, step: Step, *, task_id: str, attempt: int, worker: str, machine: str) -> None:
+        entry = Entry(
+            step=step,
+            task_id=task_id,
+            attempt=attempt,
+            pid=os.getpid(),
+            worker=worker,
+            machine=machine,
+            at=time.monotonic(),
+        )
+        line = json.dumps(asdict(entry)) + "\n"
+        # One write of an O_APPEND file is one piece (write(2)): also of a process that is killed in the same moment.
+        handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            os.write(handle, line.encode())
+        finally:
+            os.close(handle)
+
+    def read(self) -> list[Entry]:
+        """In the order of writing."""
+        if not self._path.exists():
+            return []
+        entries = [json.loads(line) for line in self._path.read_text().splitlines()]
+        return [Entry(**{**entry, "step": Step(entry["step"])}) for entry in entries]

@@ -1,0 +1,68 @@
+"""The ledger's SQLite file, read directly: what the checker believes must not come through the code that it checks."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class LedgerTask:
+    """One row of the table `tasks`."""
+
+    task_id: str
+    package: str
+    state: str
+    outcome: str | None
+    reason: str
+    attempt: int
+    released: int
+    cancel_requested: bool
+    report: Mapping[str, Any] | None
+    resent: bool = False
+
+
+def tasks_of(ledger: Path) -> list[LedgerTask]:
+    """Every task, the oldest first; none where there is no ledger yet."""
+    return [
+        LedgerTask(
+            task_id=row["id"],
+            package=json.loads(row["spec"])["package_name"],
+            state=row["state"],
+            outcome=row["outcome"],
+            reason=row["reason"],
+            attempt=row["attempt"],
+            released=row["released"],
+            cancel_requested=bool(row["cancel_requested"]),
+            report=None if row["report"] is None else json.loads(row["report"]),
+        )
+        for row in _rows(ledger, "select * from tasks order by created_at")
+    ]
+
+
+def unfinished(ledger: Path) -> list[str]:
+    """Ids of the tasks that have not ended."""
+    return [row["id"] for row in _rows(ledger, "select id from tasks where state != 'finished'")]
+
+
+def waiting_invitations(ledger: Path) -> int:
+    """Entries of the outbox."""
+    return len(_rows(ledger, "select * from outbox"))
+
+
+def _rows(ledger: Path, query: str) -> list[sqlite3.Row]:
+    if not ledger.exists():
+        return []
+    with closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True, timeout=10)) as connection:
+        connection.row_factory = sqlite3.Row
+        try:
+            return connection.execute(query).fetchall()
+        except sqlite3.OperationalError as error:
+            if "no such table" in str(error):
+                return []
+            raise

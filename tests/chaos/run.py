@@ -1,0 +1,147 @@
+"""One run: start the world, break it, mend it, wait for it, look at what is left."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from tests.chaos.callers import Callers
+from tests.chaos.evidence import collect, objects_of
+from tests.chaos.faults import DRAIN_PATIENCE, Struck, strike
+from tests.chaos.invariants import Violation, store_is_complete, violations
+from tests.chaos.ledger_file import tasks_of, unfinished, waiting_invitations
+from tests.chaos.plan import WORKERS, Fault, Plan
+from tests.chaos.world import Servers, World
+
+START_SECONDS = 90.0
+CONVERGE_SECONDS = 90.0
+"""How long a mended service may take to bring every task to its end, on a busy machine."""
+LOOK_INTERVAL = 0.2
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a run went."""
+
+    plan: Plan
+    tasks: int
+    attempts: int
+    outcomes: Counter[str]
+    faults: Counter[str]
+    converged_in: float | None
+    """Seconds from the last mend until every task had ended; None where that did not happen."""
+    seconds: float
+    violations: tuple[Violation, ...]
+
+
+def run(plan: Plan, folder: Path, servers: Servers) -> Result:
+    """Carry out the plan in `folder`, which exists and is empty."""
+    begun = time.monotonic()
+    with World(plan, folder, servers) as world:
+        _wait_until_ready(world)
+        started = time.monotonic()
+        callers = Callers(world, started=started)
+        callers.start()
+        struck = _strike_all(world, started)
+        trouble = [one.trouble for one in struck if one.trouble] + _mend(world)
+        mended = time.monotonic()
+        callers.join()
+        converged = _wait(lambda: _converged(world), CONVERGE_SECONDS)
+        converged_in = time.monotonic() - mended if converged else None
+        trouble += _end(world)
+        evidence = collect(world, callers.asked, trouble=trouble)
+    return Result(
+        plan=plan,
+        tasks=len(evidence.tasks),
+        attempts=sum(task.attempt for task in evidence.tasks),
+        outcomes=Counter(task.outcome or task.state for task in evidence.tasks),
+        faults=Counter(one.fault.name for one in struck),
+        converged_in=converged_in,
+        seconds=time.monotonic() - begun,
+        violations=tuple(violations(evidence)),
+    )
+
+
+def _wait_until_ready(world: World) -> None:
+    def ready() -> bool:
+        logs = [world.log_of(name) for name in WORKERS]
+        return _answers(world) and all(log.exists() and "ready." in log.read_text(errors="replace") for log in logs)
+
+    if not _wait(ready, START_SECONDS):
+        raise RuntimeError(f"the service did not start; its logs are in {world.folder}")
+
+
+def _answers(world: World) -> bool:
+    with world.client(seconds=2) as client:
+        try:
+            return client.get("/health").is_success
+        except httpx.HTTPError:
+            return False
+
+
+def _strike_all(world: World, started: float) -> list[Struck]:
+    """Every fault of the plan at its time, each in a thread of its own."""
+    struck: list[Struck] = []
+
+    def strike_at(fault: Fault) -> None:
+        time.sleep(max(0.0, started + fault.at - time.monotonic()))
+        struck.append(strike(world, fault))
+
+    threads = [threading.Thread(target=strike_at, args=(fault,)) for fault in world.plan.faults]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return struck
+
+
+def _mend(world: World) -> list[str]:
+    """Whatever the faults have left broken; a process that has ended by itself is trouble."""
+    world.network.heal()
+    trouble = []
+    for service in world.services.values():
+        service.thaw()
+        if not service.running:
+            trouble.append(f"{service.name} ended by itself with {service.exit_code}")
+            service.start()
+    return trouble
+
+
+def _converged(world: World) -> bool:
+    """Every task has ended, everything about it is stored, and no message waits for anybody."""
+    return (
+        not unfinished(world.ledger)
+        and not waiting_invitations(world.ledger)
+        and store_is_complete(tasks_of(world.ledger), objects_of(world))
+        and world.queue.messages() == 0
+    )
+
+
+def _end(world: World) -> list[str]:
+    """As a supervisor ends the service."""
+    trouble = []
+    for name in WORKERS:
+        world.services[name].terminate()
+    for name in WORKERS:
+        code = world.services[name].wait(DRAIN_PATIENCE)
+        if code != 0:
+            trouble.append(f"{name} ended with {code} at the end")
+    scheduler = world.services["scheduler"]
+    scheduler.terminate()
+    # uvicorn gives the signal back to itself when it has tidied up.
+    if (code := scheduler.wait(DRAIN_PATIENCE)) not in (0, -15):
+        trouble.append(f"the scheduler ended with {code} at the end")
+    return trouble
+
+
+def _wait(condition: Callable[[], bool], seconds: float) -> bool:
+    until = time.monotonic() + seconds
+    while not (holds := condition()) and time.monotonic() < until:
+        time.sleep(LOOK_INTERVAL)
+    return holds

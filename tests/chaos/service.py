@@ -1,0 +1,97 @@
+"""A process of the service that may be killed, frozen and ended, and is started anew."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+
+class Service:
+    """Started by start(), as often as wanted; its output is appended to `log`. Threads may share it."""
+
+    def __init__(self, name: str, argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path) -> None:
+        self.name = name
+        self._argv = list(argv)
+        self._env = dict(env)
+        self._cwd = cwd
+        self._log = log
+        self._lock = threading.RLock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self.killed: dict[int, float] = {}
+        """Process id → when it was killed (the monotonic clock's seconds)."""
+
+    @property
+    def running(self) -> bool:
+        with self._lock:
+            return self._process is not None and self._process.poll() is None
+
+    @property
+    def exit_code(self) -> int | None:
+        """Of the last process; None while it runs."""
+        with self._lock:
+            return None if self._process is None else self._process.poll()
+
+    def start(self) -> None:
+        """Nothing happens where it runs already."""
+        with self._lock, self._log.open("ab") as log:
+            if self.running:
+                return
+            self._process = subprocess.Popen(
+                self._argv,
+                env=self._env,
+                cwd=self._cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def kill(self) -> None:
+        """kill -9 of the process alone, as the kernel does when memory is short: its children are not told."""
+        with self._lock:
+            if self._process is not None and self._process.poll() is None:
+                self._process.kill()
+                self._process.wait()
+                self.killed[self._process.pid] = time.monotonic()
+
+    def freeze(self) -> None:
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def terminate(self) -> None:
+        """Ask it to end; does not wait."""
+        self._signal(signal.SIGTERM)
+
+    def wait(self, seconds: float) -> int | None:
+        """The exit code; None where it has not ended in time."""
+        with self._lock:
+            process = self._process
+        if process is None:
+            return None
+        try:
+            return process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def kill_all(self) -> None:
+        """End it with all that it has started, however that went."""
+        self.thaw()
+        self.kill()
+        with self._lock:
+            if self._process is not None:
+                try:
+                    os.killpg(self._process.pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    return
+
+    def _signal(self, number: signal.Signals) -> None:
+        with self._lock:
+            if self._process is not None and self._process.poll() is None:
+                self._process.send_signal(number)

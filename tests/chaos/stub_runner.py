@@ -1,0 +1,113 @@
+"""A runner whose machines are files: everything of a real worker but the containers, at a hundredth of the time."""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from alts.command import OutputSink
+from alts.runners.base import Order, Provisioned
+from alts.shared.config import Config
+from alts.shared.errors import ProvisionFailed
+from alts.stop import Stop
+from tests.chaos.journal import Journal, Step
+from tests.chaos.packages import BAD, ERRORS_ALWAYS, ERRORS_ONCE, MISSING, PACKAGES, Package
+from tests.fakes import Answer, FakeDebian, FakeInstance
+
+MACHINES_FOLDER = "machines"
+
+_BROKEN_SCRIPT = """\
+Setting up {name} (1.0) ...
+dpkg: error processing package {name} (--configure):
+ installed {name} package post-installation script subprocess returned error exit status 1
+Errors were encountered while processing:
+ {name}
+E: Sub-process /usr/bin/dpkg returned an error code (1)
+"""
+# What terraform and ansible write for a machine, roughly (bytes): a full disk shows here.
+_STATE_SIZE = 65_536
+_FOR_EVER = 86_400.0  # seconds
+
+
+class StubRunner:
+    """Implements alts.runners.base.Runner. A machine is up while its file is there: `<task>.<attempt>.<worker>`."""
+
+    def __init__(self, folder: Path, *, worker: str, name: str) -> None:
+        """`folder`: the run's, with machines and journal of all workers; `worker`: the identity, `name`: in reports."""
+        self._machines = folder / MACHINES_FOLDER
+        self._machines.mkdir(exist_ok=True)
+        self._journal = Journal(folder)
+        self._worker = worker
+        self._name = name
+
+    @contextmanager
+    def provision(self, order: Order, *, stop: Stop, log: OutputSink) -> Iterator[Provisioned]:
+        package = PACKAGES[order.spec.package_name]
+        machine = uuid.uuid4().hex
+        dice = random.Random(f"{order.task_id}-{order.attempt}")
+        self._note(Step.START, order, machine)
+        try:
+            (order.work_folder / "terraform.tfstate").write_bytes(bytes(_STATE_SIZE))
+            stop.sleep(dice.uniform(0.01, 0.1))
+            stop.check()
+            if package is ERRORS_ALWAYS or (package is ERRORS_ONCE and order.attempt == 1):
+                raise ProvisionFailed("the stub machine was told not to come")
+            path = self._machines / f"{order.task_id}.{order.attempt}.{self._worker}"
+            path.write_text(machine)
+            log("stub machine made\n")
+            try:
+                yield Provisioned(
+                    instance=_instance(package, seconds=dice.uniform(*package.seconds)),
+                    image={"reference": "stub", "id": machine, "origin": "local"},
+                    tools={"stub": "1"},
+                )
+            finally:
+                if not path.exists():
+                    self._note(Step.ROBBED, order, machine)
+                path.unlink(missing_ok=True)
+        finally:
+            self._note(Step.END, order, machine)
+
+    def remove_leftovers(self, task_id: str, *, below: int) -> int:
+        return self._remove(
+            path for path in self._machines.glob(f"{task_id}.*") if int(path.name.split(".")[1]) < below
+        )
+
+    def remove_all_of(self, worker: str) -> int:
+        return self._remove(self._machines.glob(f"*.{worker}"))
+
+    def close(self) -> None:
+        """Nothing is held for all tasks."""
+
+    def _remove(self, paths: Iterable[Path]) -> int:
+        count = 0
+        for path in paths:
+            path.unlink(missing_ok=True)
+            count += 1
+        return count
+
+    def _note(self, step: Step, order: Order, machine: str) -> None:
+        self._journal.write(step, task_id=order.task_id, attempt=order.attempt, worker=self._name, machine=machine)
+
+
+def stub_runner(config: Config, *, worker: str, folder: Path, run_folder: Path) -> StubRunner:
+    """What alts.runners.registry calls a maker of runners, once `run_folder` is bound."""
+    return StubRunner(run_folder, worker=worker, name=config.worker_name)
+
+
+def _instance(package: Package, *, seconds: float) -> FakeInstance:
+    debian = FakeDebian({} if package is MISSING else {package.name: "1.0"})
+    apt_get = debian.programs["apt-get"]
+
+    def timed_apt_get(argv: Sequence[str]) -> Answer:
+        if "install" not in argv or "--simulate" in argv:
+            return apt_get(argv)
+        if package is BAD:
+            return Answer(100, _BROKEN_SCRIPT.format(name=package.name), seconds=seconds)
+        return replace(apt_get(argv), seconds=_FOR_EVER if package.endless else seconds)
+
+    return FakeInstance({**debian.programs, "apt-get": timed_apt_get}, name=f"stub-{package.name}")

@@ -1,0 +1,159 @@
+"""The world of one run: a scheduler, two workers, and between them and their servers a network that can be broken."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+import yaml
+from pydantic import SecretStr
+
+from alts.shared.config import Config, parse_config
+from alts.shared.tokens import issue_token
+from tests.builders import SECRET
+from tests.chaos.disk import SmallDisk
+from tests.chaos.journal import FOLDER_VARIABLE
+from tests.chaos.network import Network
+from tests.chaos.plan import WORKERS, Plan
+from tests.chaos.run_queue import RunQueue
+from tests.chaos.service import Service
+from tests.services.ports import free_ports
+from tests.services.rabbitmq import PrivateRabbitMQ
+from tests.services.s3 import PrivateS3
+
+ROOT = Path(__file__).parent.parent.parent
+
+LEASE_SECONDS = 2.0
+MAX_ATTEMPTS = 6
+DRAIN_TIMEOUT = 1.0
+CONCURRENCY = 4
+
+
+@dataclass(frozen=True)
+class Servers:
+    """What several runs share, one after the other."""
+
+    rabbitmq: PrivateRabbitMQ
+    s3: PrivateS3
+    docker_host: str = ""
+    """Of the suite's own engine; empty where there is none."""
+
+
+class World:
+    """Runs for as long as the `with` lasts; faults and mends are done to its parts."""
+
+    def __init__(self, plan: Plan, folder: Path, servers: Servers) -> None:
+        (self._port,) = free_ports(1)
+        self.plan = plan
+        self.folder = folder
+        self.servers = servers
+        self.url = f"http://127.0.0.1:{self._port}"
+        self.bucket = f"chaos-{plan.seed}-{self._port}"
+        self.ledger = folder / "ledger.sqlite"
+        self.network = Network()
+        self.disk = SmallDisk(folder / "disk")
+        self.services: dict[str, Service] = {}
+        self.config = parse_config(self._settings())
+        """As it is without the broken network."""
+        self.queue = RunQueue(self.config)
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as undo:
+            undo.enter_context(self.network)
+            undo.enter_context(self.disk)
+            self.services["scheduler"] = self._scheduler()
+            for name in WORKERS:
+                self.services[name] = self._worker(name)
+            undo.callback(self._end)
+            for service in self.services.values():
+                service.start()
+            self._stack = undo.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def client(self, *, seconds: float) -> httpx.Client:
+        """As a caller has one; `seconds`: how long it waits for an answer."""
+        token = issue_token(
+            SecretStr(SECRET), algorithm="HS256", email="chaos@example.com", lifetime=timedelta(hours=1)
+        )
+        headers = {"Authorization": f"Bearer {token}"}
+        return httpx.Client(base_url=self.url, headers=headers, timeout=seconds, trust_env=False)
+
+    def work_folder(self, worker: str) -> Path:
+        return self.folder / "disk" / ("host" if self.plan.one_host else worker)
+
+    def log_of(self, service: str) -> Path:
+        return self.folder / f"{service}.log"
+
+    def _end(self) -> None:
+        for service in self.services.values():
+            service.kill_all()
+        self.queue.delete()
+
+    def _settings(self, **changes: Any) -> dict[str, Any]:
+        return {
+            "jwt_secret": SECRET,
+            "database_url": f"sqlite:///{self.ledger}",
+            **self.servers.rabbitmq.config,
+            **self.servers.s3.config,
+            "s3_bucket": self.bucket,
+            "scheduler_url": self.url,
+            "lease_seconds": LEASE_SECONDS,
+            "heartbeat_seconds": LEASE_SECONDS / 4,
+            "reconcile_interval": 0.2,
+            "retry_delay": 0.1,
+            "resend_after": 2.0,
+            "max_attempts": MAX_ATTEMPTS,
+            "drain_timeout": DRAIN_TIMEOUT,
+            "cache_folder": str(ROOT / ".alts/cache"),
+            **({"docker_host": self.servers.docker_host} if self.servers.docker_host else {}),
+            **changes,
+        }
+
+    def _scheduler(self) -> Service:
+        config = self._write("scheduler", self._ports_for("scheduler"))
+        address = ("--host", "127.0.0.1", "--port", str(self._port))
+        return self._service("scheduler", "uvicorn", "scheduler.app:app", *address, "--no-access-log", config=config)
+
+    def _worker(self, name: str) -> Service:
+        port = self.network.link(f"{name}>scheduler", self._port)
+        changes = self._ports_for(name) | {
+            "scheduler_url": f"http://127.0.0.1:{port}",
+            "worker_name": name,
+            "work_folder": str(self.work_folder(name)),
+        }
+        arguments = ("worker", "--pool=threads", f"--concurrency={CONCURRENCY}", "--loglevel=INFO", "--without-mingle")
+        config = self._write(name, changes)
+        return self._service(name, "celery", "-A", "tests.chaos.worker_app", *arguments, config=config)
+
+    def _ports_for(self, client: str) -> dict[str, Any]:
+        rabbitmq = self.network.link(f"{client}>broker", self.servers.rabbitmq.port)
+        s3 = self.network.link(f"{client}>s3", self.servers.s3.port)
+        return {"rabbitmq_port": rabbitmq, "s3_endpoint_url": f"http://127.0.0.1:{s3}"}
+
+    def _write(self, name: str, changes: Mapping[str, Any]) -> Path:
+        path = self.folder / f"{name}.yaml"
+        path.write_text(yaml.safe_dump(self._settings(**changes)))
+        return path
+
+    def _service(self, name: str, *arguments: str, config: Path) -> Service:
+        env = {**os.environ, "ALTS_CONFIG": str(config), FOLDER_VARIABLE: str(self.folder)}
+        return Service(name, [sys.executable, "-m", *arguments], env=env, cwd=ROOT, log=self.log_of(name))
+
+
+def config_of(path: Path) -> Config:
+    """What a service of a run was told."""
+    return parse_config(yaml.safe_load(path.read_text()))
