@@ -9,6 +9,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TextIO
@@ -22,14 +23,20 @@ if not all(map(importlib.util.find_spec, ("jwt", "pydantic", "yaml"))):
 
 from pydantic import SecretStr
 
-from alts.shared.config import SECRET_BYTES, read_config_file
+from alts.shared.config import ASYMMETRIC, SECRET_BYTES, read_config_file
 from alts.shared.errors import ConfigurationError
-from alts.shared.tokens import CALLER_SCOPES, Scope, issue_token
+from alts.shared.token_keys import algorithm_of_private_key
+from alts.shared.tokens import CALLER_SCOPES, WORKER_KEY_ID, Scope, issue_token
 
 EXAMPLES = """examples:
   generate_jwt_token.py -c configs/alts_config.yaml -e some@email.com
   generate_jwt_token.py -s my_very_secret_phrase -a HS256 -e some@email.com
   generate_jwt_token.py -c configs/alts_config.yaml -e ci@example.org -l 12h --scope tasks:read
+  generate_jwt_token.py -c configs/alts_config.yaml --kid 2027 -e some@email.com    # sign with jwt_secrets' 2027
+  generate_jwt_token.py -k private.pem --kid 2027 -e some@email.com                 # RS256, ES256 or EdDSA
+
+keys of one's own:
+  openssl genpkey -algorithm ed25519 -out private.pem; openssl pkey -in private.pem -pubout -out public.pem
 """
 WRONG_USE = 2
 LONGEST_LIFETIME = timedelta(days=3650)
@@ -41,23 +48,25 @@ _EMAIL = re.compile(r"[!-?A-~]+@[!-?A-~]+\Z")
 def main(argv: Sequence[str] | None = None, *, out: TextIO = sys.stdout, err: TextIO = sys.stderr) -> int:
     """The token alone goes to `out`, warnings and errors to `err`; the exit code is 0 or 2."""
     wanted = _parser().parse_args(argv)
+    scopes = [Scope(scope) for scope in wanted.scope] if wanted.scope else list(CALLER_SCOPES)
     try:
-        secret, algorithm = _key(wanted)
+        key = _key(wanted, scopes)
     except ConfigurationError as error:
         err.write(f"generate_jwt_token.py: {error}\n")
         return WRONG_USE
-    needed = SECRET_BYTES[algorithm]
-    if len(secret.encode()) < needed:
+    needed = SECRET_BYTES.get(key.algorithm, 0)
+    if len(key.secret.encode()) < needed:
         err.write(
-            f"warning: the secret is weak, and the scheduler refuses it: {algorithm} needs at least {needed} random "
-            f"bytes, such as from: openssl rand -hex {needed}\n"
+            f"warning: the secret is weak, and the scheduler refuses it: {key.algorithm} needs at least {needed} "
+            f"random bytes, such as from: openssl rand -hex {needed}\n"
         )
     token = issue_token(
-        SecretStr(secret),
-        algorithm=algorithm,
+        SecretStr(key.secret),
+        algorithm=key.algorithm,
         email=wanted.email,
         lifetime=wanted.lifetime,
-        scopes=[Scope(scope) for scope in wanted.scope] if wanted.scope else CALLER_SCOPES,
+        scopes=scopes,
+        kid=key.kid,
     )
     out.write(f"{token}\n")
     return 0
@@ -92,8 +101,13 @@ def _parser() -> argparse.ArgumentParser:
     key = parser.add_mutually_exclusive_group(required=True)
     key.add_argument("-c", "--config", type=Path, help="take jwt_secret and jwt_algorithm from this configuration file")
     key.add_argument("-s", "--secret", help="the phrase to sign with")
+    key.add_argument("-k", "--private-key", type=Path, help="a PEM file to sign with, without a passphrase")
+    parser.add_argument("--kid", help="the key's name, as in jwt_secrets or in the JWKS file")
     parser.add_argument(
-        "-a", "--algorithm", choices=sorted(SECRET_BYTES), help="default: the configuration's, else HS256"
+        "-a",
+        "--algorithm",
+        choices=sorted([*SECRET_BYTES, *ASYMMETRIC]),
+        help="default: the configuration's, else HS256; with -k what the key is for",
     )
     parser.add_argument("-e", "--email", type=read_email, required=True, help="who the token is for")
     parser.add_argument(
@@ -108,18 +122,54 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _key(wanted: argparse.Namespace) -> tuple[str, str]:
-    """Secret and algorithm. Raises ConfigurationError."""
+@dataclass(frozen=True)
+class _Key:
+    """What to sign with: a phrase, or a private key in PEM."""
+
+    secret: str
+    algorithm: str
+    kid: str | None
+
+
+def _key(wanted: argparse.Namespace, scopes: Sequence[Scope]) -> _Key:
+    """Raises ConfigurationError."""
+    if wanted.private_key is not None:
+        return _private_key(wanted.private_key, wanted.algorithm, wanted.kid)
     data = {"jwt_secret": wanted.secret} if wanted.config is None else read_config_file(wanted.config)
     if not isinstance(data, dict):
         raise ConfigurationError(str(wanted.config), "must be a mapping of keys to values")
-    secret = data.get("jwt_secret")
-    if not isinstance(secret, str) or not secret:
-        raise ConfigurationError("jwt_secret", "must be a text that is not empty")
     algorithm = wanted.algorithm or data.get("jwt_algorithm", "HS256")
+    name, secret, kid = "jwt_secret", data.get("jwt_secret"), wanted.kid
+    if list(scopes) == [Scope.WORKER] and (data.get("worker_secret") or algorithm in ASYMMETRIC):
+        # A caller's key makes no worker's token. Workers make their own: this one is for trying out.
+        name = "worker_secret" if data.get("worker_secret") else "jwt_secret"
+        secret, kid = data.get(name), WORKER_KEY_ID
+        algorithm = "HS256" if algorithm in ASYMMETRIC else algorithm
+    elif algorithm in ASYMMETRIC:
+        raise ConfigurationError("jwt_algorithm", f"{algorithm} needs the private key", resolution="-k FILE")
+    elif wanted.config is not None and kid is not None:
+        name, more = f"jwt_secrets.{kid}", data.get("jwt_secrets")
+        secret = more.get(kid) if isinstance(more, dict) else None
+    if not isinstance(secret, str) or not secret:
+        raise ConfigurationError(name, "must be a text that is not empty")
     if not isinstance(algorithm, str) or algorithm not in SECRET_BYTES:
-        raise ConfigurationError("jwt_algorithm", f"must be one of: {', '.join(SECRET_BYTES)}")
-    return secret, algorithm
+        raise ConfigurationError("jwt_algorithm", f"must be one of: {', '.join([*SECRET_BYTES, *ASYMMETRIC])}")
+    return _Key(secret, algorithm, kid)
+
+
+def _private_key(path: Path, algorithm: str | None, kid: str | None) -> _Key:
+    try:
+        content = path.read_text(encoding="ascii")
+        fits = algorithm_of_private_key(content.encode())
+    except OSError as error:
+        raise ConfigurationError(str(path), f"cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        # A UnicodeDecodeError would quote the content.
+        why = "is no PEM file" if isinstance(error, UnicodeError) else str(error)
+        raise ConfigurationError(str(path), why) from None
+    if algorithm not in (None, fits):
+        raise ConfigurationError(str(path), f"is a key for {fits}, not for {algorithm}")
+    return _Key(content, fits, kid)
 
 
 if __name__ == "__main__":

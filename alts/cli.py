@@ -14,8 +14,8 @@ import httpx
 
 from alts.embedded import EmbeddedStack
 from alts.first_try import EXIT_CODES, try_package
-from alts.shared.config import Config, load_config
-from alts.shared.errors import AltsError
+from alts.shared.config import ASYMMETRIC, Config, load_config
+from alts.shared.errors import AltsError, ConfigurationError
 from alts.shared.log_lines import log_to_file
 from alts.shared.report import Outcome
 from alts.shared.tokens import issue_token
@@ -60,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(config: Config, options: argparse.Namespace) -> int:
+    _token(config)
     _say(f"log file: {options.log_file}")
     log_to_file(options.log_file, logging.INFO)
     # make and service managers end us with SIGTERM; either may come in the middle of the first task.
@@ -110,6 +111,13 @@ def _say_how_to_go_on(url: str) -> None:
 
 
 def _token(config: Config) -> str:
+    """Raises ConfigurationError where the key that makes tokens is not ours to have."""
+    if config.jwt_algorithm in ASYMMETRIC:
+        raise ConfigurationError(
+            "jwt_algorithm",
+            f"tokens for {config.jwt_algorithm} are made with a private key, which is not here",
+            resolution="HS256, or make one with: generate_jwt_token.py -k FILE",
+        )
     return issue_token(config.jwt_secret, algorithm=config.jwt_algorithm, email=LOCAL_EMAIL, lifetime=TOKEN_LIFETIME)
 
 

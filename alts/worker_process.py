@@ -33,7 +33,7 @@ class _WorkerProcess:
 
     def open(self, **_: object) -> None:
         config = self._config
-        token = worker_tokens(config.jwt_secret, algorithm=config.jwt_algorithm, worker=config.worker_name)
+        token = worker_tokens(config.workers_secret, algorithm=config.hmac_algorithm, worker=config.worker_name)
         try:
             self._worker = open_worker(config, HttpLedger(config.scheduler_url, token), runners=self._runners)
         except AltsError as error:

@@ -40,6 +40,7 @@ class TaskResult(BaseModel):
     task_id: str
     state: CeleryState
     outcome: Outcome | None
+    submitted_by: str = Field(description="Who asked for it, as their token said")
     result: Report | None
 
 
@@ -92,6 +93,7 @@ def task_result(row: TaskRow) -> dict[str, Any]:
         "task_id": row.task_id,
         "state": celery_state(row),
         "outcome": row.outcome,
+        "submitted_by": row.submitted_by,
         "result": json.loads(row.report_json) if row.report_json else None,
     }
 

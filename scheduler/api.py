@@ -16,6 +16,7 @@ from alts.shared.artifacts import artifact_key
 from alts.shared.errors import UnknownArtifact
 from alts.shared.ledger import TaskState
 from alts.shared.spec import TaskSpec
+from alts.shared.token_keys import TokenKeys
 from scheduler import problems, worker_api
 from scheduler.answers import (
     CancelAnswer,
@@ -27,7 +28,7 @@ from scheduler.answers import (
     task_details,
     task_result,
 )
-from scheduler.auth import Reader, TokenReader, Writer
+from scheduler.auth import Reader, TokenReader, Writer, check_may_cancel
 from scheduler.body_limit import BodyLimit
 from scheduler.intake import accept
 from scheduler.problems import responses
@@ -58,7 +59,7 @@ def create_app(services: Services) -> FastAPI:
     # FastAPI's own /docs loads its scripts from outside, and stays blank on a closed network.
     app = FastAPIOffline(title="alts", version="1", description=DESCRIPTION, lifespan=lifespan)
     app.state.services = services
-    app.state.token_reader = TokenReader(services.config.jwt_secret, services.config.jwt_algorithm)
+    app.state.token_reader = TokenReader(TokenKeys(services.config), services.config.jwt_leeway)
     app.add_middleware(BodyLimit)
     problems.install(app)
     app.include_router(tasks)
@@ -116,8 +117,12 @@ def details(task_id: str, _caller: Reader, services: Served) -> JSONResponse:
     response_model=CancelAnswer,
     responses={**responses(404, 409), 202: {"model": CancelAnswer, "description": "The worker is asked to stop"}},
 )
-def cancel(task_id: str, _caller: Writer, services: Served) -> JSONResponse:
-    """End a waiting task at once (200), or ask the worker of a running one to stop (202)."""
+def cancel(task_id: str, caller: Writer, services: Served) -> JSONResponse:
+    """End a waiting task at once (200), or ask the worker of a running one to stop (202).
+
+    Only for who asked for it, and for admins.
+    """
+    check_may_cancel(caller, services.ledger.get(task_id).submitted_by)
     row = services.ledger.request_cancel(task_id)
     answer = CancelAnswer(task_id=task_id, state=celery_state(row))
     return JSONResponse(answer.model_dump(), 200 if row.state is TaskState.FINISHED else 202)

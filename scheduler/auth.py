@@ -7,10 +7,9 @@ from typing import Annotated
 
 from fastapi import Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from pydantic import SecretStr
 
-from alts.shared.errors import InvalidToken, MissingScope
-from alts.shared.tokens import Caller, Scope, read_token
+from alts.shared.errors import InvalidToken, MissingScope, NotTheirTask
+from alts.shared.tokens import Caller, Keys, Scope, read_token
 
 # With a security scheme in its OpenAPI document, the page /docs has an Authorize button.
 BEARER = HTTPBearer(auto_error=False, bearerFormat="JWT", description="A token made by generate_jwt_token.py")
@@ -18,14 +17,15 @@ BEARER = HTTPBearer(auto_error=False, bearerFormat="JWT", description="A token m
 
 @dataclass(frozen=True)
 class TokenReader:
-    """Reads the tokens of one secret and one algorithm."""
+    """Reads the tokens of a set of keys."""
 
-    secret: SecretStr
-    algorithm: str
+    keys: Keys
+    leeway: float = 0.0
+    """Seconds by which the clocks may differ of whoever issues tokens and of this host."""
 
     def read(self, token: str) -> Caller:
         """Raises InvalidToken."""
-        return read_token(token, self.secret, algorithm=self.algorithm)
+        return read_token(token, self.keys, leeway=self.leeway)
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Requires:
             raise InvalidToken("a bearer token is needed", resolution="send the header Authorization: Bearer <token>")
         reader: TokenReader = request.app.state.token_reader
         caller = reader.read(credentials.credentials)
-        if self.scope not in caller.scopes:
+        if not caller.may(self.scope):
             raise MissingScope(self.scope)
         return caller
 
@@ -53,3 +53,9 @@ class Requires:
 Reader = Annotated[Caller, Security(Requires(Scope.READ))]
 Writer = Annotated[Caller, Security(Requires(Scope.WRITE))]
 Worker = Annotated[Caller, Security(Requires(Scope.WORKER))]
+
+
+def check_may_cancel(caller: Caller, submitted_by: str) -> None:
+    """Raises NotTheirTask unless the caller is an admin or has asked for the task."""
+    if not (caller.is_admin or caller.email == submitted_by):
+        raise NotTheirTask(f"the task is {submitted_by or 'somebody else'}'s", resolution="ask them, or an admin")

@@ -17,6 +17,7 @@ from alts.shared.errors import (
     InvalidToken,
     LedgerUnavailable,
     MissingScope,
+    NotTheirTask,
     StaleAttempt,
     StorageUnavailable,
     TaskFinished,
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 STATUS: Mapping[type[AltsError], int] = {
     InvalidToken: 401,
     MissingScope: 403,
+    NotTheirTask: 403,
     UnknownTask: 404,
     UnknownArtifact: 404,
     TaskFinished: 409,

@@ -31,6 +31,8 @@ PATH_VARIABLE = "ALTS_CONFIG"
 
 # RFC 7518 3.2: an HMAC key has at least as many bytes as the hash's output.
 SECRET_BYTES: Mapping[str, int] = {"HS256": 32, "HS384": 48, "HS512": 64}
+ASYMMETRIC = ("RS256", "ES256", "EdDSA")
+"""Signed with a private key that is elsewhere, checked with a public one."""
 
 
 def _host_architecture() -> Literal["x86_64", "aarch64"]:
@@ -56,13 +58,21 @@ class InstanceLimits(_Section):
     pids: int = Field(default=2048, ge=64)
 
 
+KeyId = Annotated[str, Field(pattern=r"^[!-~]{1,200}$")]
+
+
 class Config(_Section):
     """Every key of the configuration file."""
 
     # tokens
-    jwt_secret: SecretStr
+    jwt_secret: SecretStr = SecretStr("")
     jwt_secret_file: Path | None = None
-    jwt_algorithm: Literal["HS256", "HS384", "HS512"] = "HS256"
+    jwt_algorithm: Literal["HS256", "HS384", "HS512", "RS256", "ES256", "EdDSA"] = "HS256"
+    jwt_secrets: dict[KeyId, SecretStr] = Field(default_factory=dict)
+    jwt_public_key_file: Path | None = None
+    jwt_jwks_file: Path | None = None
+    jwt_leeway: float = Field(default=10.0, ge=0, le=300)
+    worker_secret: SecretStr | None = None
 
     # the ledger
     database_url: str = "sqlite:///.alts/state/ledger.sqlite"
@@ -130,16 +140,7 @@ class Config(_Section):
 
     @model_validator(mode="after")
     def _secrets_are_strong(self) -> Config:
-        needed = SECRET_BYTES[self.jwt_algorithm]
-        secret = self.jwt_secret.get_secret_value()
-        # A key of one repeated word has the length, not the strength: eight different characters is what hex of a
-        # random key always has.
-        if len(secret.encode()) < needed or len(set(secret)) < 8:
-            raise ConfigurationError(
-                "jwt_secret",
-                f"too weak: {self.jwt_algorithm} needs at least {needed} random bytes",
-                resolution=f"make one with: openssl rand -hex {needed}",
-            )
+        _check_token_secrets(self)
         if self.broker == "rabbitmq" and not self.rabbitmq_password.get_secret_value():
             raise ConfigurationError("rabbitmq_password", "missing", resolution="needed with broker: rabbitmq")
         if self.storage == "s3" and not self.s3_access_key_id:
@@ -153,6 +154,16 @@ class Config(_Section):
         return self
 
     @property
+    def hmac_algorithm(self) -> str:
+        """What the secrets sign with: workers' tokens always, callers' where jwt_algorithm is not asymmetric."""
+        return "HS256" if self.jwt_algorithm in ASYMMETRIC else self.jwt_algorithm
+
+    @property
+    def workers_secret(self) -> SecretStr:
+        """What workers sign their tokens with."""
+        return self.jwt_secret if self.worker_secret is None else self.worker_secret
+
+    @property
     def worker_architectures(self) -> tuple[str, ...]:
         """Of the hosts whose tasks a worker here takes: its own, and with emulation the other one's."""
         return ("x86_64", "aarch64") if self.allow_emulation else (self.host_architecture,)
@@ -161,6 +172,48 @@ class Config(_Section):
     def embedded(self) -> bool:
         """Whether the broker lives in the process: worker and scheduler must then share it."""
         return self.broker == "memory"
+
+
+def _check_token_secrets(config: Config) -> None:
+    """Raises ConfigurationError, naming the key that is too weak, or does not go with the others."""
+    if config.jwt_secret.get_secret_value() or config.worker_secret is None:
+        _check_strength("jwt_secret", config.jwt_secret, config.hmac_algorithm)
+    if config.worker_secret is not None:
+        _check_strength("worker_secret", config.worker_secret, config.hmac_algorithm)
+        if config.worker_secret == config.jwt_secret:
+            raise ConfigurationError(
+                "worker_secret", "is the same as jwt_secret", resolution="leave it out, or change it"
+            )
+    for kid, secret in config.jwt_secrets.items():
+        _check_strength(f"jwt_secrets.{kid}", secret, config.hmac_algorithm)
+        if kid == "worker":
+            raise ConfigurationError("jwt_secrets.worker", "is the name of the workers' own key")
+    asymmetric = config.jwt_algorithm in ASYMMETRIC
+    for key in ("jwt_public_key_file", "jwt_jwks_file"):
+        if getattr(config, key) is not None and not asymmetric:
+            raise ConfigurationError(key, f"needs jwt_algorithm: one of {', '.join(ASYMMETRIC)}")
+    if asymmetric and config.jwt_secrets:
+        raise ConfigurationError(
+            "jwt_secrets", f"are of no use with {config.jwt_algorithm}", resolution="jwt_jwks_file"
+        )
+    if config.jwt_public_key_file is not None and config.jwt_jwks_file is not None:
+        raise ConfigurationError("jwt_jwks_file", "give either this or jwt_public_key_file")
+
+
+def _check_strength(key: str, value: SecretStr, algorithm: str) -> None:
+    needed = SECRET_BYTES[algorithm]
+    secret = value.get_secret_value()
+    # A public key is no secret at all: whoever reads it could sign with it.
+    if "-----BEGIN" in secret:
+        raise ConfigurationError(key, "is a key file's content, no secret", resolution="see jwt_public_key_file")
+    # A key of one repeated word has the length, not the strength: eight different characters is what hex of a
+    # random key always has.
+    if len(secret.encode()) < needed or len(set(secret)) < 8:
+        raise ConfigurationError(
+            key,
+            f"too weak: {algorithm} needs at least {needed} random bytes",
+            resolution=f"make one with: openssl rand -hex {needed}",
+        )
 
 
 def config_path() -> Path:

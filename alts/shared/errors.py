@@ -7,7 +7,8 @@ AltsError
 │   ├── UnknownArtifact         404  the attempt has no log or report of that name
 │   ├── TaskFinished            409  too late to cancel
 │   ├── InvalidToken            401  the bearer token is missing, forged or expired
-│   └── MissingScope            403  the bearer token does not allow this
+│   ├── MissingScope            403  the bearer token does not allow this
+│   └── NotTheirTask            403  only who asked for a task, or an admin, may cancel it
 ├── ConfigurationError        the operator's: the process does not start
 ├── StaleAttempt              nobody's: the lease has lapsed, somebody else owns the task now
 └── InfrastructureError       ours: the task becomes ERRORED, never FAILED
@@ -81,6 +82,10 @@ class MissingScope(RequestError):  # noqa: N818
     def __init__(self, scope: str) -> None:
         super().__init__(f"the token lacks the scope {scope}", resolution="get a token that has it")
         self.scope = scope
+
+
+class NotTheirTask(RequestError):  # noqa: N818
+    """Somebody else has asked for the task."""
 
 
 class ConfigurationError(AltsError):

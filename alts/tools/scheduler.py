@@ -13,7 +13,7 @@ from pydantic import SecretStr, TypeAdapter
 from alts.shared.errors import ConfigurationError, LedgerUnavailable, StaleAttempt
 from alts.shared.ledger import Assignment
 from alts.shared.report import REPORT, Outcome, Report, StageResult
-from alts.shared.tokens import Scope, issue_token
+from alts.shared.tokens import WORKER_KEY_ID, Scope, issue_token
 
 TokenSource = Callable[[], str]
 """A bearer token that is good now."""
@@ -39,7 +39,14 @@ def worker_tokens(secret: SecretStr, *, algorithm: str, worker: str) -> TokenSou
     """Fresh tokens that are good for the worker API alone, and for five minutes."""
 
     def token() -> str:
-        return issue_token(secret, algorithm=algorithm, email=worker, lifetime=TOKEN_LIFETIME, scopes=[Scope.WORKER])
+        return issue_token(
+            secret,
+            algorithm=algorithm,
+            email=worker,
+            lifetime=TOKEN_LIFETIME,
+            scopes=[Scope.WORKER],
+            kid=WORKER_KEY_ID,
+        )
 
     return token
 
@@ -115,7 +122,7 @@ class HttpLedger:
         if answer.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
             raise LedgerUnavailable(
                 f"the scheduler refuses this worker's token: {_detail(answer)}",
-                resolution="give both sides the same jwt_secret, jwt_algorithm and time of day",
+                resolution="give both sides the same worker_secret or jwt_secret, jwt_algorithm and time of day",
             )
         # Other 4xx are no trouble that goes away by itself: the two sides are not of one version.
         raise LedgerUnavailable(

@@ -33,6 +33,7 @@ REQUEST: dict[str, Any] = {
     "repositories": [],
     "package_name": "hello",
 }
+ME = "me@example.org"
 JSON = {"Content-Type": "application/json"}
 
 
@@ -185,7 +186,7 @@ def test_a_token_that_is_none_is_refused(service: Service, header: str) -> None:
 
 
 def test_an_expired_token_is_refused_and_says_so(service: Service) -> None:
-    answer = service.client.get(f"/tasks/{TASK_ID}", headers=bearer(lifetime=timedelta(seconds=-1)))
+    answer = service.client.get(f"/tasks/{TASK_ID}", headers=bearer(lifetime=timedelta(minutes=-1)))
 
     assert answer.status_code == 401
     assert answer.headers["WWW-Authenticate"] == 'Bearer error="invalid_token"'
@@ -265,6 +266,7 @@ def test_a_finished_tasks_result_is_the_report(service: Service, outcome: Outcom
         "task_id": task_id,
         "state": state,
         "outcome": outcome,
+        "submitted_by": ME,
         "result": json.loads(report.to_json()),
     }
 
@@ -275,7 +277,13 @@ def test_an_unfinished_task_has_no_outcome_and_no_result(service: Service) -> No
     answer = service.get(f"/tasks/{task_id}/result")
 
     assert answer.status_code == 200
-    assert answer.json() == {"task_id": task_id, "state": "PENDING", "outcome": None, "result": None}
+    assert answer.json() == {
+        "task_id": task_id,
+        "state": "PENDING",
+        "outcome": None,
+        "submitted_by": ME,
+        "result": None,
+    }
 
 
 def test_the_details_show_the_stages_as_they_happen(service: Service) -> None:

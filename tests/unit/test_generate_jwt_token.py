@@ -10,9 +10,11 @@ import jwt
 import pytest
 from pydantic import SecretStr
 
-from alts.shared.tokens import CALLER_SCOPES, Scope, read_token
+from alts.shared.token_keys import TokenKeys
+from alts.shared.tokens import CALLER_SCOPES, OneSecret, Scope, read_token
 from generate_jwt_token import main, read_lifetime
-from tests.builders import SECRET
+from tests.builders import SECRET, a_config
+from tests.signing import ALGORITHMS, jwks, key_pair, public_file
 
 
 class Run:
@@ -38,7 +40,7 @@ def test_a_configuration_with_nothing_but_the_secret_will_do(tmp_path: Path) -> 
 
     assert run.exit_code == 0
     assert run.err == ""
-    caller = read_token(run.out.strip(), SecretStr(SECRET), algorithm="HS512")
+    caller = read_token(run.out.strip(), OneSecret(SecretStr(SECRET), "HS512"))
     assert caller.email == "me@example.org"
     assert caller.scopes == set(CALLER_SCOPES)
 
@@ -49,7 +51,7 @@ def test_a_phrase_signs_too_and_a_weak_one_is_warned_of(tmp_path: Path) -> None:
 
     assert run.exit_code == 0
     assert run.out.count("\n") == 1
-    assert read_token(run.out.strip(), SecretStr("my_very_secret_phrase"), algorithm="HS256").email == "some@email.com"
+    assert read_token(run.out.strip(), OneSecret(SecretStr("my_very_secret_phrase"), "HS256")).email == "some@email.com"
     assert run.err.startswith("warning: the secret is weak")
     assert "my_very_secret_phrase" not in run.err
 
@@ -57,7 +59,7 @@ def test_a_phrase_signs_too_and_a_weak_one_is_warned_of(tmp_path: Path) -> None:
 def test_scopes_may_be_chosen() -> None:
     run = Run("-s", SECRET, "-e", "me@example.org", "--scope", "tasks:read", "--scope", "worker")
 
-    scopes = read_token(run.out.strip(), SecretStr(SECRET), algorithm="HS256").scopes
+    scopes = read_token(run.out.strip(), OneSecret(SecretStr(SECRET), "HS256")).scopes
     assert scopes == {Scope.READ, Scope.WORKER}
 
 
@@ -88,7 +90,7 @@ def test_a_token_lasts_thirty_days_when_nothing_is_said() -> None:
         ["-s", SECRET, "-e", "nobody"],
         ["-s", SECRET, "-e", "a b@example.org"],
         ["-s", SECRET, "-e", "me@example.org", "-a", "none"],
-        ["-s", SECRET, "-e", "me@example.org", "-a", "RS256"],
+        ["-s", SECRET, "-e", "me@example.org", "-a", "PS256"],
         ["-s", SECRET, "-e", "me@example.org", "--scope", "root"],
         *[["-s", SECRET, "-e", "me@example.org", "-l", text] for text in ("0", "-1", "1w", "forever", "9999999d", "")],
     ],
@@ -142,3 +144,63 @@ def test_help_shows_how_it_is_called(capsys: pytest.CaptureFixture[str]) -> None
 
     assert ending.value.code == 0
     assert "generate_jwt_token.py -c configs/alts_config.yaml -e some@email.com" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_private_key_signs_and_says_for_what_it_is(tmp_path: Path, algorithm: str) -> None:
+    pair = key_pair(algorithm)
+    private = public_file(tmp_path, pair.private_pem, "private.pem")
+    config = a_config(jwt_algorithm=algorithm, jwt_jwks_file=public_file(tmp_path, jwks(one=pair), "keys.json"))
+
+    run = Run("-k", private, "--kid", "one", "-e", "me@example.org", "--scope", "admin")
+
+    assert (run.exit_code, run.err) == (0, "")
+    assert read_token(run.out.strip(), TokenKeys(config)).scopes == {Scope.ADMIN}
+
+
+@pytest.mark.parametrize(
+    ("content", "more"),
+    [
+        ("nonsense", ()),
+        (key_pair("EdDSA").public_pem, ()),
+        (key_pair("EdDSA").private_pem, ("-a", "RS256")),
+        (key_pair("EdDSA").private_pem, ("-a", "HS256")),
+        (key_pair("RS256", bits=1024).private_pem, ()),
+        ("ü", ()),
+    ],
+    ids=["nonsense", "public", "for another", "no secret", "weak", "no text"],
+)
+def test_a_private_key_that_will_not_do_is_one_line_and_2(tmp_path: Path, content: str, more: tuple[str, ...]) -> None:
+    run = Run("-k", public_file(tmp_path, content), "-e", "me@example.org", *more)
+
+    assert (run.exit_code, run.out) == (2, "")
+    assert run.err.count("\n") == 1
+    assert content.splitlines()[-1] not in run.err
+
+
+def test_a_configuration_for_private_keys_asks_for_one(tmp_path: Path) -> None:
+    config = a_config_file(tmp_path, f"jwt_secret: {SECRET}\njwt_algorithm: EdDSA\n")
+
+    run = Run("-c", config, "-e", "me@example.org")
+
+    assert (run.exit_code, run.out) == (2, "")
+    assert "-k FILE" in run.err
+
+
+def test_a_kid_chooses_the_secret_of_that_name(tmp_path: Path) -> None:
+    config = a_config_file(tmp_path, f'jwt_secret: {SECRET}\njwt_secrets: {{"2027": {SECRET[::-1]}}}\n')
+
+    run = Run("-c", config, "-e", "me@example.org", "--kid", "2027")
+
+    keys = TokenKeys(a_config(jwt_secrets={"2027": SECRET[::-1]}))
+    assert read_token(run.out.strip(), keys).email == "me@example.org"
+    assert Run("-c", config, "-e", "me@example.org", "--kid", "2028").exit_code == 2
+
+
+@pytest.mark.parametrize("changes", [{}, {"worker_secret": SECRET[::-1]}], ids=["shared", "its own"])
+def test_a_workers_token_is_signed_with_the_workers_secret(tmp_path: Path, changes: dict[str, str]) -> None:
+    lines = "".join(f"{key}: {value}\n" for key, value in {"jwt_secret": SECRET, **changes}.items())
+
+    run = Run("-c", a_config_file(tmp_path, lines), "-e", "w@example.org", "--scope", "worker")
+
+    assert read_token(run.out.strip(), TokenKeys(a_config(**changes))).scopes == {Scope.WORKER}

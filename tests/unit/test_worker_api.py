@@ -20,9 +20,10 @@ from pydantic import SecretStr
 
 from alts.shared.errors import ConfigurationError, LedgerUnavailable, StaleAttempt
 from alts.shared.report import Finding, Kind, Outcome, StageResult
+from alts.shared.token_keys import TokenKeys
 from alts.shared.tokens import Scope, read_token
 from alts.tools.scheduler import HttpLedger, worker_tokens
-from tests.builders import SECRET, TASK_ID, a_report, a_spec
+from tests.builders import SECRET, TASK_ID, a_config, a_report, a_spec
 from tests.scheduler_parts import QUEUE, HandClock, a_ledger, a_token, served, serving
 
 
@@ -51,7 +52,7 @@ def answering(status: int, content: object) -> Iterator[HttpLedger]:
 def test_a_workers_token_is_good_for_the_worker_api_and_nothing_else() -> None:
     token = worker_tokens(SecretStr(SECRET), algorithm="HS256", worker="worker-1")()
 
-    caller = read_token(token, SecretStr(SECRET), algorithm="HS256")
+    caller = read_token(token, TokenKeys(a_config()))
 
     assert caller.email == "worker-1"
     assert caller.scopes == {Scope.WORKER}
@@ -59,7 +60,7 @@ def test_a_workers_token_is_good_for_the_worker_api_and_nothing_else() -> None:
 
 @pytest.mark.parametrize(
     "token",
-    [a_token, lambda: a_token(Scope.WORKER, lifetime=timedelta(seconds=-1)), lambda: "nonsense"],
+    [a_token, lambda: a_token(Scope.WORKER, lifetime=timedelta(minutes=-1)), lambda: "nonsense"],
     ids=["a caller's", "expired", "no token"],
 )
 def test_without_a_workers_token_nothing_is_claimed(tmp_path: Path, token: Any) -> None:
