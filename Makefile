@@ -61,7 +61,7 @@ check: $(VENV)  ## ruff, mypy --strict and the fast tests: under a minute, needs
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q --timeout=60 -m 'not docker and not services and not compose and not long' $(ARGS)
+	$(BIN)/python -m pytest -q --timeout=60 -m 'not docker and not services and not fuzz and not compose and not long' $(ARGS)
 
 lock: $(VENV)  ## choose the newest versions that requirements/ allow
 	@{ echo "# Every package that the virtualenv gets, at the version that was tested. Made by: make lock"; \

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Path, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 from fastapi_offline import FastAPIOffline
@@ -30,18 +30,23 @@ from scheduler.answers import (
 )
 from scheduler.auth import Reader, TokenReader, Writer, check_may_cancel
 from scheduler.body_limit import BodyLimit
+from scheduler.gate import Gate
 from scheduler.intake import accept
 from scheduler.problems import responses
+from scheduler.rate_limit import RateLimit
 from scheduler.services import Services
+from scheduler.strict_json import StrictRoute
 
 DESCRIPTION = """Does a package install, work and go away cleanly on a distribution?
 Schedule a task, then ask for its result until `state` is SUCCESS, FAILURE or REVOKED.
 
 Every request but `/health` needs a bearer token: press **Authorize** and paste one."""
 
-_ARTIFACT_NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+")
+_ARTIFACT_NAME = re.compile(r"(?=.{1,100}\Z)[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+")
 
-tasks = APIRouter(prefix="/tasks", tags=["tasks"])
+Attempt = Annotated[int, Path(ge=1, le=2**31 - 1)]
+
+tasks = APIRouter(prefix="/tasks", tags=["tasks"], route_class=StrictRoute)
 service = APIRouter(tags=["service"])
 
 
@@ -59,8 +64,13 @@ def create_app(services: Services) -> FastAPI:
     # FastAPI's own /docs loads its scripts from outside, and stays blank on a closed network.
     app = FastAPIOffline(title="alts", version="1", description=DESCRIPTION, lifespan=lifespan)
     app.state.services = services
-    app.state.token_reader = TokenReader(TokenKeys(services.config), services.config.jwt_leeway)
     app.add_middleware(BodyLimit)
+    # Added last, so it is met first.
+    app.add_middleware(
+        Gate,
+        reader=TokenReader(TokenKeys(services.config), services.config.jwt_leeway),
+        rate_limit=RateLimit(services.config.caller_requests_per_minute),
+    )
     problems.install(app)
     app.include_router(tasks)
     app.include_router(worker_api.router)
@@ -76,7 +86,7 @@ async def _services(request: Request) -> Services:
 Served = Annotated[Services, Depends(_services)]
 
 
-@tasks.post("/schedule", status_code=201, response_model=ScheduledTask, responses=responses(413))
+@tasks.post("/schedule", status_code=201, response_model=ScheduledTask, responses=responses())
 def schedule(spec: TaskSpec, caller: Writer, services: Served) -> ScheduledTask:
     """Ask for a package to be tested. The answer comes when the task is on disk."""
     task_id = accept(spec, submitted_by=caller.email, ledger=services.ledger, runners=services.config.runners)
@@ -90,7 +100,7 @@ def result(task_id: str, _caller: Reader, services: Served) -> JSONResponse:
 
 
 @tasks.get("/{task_id}/artifacts/{attempt}/{name}", response_class=Response, responses=responses(404))
-def artifact(task_id: str, attempt: int, name: str, _caller: Reader, services: Served) -> Response:
+def artifact(task_id: str, attempt: Attempt, name: str, _caller: Reader, services: Served) -> Response:
     """A log or a report of an attempt, such as `install.log` or `report.json`."""
     services.ledger.get(task_id)
     key = artifact_key(services.config.artifacts_root_directory, task_id, attempt, name)

@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from alts.shared.errors import InvalidToken, MissingScope, NotTheirTask
+from alts.shared.errors import MissingScope, NotTheirTask
 from alts.shared.tokens import Caller, Keys, Scope, read_token
 
 # With a security scheme in its OpenAPI document, the page /docs has an Authorize button.
@@ -32,19 +32,16 @@ class TokenReader:
 class Requires:
     """A dependency: the caller, who has this scope.
 
-    The TokenReader is `request.app.state.token_reader`. Raises InvalidToken or MissingScope.
+    Who asks was found out by scheduler.gate, before anything else. Raises MissingScope.
     """
 
     scope: Scope
 
     # async, although nothing is awaited: it takes microseconds, and a sync dependency would cost a thread.
     async def __call__(
-        self, request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(BEARER)]
+        self, request: Request, _credentials: Annotated[HTTPAuthorizationCredentials | None, Security(BEARER)]
     ) -> Caller:
-        if credentials is None:
-            raise InvalidToken("a bearer token is needed", resolution="send the header Authorization: Bearer <token>")
-        reader: TokenReader = request.app.state.token_reader
-        caller = reader.read(credentials.credentials)
+        caller: Caller = request.state.caller
         if not caller.may(self.scope):
             raise MissingScope(self.scope)
         return caller

@@ -1,7 +1,8 @@
-"""A limit for the size of request bodies, as ASGI middleware."""
+"""A limit for the size of request bodies, and for the time that they take, as ASGI middleware."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -10,24 +11,43 @@ CALLER_LIMIT = 1 << 20
 # A report carries the findings of every stage; workers are trusted with more.
 WORKER_LIMIT = 16 << 20
 WORKER_PREFIX = "/worker/"
+# 16 MiB in half a minute is what a line of 5 Mbit/s carries. A body that comes byte by byte holds a connection.
+BODY_SECONDS = 30.0
 
 
 class BodyLimit:
-    """Reads a body whole before the application sees it, and answers 413 where it is over the limit, in bytes."""
+    """Reads a body whole before the application sees it.
 
-    def __init__(self, app: ASGIApp, *, limit: int = CALLER_LIMIT, worker_limit: int = WORKER_LIMIT) -> None:
+    Answers 413 where it is over the limit, in bytes, and 408 where it is not here in time.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        limit: int = CALLER_LIMIT,
+        worker_limit: int = WORKER_LIMIT,
+        seconds: float = BODY_SECONDS,
+    ) -> None:
         self._app = app
         self._limit = limit
         self._worker_limit = worker_limit
+        self._seconds = seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        # A body that comes with GET is nobody's: the server throws it away.
+        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):
             await self._app(scope, receive, send)
             return
         limit = self._worker_limit if scope["path"].startswith(WORKER_PREFIX) else self._limit
-        first = await _whole_body(receive, limit) if _announced(scope) <= limit else None
+        try:
+            async with asyncio.timeout(self._seconds):
+                first = await _whole_body(receive, limit) if _announced(scope) <= limit else None
+        except TimeoutError:
+            await _refuse(send, 408, f"the body was not here within {self._seconds:g} s")
+            return
         if first is None:
-            await _refuse(send, limit)
+            await _refuse(send, 413, f"the body is too large: at most {limit} bytes are accepted")
             return
         messages = [first]
 
@@ -58,10 +78,10 @@ async def _whole_body(receive: Receive, limit: int) -> Message | None:
             return {"type": "http.request", "body": bytes(body), "more_body": False}
 
 
-async def _refuse(send: Send, limit: int) -> None:
-    content = json.dumps({"detail": f"the body is too large: at most {limit} bytes are accepted"}).encode()
+async def _refuse(send: Send, status: int, detail: str) -> None:
+    content = json.dumps({"detail": detail}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
     # What is left of the body would be taken for the next request.
     headers.append((b"connection", b"close"))
-    await send({"type": "http.response.start", "status": 413, "headers": headers})
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": content})

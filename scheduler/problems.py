@@ -18,9 +18,11 @@ from alts.shared.errors import (
     LedgerUnavailable,
     MissingScope,
     NotTheirTask,
+    RequestTooLong,
     StaleAttempt,
     StorageUnavailable,
     TaskFinished,
+    TooManyRequests,
     UnknownArtifact,
     UnknownTask,
     UnsupportedPlatform,
@@ -32,6 +34,8 @@ STATUS: Mapping[type[AltsError], int] = {
     InvalidToken: 401,
     MissingScope: 403,
     NotTheirTask: 403,
+    RequestTooLong: 414,
+    TooManyRequests: 429,
     UnknownTask: 404,
     UnknownArtifact: 404,
     TaskFinished: 409,
@@ -58,43 +62,56 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     403: {"model": Problem, "description": "The token does not allow this"},
     404: {"model": Problem, "description": "No task has this id, or it has nothing of that name"},
     409: {"model": Problem, "description": "Too late: the task, or the attempt, is over"},
+    408: {"model": Problem, "description": "The body took too long"},
     413: {"model": Problem, "description": "The body is too large"},
+    414: {"model": Problem, "description": "The path is too long"},
+    429: {"model": Problem, "description": "Too often, or too much at once; try again after Retry-After seconds"},
+    431: {"model": Problem, "description": "Too many headers"},
     503: {"model": Problem, "description": "The ledger is away; try again"},
 }
 """For the OpenAPI document."""
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Those of RESPONSES that a route can give, besides 401, 403 and 503."""
-    return {status: RESPONSES[status] for status in (401, 403, *statuses, 503)}
+    """Those of RESPONSES that a route can give, besides those that every route can."""
+    return {status: RESPONSES[status] for status in sorted((401, 403, 408, 413, 414, 429, 431, *statuses, 503))}
 
 
 def install(app: FastAPI) -> None:
     """Teach the application how to answer errors."""
-    for kind, status in STATUS.items():
-        app.add_exception_handler(kind, _answer_with(status))
+    for kind in STATUS:
+        app.add_exception_handler(kind, _answer)
     app.add_exception_handler(RequestValidationError, _unprocessable)
     app.add_exception_handler(Exception, _internal)
 
 
-def _answer_with(status: int) -> Any:
-    async def answer(_request: Request, error: Exception) -> JSONResponse:
-        if isinstance(error, UnsupportedPlatform):
-            entry = {"type": "unsupported_platform", "loc": ["body", error.field], "msg": str(error)}
-            return JSONResponse({"detail": [entry]}, status)
-        if status == 503:
-            log.warning("request refused", extra={"status": status, "reason": str(error)})
-        return JSONResponse({"detail": str(error)}, status, headers=_headers(error))
-
-    return answer
+async def _answer(_request: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, AltsError):
+        raise TypeError("only for errors of ours") from error
+    return answer_to(error)
 
 
-def _headers(error: Exception) -> dict[str, str]:
+def answer_to(error: AltsError) -> JSONResponse:
+    """What a caller is told of one of the errors in STATUS."""
+    status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+    if isinstance(error, UnsupportedPlatform):
+        entry = {"type": "unsupported_platform", "loc": ["body", error.field], "msg": str(error)}
+        return JSONResponse({"detail": [entry]}, status)
+    if isinstance(error, RequestTooLong):
+        status = error.status
+    if status == 503:
+        log.warning("request refused", extra={"status": status, "reason": str(error)})
+    return JSONResponse({"detail": str(error)}, status, headers=_headers(error))
+
+
+def _headers(error: AltsError) -> dict[str, str]:
     # RFC 6750 3.1: a token that was sent and is no good is told apart from none at all.
     if isinstance(error, MissingScope):
         return {"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{error.scope}"'}
     if isinstance(error, InvalidToken):
         return {"WWW-Authenticate": "Bearer" if error.__cause__ is None else 'Bearer error="invalid_token"'}
+    if isinstance(error, TooManyRequests):
+        return {"Retry-After": str(error.retry_after)}
     if isinstance(error, LedgerUnavailable | StorageUnavailable):
         return {"Retry-After": str(RETRY_AFTER_SECONDS)}
     return {}
@@ -110,7 +127,7 @@ def _entry(found: Mapping[str, Any]) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "type": found["type"],
         "loc": [part if isinstance(part, int) else _short(str(part)) for part in found["loc"]],
-        "msg": _short(str(found["msg"]), limit=1000),
+        "msg": _short(_message(found), limit=1000),
     }
     value = found.get("input")
     if isinstance(value, str) and len(value) <= LONGEST_ECHO:
@@ -118,6 +135,12 @@ def _entry(found: Mapping[str, Any]) -> dict[str, Any]:
     elif value is None or isinstance(value, bool) or _is_plain_number(value):
         entry["input"] = value
     return entry
+
+
+def _message(found: Mapping[str, Any]) -> str:
+    if found["type"] == "json_invalid":
+        return f"not acceptable as JSON: {found['ctx']['error']}"
+    return str(found["msg"])
 
 
 def _is_plain_number(value: object) -> bool:

@@ -11,6 +11,7 @@ from alts.shared.ledger import Assignment, Ledger
 from alts.shared.report import Outcome, Report, StageResult
 from scheduler.auth import Worker
 from scheduler.problems import responses
+from scheduler.strict_json import StrictRoute
 
 Attempt = Annotated[int, Path(ge=1, le=2**31 - 1)]
 
@@ -81,7 +82,7 @@ async def _ledger(request: Request) -> Ledger:
 
 Book = Annotated[Ledger, Depends(_ledger)]
 
-router = APIRouter(prefix="/worker", tags=["worker"])
+router = APIRouter(prefix="/worker", tags=["worker"], route_class=StrictRoute)
 
 
 @router.post("/tasks/{task_id}/claim", response_model=ClaimAnswer, responses=responses())
@@ -96,15 +97,13 @@ def decline(task_id: str, body: Decline, _caller: Worker, ledger: Book) -> None:
     ledger.decline(task_id, worker=body.worker, reason=body.reason)
 
 
-@router.post(
-    "/tasks/{task_id}/attempts/{attempt}/heartbeat", response_model=HeartbeatAnswer, responses=responses(409, 413)
-)
+@router.post("/tasks/{task_id}/attempts/{attempt}/heartbeat", response_model=HeartbeatAnswer, responses=responses(409))
 def heartbeat(task_id: str, attempt: Attempt, body: Heartbeat, _caller: Worker, ledger: Book) -> HeartbeatAnswer:
     """Prolong the lease, show the stages so far."""
     return HeartbeatAnswer(cancel=ledger.heartbeat(task_id, attempt, progress=body.progress))
 
 
-@router.post("/tasks/{task_id}/attempts/{attempt}/report", response_model=ReportAnswer, responses=responses(409, 413))
+@router.post("/tasks/{task_id}/attempts/{attempt}/report", response_model=ReportAnswer, responses=responses(409))
 def report(task_id: str, attempt: Attempt, body: Report, _caller: Worker, ledger: Book) -> ReportAnswer:
     """End the attempt; saying the same report again is harmless."""
     return ReportAnswer(outcome=ledger.report(task_id, attempt, body))

@@ -47,9 +47,9 @@ def a_ledger(folder: Path, clock: HandClock, *, filled: threading.Event | None =
     return SqlLedger(database, LedgerRules(**rules), clock=clock, outbox_filled=filled)
 
 
-def some_services(folder: Path, ledger: SqlLedger, *, health: Health | None = None) -> Services:
+def some_services(folder: Path, ledger: SqlLedger, *, health: Health | None = None, **changes: Any) -> Services:
     """Around that ledger; nothing runs until they are started, and nothing is really sent."""
-    config = a_config(storage_folder=str(folder / "storage"))
+    config = a_config(storage_folder=str(folder / "storage"), **changes)
     return Services(
         config=config,
         ledger=ledger,

@@ -31,6 +31,7 @@ HOMES = {
         "scheduler.store",
         "scheduler.tables",
     },
+    "limits": {"scheduler.rate_limit"},
     "subprocess": {"alts.tools.process", "alts.provider.process"},
 }
 """A library → the only modules that may import it."""

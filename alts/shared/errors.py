@@ -8,7 +8,9 @@ AltsError
 │   ├── TaskFinished            409  too late to cancel
 │   ├── InvalidToken            401  the bearer token is missing, forged or expired
 │   ├── MissingScope            403  the bearer token does not allow this
-│   └── NotTheirTask            403  only who asked for a task, or an admin, may cancel it
+│   ├── NotTheirTask            403  only who asked for a task, or an admin, may cancel it
+│   ├── TooManyRequests         429  the caller asks too often, or has too much in the queue
+│   └── RequestTooLong          414  more path, or more headers (431), than anybody needs
 ├── ConfigurationError        the operator's: the process does not start
 ├── StaleAttempt              nobody's: the lease has lapsed, somebody else owns the task now
 └── InfrastructureError       ours: the task becomes ERRORED, never FAILED
@@ -86,6 +88,22 @@ class MissingScope(RequestError):  # noqa: N818
 
 class NotTheirTask(RequestError):  # noqa: N818
     """Somebody else has asked for the task."""
+
+
+class TooManyRequests(RequestError):  # noqa: N818
+    """The caller asks more often than they may, or waits for more tasks. `retry_after` is in seconds."""
+
+    def __init__(self, message: str, *, retry_after: int) -> None:
+        super().__init__(message, resolution=f"try again in {retry_after} s")
+        self.retry_after = retry_after
+
+
+class RequestTooLong(RequestError):  # noqa: N818
+    """More path or headers than any client sends; `status` says which."""
+
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class ConfigurationError(AltsError):

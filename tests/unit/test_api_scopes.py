@@ -28,6 +28,9 @@ NEEDED = {
     ("post", "/worker/tasks/{task_id}/attempts/{attempt}/heartbeat"): WORKER,
     ("post", "/worker/tasks/{task_id}/attempts/{attempt}/report"): WORKER,
     ("post", "/worker/tasks/{task_id}/attempts/{attempt}/release"): WORKER,
+    ("post", "/worker/tasks/{task_id}/decline"): WORKER,
+    ("post", "/worker/presence"): WORKER,
+    ("post", "/worker/attempts/over"): WORKER,
     ("get", "/health"): None,
 }
 """A route without a line here fails the tests: whoever adds one says who may use it."""
@@ -75,8 +78,17 @@ def test_without_a_good_token_a_route_is_closed(client: TestClient, route: tuple
         assert ask(client, *route, headers).status_code == 401
 
 
-def test_an_unknown_path_tells_a_stranger_nothing(client: TestClient) -> None:
-    assert client.get("/tasks/x/y/z", headers=bearer()).status_code == 404
+def test_a_path_that_nobody_has_thought_of_is_closed_to_strangers(client: TestClient) -> None:
+    for path in ("/", "/tasks/x/y/z", "/metrics", "/worker/", "/docs/x", "/health/", "//health", "/HEALTH"):
+        assert client.get(path).status_code == 401, path
+        assert client.get(path, headers=bearer(), follow_redirects=False).status_code != 401, path
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "BREW"])
+def test_what_is_open_is_open_for_reading_alone(client: TestClient, method: str) -> None:
+    for path in ("/health", "/docs", "/openapi.json"):
+        assert client.request(method, path, content=b"x" * 1000).status_code == 401
+        assert client.request(method, path, headers=bearer()).status_code == 405
 
 
 # whose task it is
