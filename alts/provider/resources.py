@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import docker
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.models.containers import Container as DockerContainer
+from docker.types import IPAMConfig, IPAMPool, LogConfig
 from tf.iface import Resource
 from tf.schema import Schema
 from tf.types import Unknown
@@ -180,6 +181,7 @@ class ContainerResource(EngineResource):
             "memswap_limit": int(swap) * _MEBIBYTE if swap else None,
             "nano_cpus": round(float(cpus) * 1e9) if cpus else None,
             "pids_limit": _known(planned, "pids_limit"),
+            **_hardening(planned),
         }
         if networks:
             aliases = client.api.create_endpoint_config(aliases=networks[0].get("aliases"))
@@ -270,6 +272,8 @@ class NetworkResource(EngineResource):
             planned["name"],
             driver=_known(planned, "driver") or "bridge",
             internal=bool(_known(planned, "internal")),
+            options=_known(planned, "options"),
+            ipam=_address_pools(planned),
             labels=labels_of(planned),
             check_duplicate=True,
         )
@@ -290,6 +294,24 @@ class NetworkResource(EngineResource):
 def _known(state: State, name: str) -> Any:
     value = state.get(name)
     return None if value is Unknown else value
+
+
+def _hardening(planned: State) -> dict[str, Any]:
+    """Options of a container that bound what it may do and fill."""
+    shm, driver = _known(planned, "shm_size"), _known(planned, "log_driver")
+    [capabilities] = planned.get("capabilities") or [{}]
+    return {
+        "cap_add": _known(capabilities, "add"),
+        "cap_drop": _known(capabilities, "drop"),
+        "shm_size": int(shm) * _MEBIBYTE if shm else None,
+        "log_config": LogConfig(type=driver) if driver else None,
+    }
+
+
+def _address_pools(planned: State) -> IPAMConfig | None:
+    """Where a network's addresses come from; None where the engine is to choose."""
+    subnets = [block["subnet"] for block in planned.get("ipam_config") or () if block.get("subnet")]
+    return IPAMConfig(pool_configs=[IPAMPool(subnet=subnet) for subnet in subnets]) if subnets else None
 
 
 def _is_positive(number: str) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 
 from tf.blocks import SetNestedBlock
 from tf.schema import Attribute, Block, Schema
-from tf.types import Bool, List, Number, Set, String, TfType
+from tf.types import Bool, List, Map, Number, Set, String, TfType
 
 
 class ObjectList(TfType):  # type: ignore[misc]  # tf is untyped
@@ -74,6 +74,8 @@ def container_schema() -> Schema:
             _optional("memory_swap", Number()),  # MB, memory included
             _optional("cpus", String()),
             _optional("pids_limit", Number()),
+            _optional("shm_size", Number()),  # MB
+            _optional("log_driver", String()),
             # Read says false of a container that does not run: the difference makes Terraform replace it.
             _defaulted("must_run", Bool(), default=True),
             _optional("remove_volumes", Bool(), requires_replace=False),
@@ -82,6 +84,7 @@ def container_schema() -> Schema:
         ],
         block_types=[
             _labels(),
+            SetNestedBlock("capabilities", Block([_optional("add", Set(String())), _optional("drop", Set(String()))])),
             SetNestedBlock(
                 "networks_advanced", Block([_required("name", String()), _optional("aliases", Set(String()))])
             ),
@@ -111,8 +114,9 @@ def network_schema() -> Schema:
             _required("name", String()),
             _defaulted("driver", String(), "bridge"),
             _optional("internal", Bool()),
+            _optional("options", Map(String())),
         ],
-        block_types=[_labels()],
+        block_types=[_labels(), SetNestedBlock("ipam_config", Block([_optional("subnet", String())]))],
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from alts.command import OutputSink
@@ -10,17 +11,22 @@ from alts.images import Image, ImageResolver, image_resolver
 from alts.packages import PACKAGE_MANAGERS
 from alts.provider.process import ProviderProcess
 from alts.runners.base import Instance, Order
+from alts.runners.subnets import free_subnet
 from alts.runners.terraformed import FilesFor, Plan, TerraformedRunner
 from alts.shared.config import Config, InstanceLimits
-from alts.shared.errors import ImageUnavailable
+from alts.shared.errors import ImageUnavailable, ProvisionFailed
 from alts.stop import Stop
-from alts.tools.docker import Container, Engine
+from alts.tools.docker import Engine
 from alts.tools.docker_build import DockerBuilds
 from alts.tools.terraform import find_terraform
 
 TASK_LABEL = "alts.task"
 ATTEMPT_LABEL = "alts.attempt"
 WORKER_LABEL = "alts.worker"
+
+_MTU_OPTION = "com.docker.network.driver.mtu"
+# The engine's words for a subnet that another network has an address of.
+_TAKEN = re.compile(r"overlap", re.IGNORECASE)
 
 _BINFMT = Path("/proc/sys/fs/binfmt_misc")
 
@@ -37,6 +43,7 @@ class DockerRunner(TerraformedRunner):
         images: ImageResolver,
         provider: ProviderProcess | None,
         limits: InstanceLimits,
+        network_pool: str | None,
         allow_emulation: bool,
         worker: str,
         terraform: Path,
@@ -44,7 +51,10 @@ class DockerRunner(TerraformedRunner):
         files_for: FilesFor,
         provider_version: str | None,
     ) -> None:
-        """`provider`: the embedded one, None where Terraform fetches another; `worker`: the identity to label with."""
+        """`provider`: the embedded one, None where Terraform fetches another; `worker`: the identity to label with.
+
+        `network_pool`: where subnets are taken from, such as "10.213.0.0/16"; None to leave that to the engine.
+        """
         super().__init__(
             terraform=terraform, docker_host=docker_host, files_for=files_for, provider_version=provider_version
         )
@@ -52,6 +62,7 @@ class DockerRunner(TerraformedRunner):
         self._images = images
         self._provider = provider
         self._limits = limits
+        self._network_pool = network_pool
         self._allow_emulation = allow_emulation
         self._worker = worker
 
@@ -72,8 +83,24 @@ class DockerRunner(TerraformedRunner):
             "memory_mb": self._limits.memory_mb,
             "cpus": self._limits.cpus,
             "pids": self._limits.pids,
+            **self._network(),
         }
         return Plan(variables, _described(image, emulated=emulated))
+
+    def instead(self, variables: Mapping[str, object], error: ProvisionFailed) -> Mapping[str, object] | None:
+        # Between our look and the engine's making, somebody else took an address of the subnet.
+        return {**variables, **self._network()} if _TAKEN.search(error.details) else None
+
+    def _network(self) -> Mapping[str, object]:
+        """The variables of a network that no other overlaps. Raises ProvisionFailed where the pool has none left."""
+        networks = self._engine.networks()
+        # The engine's own setting counts for its default network alone; packets that are too long get lost.
+        default = next((network.options for network in networks if network.name == "bridge"), {})
+        options = {name: value for name, value in default.items() if name == _MTU_OPTION}
+        if self._network_pool is None:
+            return {"subnet": "", "network_options": options}
+        taken = [subnet for network in networks for subnet in network.subnets]
+        return {"subnet": free_subnet(self._network_pool, taken), "network_options": options}
 
     def _emulated(self, order: Order) -> bool:
         """Whether the engine's host only imitates what the task wants. Raises ImageUnavailable where it must not."""
@@ -105,28 +132,34 @@ class DockerRunner(TerraformedRunner):
         return {"docker": self._engine.version()}
 
     def remove_by_label(self, order: Order) -> None:
-        self._remove_machines(self._engine.containers({TASK_LABEL: order.task_id, ATTEMPT_LABEL: str(order.attempt)}))
+        self._remove({TASK_LABEL: order.task_id, ATTEMPT_LABEL: str(order.attempt)})
 
     def remove_leftovers(self, task_id: str, *, below: int) -> int:
         """See alts.runners.base.Runner."""
-        machines = self._engine.containers({TASK_LABEL: task_id})
-        return self._remove_machines([machine for machine in machines if _attempt_of(machine) < below])
+        return self._remove({TASK_LABEL: task_id}, below=below)
 
     def remove_all_of(self, worker: str) -> int:
         """See alts.runners.base.Runner."""
-        return self._remove_machines(self._engine.containers({WORKER_LABEL: worker}))
+        return self._remove({WORKER_LABEL: worker})
 
     def close(self) -> None:
         if self._provider is not None:
             self._provider.close()
         self._engine.close()
 
-    def _remove_machines(self, machines: Iterable[Container]) -> int:
-        count = 0
-        for machine in machines:
+    def _remove(self, labels: Mapping[str, str], *, below: int | None = None) -> int:
+        """Take away the machines with these labels, then their networks; of attempts before `below` alone, where given.
+
+        Says how many machines.
+        """
+        machines, networks = self._engine.containers(labels), self._engine.networks(labels)
+        doomed = [machine for machine in machines if below is None or _attempt_of(machine.labels) < below]
+        for machine in doomed:
             self._engine.remove_container(machine.id)
-            count += 1
-        return count
+        for network in networks:
+            if below is None or _attempt_of(network.labels) < below:
+                self._engine.remove_network(network.id)
+        return len(doomed)
 
 
 def _described(image: Image, *, emulated: bool) -> Mapping[str, str]:
@@ -139,9 +172,9 @@ def _described(image: Image, *, emulated: bool) -> Mapping[str, str]:
     }
 
 
-def _attempt_of(machine: Container) -> int:
-    """0 for a label that nobody of us has written: such a machine belongs to no living attempt."""
-    attempt = machine.labels.get(ATTEMPT_LABEL, "")
+def _attempt_of(labels: Mapping[str, str]) -> int:
+    """0 for a label that nobody of us has written: what carries it belongs to no living attempt."""
+    attempt = labels.get(ATTEMPT_LABEL, "")
     return int(attempt) if attempt.isdecimal() else 0
 
 
@@ -157,6 +190,7 @@ def docker_runner(config: Config, *, worker: str, folder: Path) -> DockerRunner:
         images=image_resolver(config, engine, DockerBuilds(engine)),
         provider=ProviderProcess(folder, docker_host=config.docker_host) if embedded else None,
         limits=config.instance_limits,
+        network_pool=config.instance_network_pool,
         allow_emulation=config.allow_emulation,
         worker=worker,
         terraform=find_terraform(config.terraform, folder=folder),

@@ -15,7 +15,7 @@ from alts.packages.base import InstanceFile
 from alts.resources import resource
 from alts.runners.base import Instance, Order, Provisioned
 from alts.runners.signing_keys import with_keys
-from alts.shared.errors import InfrastructureError
+from alts.shared.errors import InfrastructureError, ProvisionFailed
 from alts.shared.spec import TaskSpec
 from alts.stop import Stop, Stopped, StopReason
 from alts.tools.ansible import prepare_variables, run_playbook
@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 # Taking a machine away is not part of the task's time: it must work when that has run out (seconds).
 REMOVE_TIMEOUT = 120.0
+
+_OTHER_VARIABLES = 3  # times that a machine is asked for anew, with variables that are chosen again
 
 FilesFor = Callable[[TaskSpec], Sequence[InstanceFile]]
 """The repositories and settings that a fresh machine needs for a task."""
@@ -54,6 +56,10 @@ class TerraformedRunner(ABC):
     @abstractmethod
     def plan(self, order: Order, *, stop: Stop, log: OutputSink) -> Plan:
         """Choose the image and the variables. Raises ImageUnavailable or Stopped."""
+
+    def instead(self, variables: Mapping[str, object], error: ProvisionFailed) -> Mapping[str, object] | None:  # noqa: ARG002
+        """Other variables to try, where these were refused for what may change from one moment to the next."""
+        return None
 
     @abstractmethod
     def environment(self) -> Mapping[str, str]:
@@ -88,7 +94,7 @@ class TerraformedRunner(ABC):
     def _make(self, order: Order, plan: Plan, terraform: Terraform, *, stop: Stop, log: OutputSink) -> Provisioned:
         tools = {"terraform": terraform.version(stop), **self.tools()}
         terraform.initialise(stop)
-        outputs = terraform.create(plan.variables, stop)
+        outputs = self._create(terraform, plan.variables, stop)
         tools["ansible"] = run_playbook(
             resource("ansible", "prepare.yml"),
             container=str(outputs["name"]),
@@ -99,6 +105,17 @@ class TerraformedRunner(ABC):
             sink=log,
         )
         return Provisioned(instance=self.connect(outputs), image=plan.image, tools=tools)
+
+    def _create(self, terraform: Terraform, variables: Mapping[str, object], stop: Stop) -> Mapping[str, object]:
+        for _ in range(_OTHER_VARIABLES):
+            try:
+                return terraform.create(variables, stop)
+            except ProvisionFailed as error:
+                other = self.instead(variables, error)
+                if other is None:
+                    raise
+                variables = other
+        return terraform.create(variables, stop)
 
     def _module(self, folder: Path, log: OutputSink) -> Terraform:
         # With the environment of now: the provider may have been started anew since the machine was made.

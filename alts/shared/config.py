@@ -5,6 +5,7 @@ Only alts/app.py, scheduler/app.py and alts/cli.py read the file. configs/exampl
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import platform
 import secrets
@@ -129,6 +130,14 @@ class Config(_Section):
     image_bootstrap: bool = True
     mirrors: dict[str, str] = Field(default_factory=dict)
     instance_limits: InstanceLimits = InstanceLimits()
+    instance_network_pool: str | None = "10.213.0.0/16"
+
+    @field_validator("instance_network_pool")
+    @classmethod
+    def _pool_has_subnets(cls, pool: str | None) -> str | None:
+        if pool is not None and ipaddress.IPv4Network(pool).prefixlen > 24:
+            raise ValueError("too small: at least a /24 is needed")
+        return pool
 
     @field_validator("runners")
     @classmethod

@@ -5,6 +5,7 @@ The only user of the docker SDK beside the embedded Terraform provider. Engines 
 
 from __future__ import annotations
 
+import contextlib
 import io
 import posixpath
 import queue
@@ -66,6 +67,18 @@ class Container:
     id: str
     name: str
     labels: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network of the engine."""
+
+    id: str
+    name: str
+    labels: Mapping[str, str]
+    subnets: tuple[str, ...]
+    """Such as ("172.17.0.0/16",)."""
+    options: Mapping[str, str]
 
 
 @contextmanager
@@ -155,6 +168,36 @@ class Engine:
                 # Somebody else is at it: "removal of container ... is already in progress".
                 if error.status_code != requests.codes.conflict:
                     raise
+
+    def networks(self, labels: Mapping[str, str] | None = None) -> tuple[Network, ...]:
+        """The networks that carry all these labels; all that the engine has, where none are given."""
+        wanted = [f"{key}={value}" for key, value in (labels or {}).items()]
+        with engine_errors("list networks"):
+            found = self._client.networks(filters={"label": wanted})
+        return tuple(
+            Network(
+                id=one["Id"],
+                name=one["Name"],
+                labels=one["Labels"] or {},
+                subnets=tuple(pool["Subnet"] for pool in (one["IPAM"] or {}).get("Config") or () if "Subnet" in pool),
+                options=one["Options"] or {},
+            )
+            for one in found
+        )
+
+    def remove_network(self, network: str) -> None:
+        """Remove a network, whoever is still on it. One that is not there is fine."""
+        with engine_errors(f"remove the network {network}"), contextlib.suppress(docker_errors.NotFound):
+            try:
+                self._client.remove_network(network)
+            except docker_errors.APIError as error:
+                if error.status_code != requests.codes.forbidden:
+                    raise
+                # It "has active endpoints": a container that the engine has lost track of keeps it.
+                for container in self._client.inspect_network(network)["Containers"] or ():
+                    with contextlib.suppress(docker_errors.NotFound):
+                        self._client.disconnect_container_from_network(container, network, force=True)
+                self._client.remove_network(network)
 
     def instance(self, container: str, *, name: str) -> DockerInstance:
         """A running container as a machine. What runs on a 32-bit PC's image is told that the kernel is one, too."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+import json
 import shutil
 import threading
 import uuid
@@ -24,7 +26,7 @@ from alts.shared.errors import ProvisionFailed
 from alts.stop import Stop, Stopped, StopReason
 from alts.tools.docker import Engine
 from alts.tools.docker_build import DockerBuilds
-from alts.tools.terraform import find_terraform
+from alts.tools.terraform import VARIABLES_NAME, find_terraform
 from tests.builders import a_config, an_order
 from tests.services.debian_image import CACHE_FOLDER
 from tests.services.machine import HOST
@@ -69,6 +71,10 @@ def silent(text: str) -> None:
     """A log that nobody reads."""
 
 
+def networks_of(sdk: docker.DockerClient, order: Order) -> list[str]:
+    return [str(network.name) for network in sdk.networks.list(filters={"label": f"alts.task={order.task_id}"})]
+
+
 def machines_of(sdk: docker.DockerClient, order: Order) -> list[str]:
     found = sdk.containers.list(all=True, filters={"label": f"alts.task={order.task_id}"}, ignore_removed=True)
     return [str(machine.name) for machine in found]
@@ -79,10 +85,10 @@ def test_a_machine_is_made_ready_used_and_gone(runner: DockerRunner, order: Orde
 
     with runner.provision(order, stop=Stop(240), log=said.append) as provisioned:
         done = provisioned.instance.run(["true"], stop=Stop(10))
-        assert machines_of(sdk, order) == [f"alts-{order.task_id}-1"]
+        assert machines_of(sdk, order) == networks_of(sdk, order) == [f"alts-{order.task_id}-1"]
 
     assert done.ok
-    assert machines_of(sdk, order) == []
+    assert machines_of(sdk, order) == networks_of(sdk, order) == []
     assert set(provisioned.tools) == {"terraform", "ansible", "docker"}
     assert all(version[0].isdigit() for version in provisioned.tools.values())
     assert provisioned.image["id"].startswith("sha256:")
@@ -101,6 +107,54 @@ def test_the_machine_has_its_labels_and_its_limits(
     assert (labels["alts.task"], labels["alts.attempt"], labels["alts.worker"]) == (order.task_id, "1", worker)
     assert (host["Memory"], host["PidsLimit"]) == (256 << 20, 99)
     assert not host["Privileged"]
+
+
+def test_machines_cannot_reach_each_other_and_their_networks_are_the_pool_s(
+    runner: DockerRunner, tmp_path: Path, sdk: docker.DockerClient
+) -> None:
+    orders = [new_order(tmp_path), new_order(tmp_path)]
+    with (
+        runner.provision(orders[0], stop=Stop(240), log=silent) as one,
+        runner.provision(orders[1], stop=Stop(240), log=silent) as other,
+    ):
+        addresses = [
+            sdk.api.inspect_container(f"alts-{order.task_id}-1")["NetworkSettings"]["Networks"][
+                f"alts-{order.task_id}-1"
+            ]["IPAddress"]
+            for order in orders
+        ]
+        listener = "my $s = IO::Socket::INET->new(LocalPort => 7, Listen => 1) or die; sleep 60"
+        other.instance.run(
+            ["sh", "-c", f"setsid perl -MIO::Socket -e '{listener}' >/dev/null 2>&1 & sleep 1"], stop=Stop(20)
+        )
+        knock = "exit(IO::Socket::INET->new(PeerAddr => shift, PeerPort => 7, Timeout => 3) ? 0 : 4)"
+        themselves = other.instance.run(["perl", "-MIO::Socket", "-e", knock, addresses[1]], stop=Stop(20))
+        each_other = one.instance.run(["perl", "-MIO::Socket", "-e", knock, addresses[1]], stop=Stop(20))
+
+    assert (themselves.exit_code, each_other.exit_code) == (0, 4)
+    pool = ipaddress.ip_network(CONFIG.instance_network_pool or "")
+    assert all(ipaddress.ip_address(address) in pool for address in addresses)
+
+
+def test_a_subnet_that_somebody_takes_at_the_last_moment_is_given_up_for_another(
+    runner: DockerRunner, order: Order, sdk: docker.DockerClient
+) -> None:
+    theirs: list[str] = []
+
+    def take_it(text: str) -> None:
+        variables = order.work_folder / "terraform" / VARIABLES_NAME
+        if not theirs and variables.exists():
+            subnet = json.loads(variables.read_text())["subnet"]
+            pools = docker.types.IPAMConfig(pool_configs=[docker.types.IPAMPool(subnet=subnet)])
+            theirs.append(str(sdk.networks.create(f"theirs-{order.task_id[:8]}", ipam=pools).id))
+
+    try:
+        with runner.provision(order, stop=Stop(240), log=take_it) as provisioned:
+            assert provisioned.instance.alive()
+        assert theirs
+    finally:
+        for network in theirs:
+            sdk.networks.get(network).remove()
 
 
 def test_an_exception_inside_removes_the_machine_and_goes_on_up(
@@ -169,6 +223,7 @@ def runner_with(tmp_path: Path, worker: str) -> Iterator[Callable[[FilesFor], Do
                 images=image_resolver(CONFIG, engine, DockerBuilds(engine)),
                 provider=ProviderProcess(tmp_path / "provider", docker_host=HOST),
                 limits=InstanceLimits(),
+                network_pool=CONFIG.instance_network_pool,
                 worker=worker,
                 terraform=find_terraform(None, folder=tmp_path),
                 docker_host=HOST,
@@ -217,8 +272,12 @@ def test_machines_are_made_side_by_side(runner: DockerRunner, tmp_path: Path) ->
 
 
 def a_leftover(sdk: docker.DockerClient, image: str, *, task: str, attempt: str, worker: str) -> str:
+    """A machine with a network of its own."""
     labels = {"alts.task": task, "alts.attempt": attempt, "alts.worker": worker}
-    return str(sdk.containers.run(image, ["sleep", "infinity"], labels=labels, init=True, detach=True).id)
+    network = sdk.networks.create(f"leftover-{uuid.uuid4().hex[:8]}", labels=labels)
+    command = ["sleep", "infinity"]
+    made = sdk.containers.run(image, command, labels=labels, init=True, detach=True, network=network.name)
+    return str(made.id)
 
 
 def test_only_earlier_attempts_of_the_task_are_leftovers(
@@ -232,7 +291,7 @@ def test_only_earlier_attempts_of_the_task_are_leftovers(
 
         assert runner.remove_leftovers(order.task_id, below=3) == 2
 
-        assert machines_of(sdk, order) == [f"alts-{order.task_id}-3"]
+        assert machines_of(sdk, order) == networks_of(sdk, order) == [f"alts-{order.task_id}-3"]
         assert runner.remove_leftovers(order.task_id, below=3) == 0
         assert sdk.containers.get(other).status == "running"
 

@@ -22,6 +22,7 @@ from docker.models.containers import Container
 from alts.provider.process import ProviderProcess
 from alts.shared.errors import ProvisionFailed
 from alts.stop import Stop, Stopped, StopReason
+from alts.tools.docker import Engine
 from alts.tools.terraform import Terraform, find_terraform, launcher_for_wheel, write_provider_override
 from tests.processes import ended
 from tests.services.engine_proxy import ENGINE, EngineProxy
@@ -32,6 +33,7 @@ pytestmark = pytest.mark.docker
 MODULE = Path(__file__).parents[2] / "resources" / "terraform" / "docker"
 HOST = f"unix://{ENGINE}"
 LABEL = "alts.task"
+MTU = "com.docker.network.driver.mtu"
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +78,13 @@ class Site:
             sink=self.heard.append,
         )
 
+    def remove_networks(self) -> None:
+        """An apply that failed has made the network before; the runner finds it by its label, as it does here."""
+        engine = Engine(HOST)
+        for network in engine.networks({LABEL: self.name}):
+            engine.remove_network(network.id)
+        engine.close()
+
     def variables(self, **changes: object) -> dict[str, object]:
         return {
             "docker_host": self.docker_host,
@@ -104,6 +113,7 @@ def make_site(tmp_path: Path, image: str) -> Iterator[MakeSite]:
     yield make
     for site in sites:
         site.provider.close()
+        site.remove_networks()
 
 
 @pytest.fixture
@@ -153,23 +163,30 @@ def test_a_machine_is_made_as_asked_and_goes_again(site: Site, engine: docker.Do
     terraform = site.terraform(wheel=wheel)
     terraform.initialise(Stop(60))
 
-    outputs = terraform.create(site.variables(), Stop(60))
+    asked = site.variables(subnet="10.214.3.8/29", network_options={MTU: "1300"})
+    outputs = terraform.create(asked, Stop(60))
 
     made = inspected(engine, outputs["id"])
     host = made["HostConfig"]
     assert outputs["name"] == site.name
-    assert outputs["ip"] == made["NetworkSettings"]["Networks"]["bridge"]["IPAddress"] != ""
+    assert outputs["ip"] == made["NetworkSettings"]["Networks"][site.name]["IPAddress"] != ""
     assert made["State"]["Running"]
     assert made["Config"]["Hostname"] == "machine"
     assert made["Config"]["Labels"] == {LABEL: site.name, "odd": "${7 * 7} %{if true}'\""}
     assert (host["Memory"], host["MemorySwap"]) == (64 << 20, 64 << 20)
     assert (host["NanoCpus"], host["PidsLimit"]) == (500_000_000, 77)
-    assert (host["Init"], host["SecurityOpt"], host["Privileged"]) == (True, ["no-new-privileges"], False)
+    assert (host["SecurityOpt"], host["Privileged"]) == (["no-new-privileges"], False)
+    assert (host["CapAdd"], host["CapDrop"]) == (None, ["CAP_NET_RAW"])
+    assert (host["ShmSize"], host["LogConfig"]["Type"]) == (64 << 20, "none")
+    network = engine.networks.get(site.name).attrs
+    assert (network["Labels"], network["Options"]) == (made["Config"]["Labels"], {MTU: "1300"})
+    assert network["IPAM"]["Config"][0]["Subnet"] == "10.214.3.8/29"
 
     terraform.remove(Stop(60))
     terraform.remove(Stop(60))
 
     assert not exists(engine, site.name)
+    assert engine.networks.list(names=[site.name]) == []
     assert terraform.version(Stop(10)).startswith("1.")
 
 
@@ -245,8 +262,7 @@ def test_a_missing_image_is_told_in_the_engines_words(site: Site, engine: docker
 def test_a_machine_that_does_not_start_leaves_nothing(site: Site, engine: docker.DockerClient) -> None:
     terraform = site.terraform()
     main = Path(terraform.working_dir) / "main.tf"
-    # Without init it is the engine itself that does not find the program.
-    main.write_text(main.read_text().replace('"sleep", "infinity"', '"no-such-program"').replace("init     = true", ""))
+    main.write_text(main.read_text().replace('"/bin/sh"', '"no-such-program"'))
     terraform.initialise(Stop(60))
 
     with pytest.raises(ProvisionFailed) as caught:
@@ -279,7 +295,7 @@ def test_an_engine_that_is_away_is_told_without_raw_errors(make_site: MakeSite) 
     with pytest.raises(ProvisionFailed) as caught:
         terraform.create(site.variables(), Stop(60))
 
-    assert "docker_container" in caught.value.details
+    assert "docker_network" in caught.value.details
     assert "rpc error" not in caught.value.details
 
 

@@ -61,6 +61,9 @@ def test_three_secrets_are_all_that_the_full_stack_needs() -> None:
         ({"rabbitmq_password": ""}, "rabbitmq_password"),
         ({"s3_secret_access_key": ""}, "s3_secret_access_key"),
         ({"jwt_secret": 12345}, "jwt_secret"),
+        ({"instance_network_pool": "10.213.0.0/28"}, "instance_network_pool"),
+        ({"instance_network_pool": "10.213.0.1/16"}, "instance_network_pool"),
+        ({"instance_network_pool": "fd00::/48"}, "instance_network_pool"),
     ],
     ids=str,
 )

@@ -39,3 +39,15 @@ variable "pids" {
   description = "How many processes and threads the machine may have (embedded provider only)"
   type        = number
 }
+
+variable "subnet" {
+  description = "Of the machine's own network, such as 10.213.7.8/29; empty for one that the engine chooses"
+  type        = string
+  default     = ""
+}
+
+variable "network_options" {
+  description = "Of the bridge, such as its MTU"
+  type        = map(string)
+  default     = {}
+}
