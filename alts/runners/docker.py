@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from alts.command import OutputSink
@@ -14,11 +15,14 @@ from alts.runners.base import Instance, Order
 from alts.runners.subnets import free_subnet
 from alts.runners.terraformed import FilesFor, Plan, TerraformedRunner
 from alts.shared.config import Config, InstanceLimits
-from alts.shared.errors import ImageUnavailable, ProvisionFailed
+from alts.shared.errors import ImageUnavailable, InfrastructureError, ProvisionFailed
 from alts.stop import Stop
 from alts.tools.docker import Engine
 from alts.tools.docker_build import DockerBuilds
+from alts.tools.docker_seal import deny_networks
 from alts.tools.terraform import find_terraform
+
+log = logging.getLogger(__name__)
 
 TASK_LABEL = "alts.task"
 ATTEMPT_LABEL = "alts.attempt"
@@ -44,6 +48,7 @@ class DockerRunner(TerraformedRunner):
         provider: ProviderProcess | None,
         limits: InstanceLimits,
         network_pool: str | None,
+        networks_denied: Sequence[str],
         allow_emulation: bool,
         worker: str,
         terraform: Path,
@@ -54,6 +59,7 @@ class DockerRunner(TerraformedRunner):
         """`provider`: the embedded one, None where Terraform fetches another; `worker`: the identity to label with.
 
         `network_pool`: where subnets are taken from, such as "10.213.0.0/16"; None to leave that to the engine.
+        `networks_denied`: what machines must not reach, such as "169.254.0.0/16".
         """
         super().__init__(
             terraform=terraform, docker_host=docker_host, files_for=files_for, provider_version=provider_version
@@ -63,6 +69,7 @@ class DockerRunner(TerraformedRunner):
         self._provider = provider
         self._limits = limits
         self._network_pool = network_pool
+        self._networks_denied = networks_denied
         self._allow_emulation = allow_emulation
         self._worker = worker
 
@@ -75,11 +82,7 @@ class DockerRunner(TerraformedRunner):
             "name": name,
             "hostname": f"alts-{order.task_id[:8]}",
             "image": image.id,
-            "labels": {
-                TASK_LABEL: order.task_id,
-                ATTEMPT_LABEL: str(order.attempt),
-                WORKER_LABEL: self._worker,
-            },
+            "labels": self._labels(order),
             "memory_mb": self._limits.memory_mb,
             "cpus": self._limits.cpus,
             "pids": self._limits.pids,
@@ -90,6 +93,10 @@ class DockerRunner(TerraformedRunner):
     def instead(self, variables: Mapping[str, object], error: ProvisionFailed) -> Mapping[str, object] | None:
         # Between our look and the engine's making, somebody else took an address of the subnet.
         return {**variables, **self._network()} if _TAKEN.search(error.details) else None
+
+    def _labels(self, order: Order) -> Mapping[str, str]:
+        """Of everything that an attempt has on the engine."""
+        return {TASK_LABEL: order.task_id, ATTEMPT_LABEL: str(order.attempt), WORKER_LABEL: self._worker}
 
     def _network(self) -> Mapping[str, object]:
         """The variables of a network that no other overlaps. Raises ProvisionFailed where the pool has none left."""
@@ -127,6 +134,16 @@ class DockerRunner(TerraformedRunner):
 
     def connect(self, outputs: Mapping[str, object]) -> Instance:
         return self._engine.instance(str(outputs["id"]), name=str(outputs["name"]))
+
+    def seal(self, order: Order, outputs: Mapping[str, object]) -> str:
+        try:
+            deny_networks(self._engine, str(outputs["id"]), self._networks_denied, labels=self._labels(order))
+        except InfrastructureError as error:
+            reason = f"{error}: {error.details}" if error.details else str(error)
+            task = {"task_id": order.task_id, "attempt": order.attempt}
+            log.warning("machine not sealed", extra={**task, "error": reason})
+            return reason
+        return ""
 
     def tools(self) -> Mapping[str, str]:
         return {"docker": self._engine.version()}
@@ -191,6 +208,7 @@ def docker_runner(config: Config, *, worker: str, folder: Path) -> DockerRunner:
         provider=ProviderProcess(folder, docker_host=config.docker_host) if embedded else None,
         limits=config.instance_limits,
         network_pool=config.instance_network_pool,
+        networks_denied=config.instance_networks_denied,
         allow_emulation=config.allow_emulation,
         worker=worker,
         terraform=find_terraform(config.terraform, folder=folder),

@@ -6,6 +6,7 @@ import logging
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +71,10 @@ class TerraformedRunner(ABC):
         """The machine that the module's outputs describe."""
 
     @abstractmethod
+    def seal(self, order: Order, outputs: Mapping[str, object]) -> str:
+        """Close the machine off from networks that are not for it; why that was not to be done, else empty."""
+
+    @abstractmethod
     def tools(self) -> Mapping[str, str]:
         """Versions of what the machine runs on, such as {"docker": "20.10.24"}."""
 
@@ -95,16 +100,23 @@ class TerraformedRunner(ABC):
         tools = {"terraform": terraform.version(stop), **self.tools()}
         terraform.initialise(stop)
         outputs = self._create(terraform, plan.variables, stop)
-        tools["ansible"] = run_playbook(
-            resource("ansible", "prepare.yml"),
-            container=str(outputs["name"]),
-            docker_host=self._docker_host,
-            variables=prepare_variables(self._files_for(with_keys(order.spec, stop=stop))),
-            folder=order.work_folder,
-            stop=stop,
-            sink=log,
-        )
-        return Provisioned(instance=self.connect(outputs), image=plan.image, tools=tools)
+        # Side by side: neither has anything to do with the other, and both must be over before anything else runs.
+        with ThreadPoolExecutor(1) as pool:
+            sealing = pool.submit(self.seal, order, outputs)
+            tools["ansible"] = run_playbook(
+                resource("ansible", "prepare.yml"),
+                container=str(outputs["name"]),
+                docker_host=self._docker_host,
+                variables=prepare_variables(self._files_for(with_keys(order.spec, stop=stop))),
+                folder=order.work_folder,
+                stop=stop,
+                sink=log,
+            )
+        not_sealed = sealing.result()
+        if not_sealed:
+            log(f"the machine's network is not sealed: {not_sealed}\n")
+        image = {**plan.image, "sealed": "no" if not_sealed else "yes"}
+        return Provisioned(instance=self.connect(outputs), image=image, tools=tools)
 
     def _create(self, terraform: Terraform, variables: Mapping[str, object], stop: Stop) -> Mapping[str, object]:
         for _ in range(_OTHER_VARIABLES):

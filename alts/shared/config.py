@@ -35,6 +35,9 @@ SECRET_BYTES: Mapping[str, int] = {"HS256": 32, "HS384": 48, "HS512": 64}
 ASYMMETRIC = ("RS256", "ES256", "EdDSA")
 """Signed with a private key that is elsewhere, checked with a public one."""
 
+# Where clouds tell a host its credentials: link-local addresses, and what Amazon and Google have for IPv6.
+METADATA_NETWORKS = ("169.254.0.0/16", "fd00:ec2::254/128", "fd20:ce::254/128")
+
 
 def _host_architecture() -> Literal["x86_64", "aarch64"]:
     return "aarch64" if platform.machine() in ("aarch64", "arm64") else "x86_64"
@@ -131,6 +134,7 @@ class Config(_Section):
     mirrors: dict[str, str] = Field(default_factory=dict)
     instance_limits: InstanceLimits = InstanceLimits()
     instance_network_pool: str | None = "10.213.0.0/16"
+    instance_networks_denied: tuple[str, ...] = METADATA_NETWORKS
 
     @field_validator("instance_network_pool")
     @classmethod
@@ -138,6 +142,11 @@ class Config(_Section):
         if pool is not None and ipaddress.IPv4Network(pool).prefixlen > 24:
             raise ValueError("too small: at least a /24 is needed")
         return pool
+
+    @field_validator("instance_networks_denied")
+    @classmethod
+    def _denied_are_networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(str(ipaddress.ip_network(network)) for network in networks)
 
     @field_validator("runners")
     @classmethod

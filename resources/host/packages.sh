@@ -43,6 +43,7 @@ case $want in
         ;;
     test)
         need mmdebstrap "to make base images where no registry answers" has mmdebstrap
+        need iproute2 "for a metadata service to keep machines from" has ip
         need gpg "to sign the tests' repositories" has gpg
         need rabbitmq-server "for the tests' private RabbitMQ" has_rabbitmq
         need postgresql "for the tests' private PostgreSQL" has_postgresql

@@ -24,8 +24,9 @@ from alts.runners.terraformed import FilesFor
 from alts.shared.config import InstanceLimits
 from alts.shared.errors import ProvisionFailed
 from alts.stop import Stop, Stopped, StopReason
-from alts.tools.docker import Engine
+from alts.tools.docker import Engine, EngineFailed
 from alts.tools.docker_build import DockerBuilds
+from alts.tools.docker_seal import SEAL_TIMEOUT
 from alts.tools.terraform import VARIABLES_NAME, find_terraform
 from tests.builders import a_config, an_order
 from tests.services.debian_image import CACHE_FOLDER
@@ -92,7 +93,7 @@ def test_a_machine_is_made_ready_used_and_gone(runner: DockerRunner, order: Orde
     assert set(provisioned.tools) == {"terraform", "ansible", "docker"}
     assert all(version[0].isdigit() for version in provisioned.tools.values())
     assert provisioned.image["id"].startswith("sha256:")
-    assert set(provisioned.image) == {"architecture", "emulated", "id", "origin", "reference"}
+    assert set(provisioned.image) == {"architecture", "emulated", "id", "origin", "reference", "sealed"}
     assert "Creation complete" in "".join(said)
     assert "PLAY RECAP" in "".join(said)
 
@@ -212,11 +213,11 @@ def test_a_machine_that_is_gone_already_makes_no_trouble_at_the_end(
 
 
 @pytest.fixture
-def runner_with(tmp_path: Path, worker: str) -> Iterator[Callable[[FilesFor], DockerRunner]]:
+def runner_with(tmp_path: Path, worker: str) -> Iterator[Callable[..., DockerRunner]]:
     made: list[DockerRunner] = []
 
-    def make(files_for: FilesFor) -> DockerRunner:
-        engine = Engine(HOST)
+    def make(files_for: FilesFor, engine: Engine | None = None) -> DockerRunner:
+        engine = engine or Engine(HOST)
         made.append(
             DockerRunner(
                 engine=engine,
@@ -224,6 +225,7 @@ def runner_with(tmp_path: Path, worker: str) -> Iterator[Callable[[FilesFor], Do
                 provider=ProviderProcess(tmp_path / "provider", docker_host=HOST),
                 limits=InstanceLimits(),
                 network_pool=CONFIG.instance_network_pool,
+                networks_denied=CONFIG.instance_networks_denied,
                 worker=worker,
                 terraform=find_terraform(None, folder=tmp_path),
                 docker_host=HOST,
@@ -240,7 +242,7 @@ def runner_with(tmp_path: Path, worker: str) -> Iterator[Callable[[FilesFor], Do
 
 
 def test_a_machine_that_cannot_be_prepared_is_removed(
-    runner_with: Callable[[FilesFor], DockerRunner], order: Order, sdk: docker.DockerClient
+    runner_with: Callable[..., DockerRunner], order: Order, sdk: docker.DockerClient
 ) -> None:
     runner = runner_with(lambda spec: [InstanceFile("/proc/no-such-folder/file", "content")])
 
@@ -250,11 +252,33 @@ def test_a_machine_that_cannot_be_prepared_is_removed(
     assert machines_of(sdk, order) == []
 
 
-def test_the_files_that_a_task_needs_are_there(runner_with: Callable[[FilesFor], DockerRunner], order: Order) -> None:
+def test_the_files_that_a_task_needs_are_there(runner_with: Callable[..., DockerRunner], order: Order) -> None:
     runner = runner_with(lambda spec: [InstanceFile("/etc/alts/note", f"{spec.package_name} ä\n", "0600")])
 
     with runner.provision(order, stop=Stop(240), log=silent) as provisioned:
         assert provisioned.instance.pull("/etc/alts/note").decode() == "hello ä\n"
+
+
+class EngineWithoutHelpers(Engine):
+    """Lets nobody into a machine's network."""
+
+    def connect(self, *, timeout: int) -> docker.APIClient:
+        if timeout == SEAL_TIMEOUT:
+            raise EngineFailed("the engine refuses", details="not allowed to use CAP_NET_ADMIN here")
+        return super().connect(timeout=timeout)
+
+
+def test_a_machine_that_cannot_be_sealed_is_used_all_the_same_and_the_log_says_so(
+    runner_with: Callable[..., DockerRunner], order: Order
+) -> None:
+    runner = runner_with(lambda spec: (), EngineWithoutHelpers(HOST))
+    said: list[str] = []
+
+    with runner.provision(order, stop=Stop(240), log=said.append) as provisioned:
+        assert provisioned.instance.run(["true"], stop=Stop(10)).ok
+
+    assert provisioned.image["sealed"] == "no"
+    assert "not sealed: the engine refuses: not allowed to use CAP_NET_ADMIN" in "".join(said)
 
 
 def test_machines_are_made_side_by_side(runner: DockerRunner, tmp_path: Path) -> None:

@@ -64,6 +64,7 @@ def test_three_secrets_are_all_that_the_full_stack_needs() -> None:
         ({"instance_network_pool": "10.213.0.0/28"}, "instance_network_pool"),
         ({"instance_network_pool": "10.213.0.1/16"}, "instance_network_pool"),
         ({"instance_network_pool": "fd00::/48"}, "instance_network_pool"),
+        ({"instance_networks_denied": ["metadata.google.internal"]}, "instance_networks_denied"),
     ],
     ids=str,
 )
