@@ -30,12 +30,13 @@ class Apt(DpkgState):
     environment: Mapping[str, str] = {
         "DEBIAN_FRONTEND": "noninteractive",
         "DEBCONF_NONINTERACTIVE_SEEN": "true",
+        **debconf.ENVIRONMENT,
         "LC_ALL": "C.UTF-8",
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     }
 
     def files(self, spec: TaskSpec) -> tuple[InstanceFile, ...]:
-        return tuple(files_for(spec))
+        return (*files_for(spec), InstanceFile(debconf.ANSWERS_PATH, debconf.ANSWERS))
 
     def version_argv(self) -> Sequence[str]:
         return ("apt-get", "--version")

@@ -34,6 +34,8 @@ _SCRIPTLET = re.compile(
     r"(?:installed|new|old) (?P<package>\S+) package (?P<script>[a-z-]+) script subprocess "
     r"(?P<how>returned error exit status|failed|was killed by signal|was interrupted)"
 )
+# What the engine has mounted into the container, nobody in it can replace.
+_MOUNTED = re.compile(r"'?(?P<path>/etc/(?:resolv\.conf|hosts|hostname))'?: Device or resource busy$", re.MULTILINE)
 _OVERWRITE = re.compile(r"trying to overwrite (?:shared )?'(?P<path>[^']*)', which is (?:also|different)")
 _DPKG_CONFLICT = re.compile(r"^dpkg: regarding .*(?:conflicts with|breaks) ")
 _ARCHIVE_ERROR = re.compile(r"^dpkg: error processing archive (?P<file>\S+) \(--unpack\):$")
@@ -200,16 +202,25 @@ def read_unmet(output: str) -> tuple[Unmet, ...]:
 def scriptlet_findings(output: str) -> Iterator[Finding]:
     """Maintainer scripts that failed, each once: dpkg also runs them to undo what went wrong."""
     seen = set()
-    for line in output.splitlines():
-        match = _SCRIPTLET.search(line)
-        if match and (match["package"], match["script"]) not in seen:
-            seen.add((match["package"], match["script"]))
-            how = "was killed" if match["how"].startswith("was killed") else "failed"
-            yield Finding(
-                kind=Kind.SCRIPTLET_FAILED,
-                message=f"{match['package'].split(':')[0]}: its {match['script']} script {how}",
-                evidence=line.strip(),
-            )
+    since = 0
+    for match in _SCRIPTLET.finditer(output):
+        said, since = output[since : match.start()], match.end()
+        if (match["package"], match["script"]) in seen:
+            continue
+        seen.add((match["package"], match["script"]))
+        how = "was killed" if match["how"].startswith("was killed") else "failed"
+        message = f"{match['package'].split(':')[0]}: its {match['script']} script {how}"
+        if mounted := _MOUNTED.search(said):
+            # A machine that is no container would have let it.
+            message += f": it must replace {mounted['path']}, which is not to be replaced in a container"
+            yield Finding(kind=Kind.INTERNAL, message=message, evidence=_line_with(said, mounted))
+        else:
+            yield Finding(kind=Kind.SCRIPTLET_FAILED, message=message, evidence=_line_with(output, match))
+
+
+def _line_with(text: str, match: re.Match[str]) -> str:
+    start = text.rfind("\n", 0, match.start()) + 1
+    return text[start:].partition("\n")[0].strip()
 
 
 def _archive_findings(output: str) -> Iterator[Finding]:

@@ -1,9 +1,27 @@
-"""What a package asks its administrator before it deletes data: debconf's templates (debconf-devel(7)). Pure."""
+"""What packages ask their administrator: answers given beforehand, and what is asked before data is deleted. Pure.
+
+debconf(7), debconf-devel(7).
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+
+ANSWERS_PATH = "/.alts-answers"
+"""A file of ANSWERS, read by whoever runs with ENVIRONMENT."""
+ENVIRONMENT = {"DEBCONF_DB_FALLBACK": f"File{{filename:{ANSWERS_PATH} readonly:true}}"}
+
+# What any administrator of a container answers, because the default cannot work there: the engine has mounted
+# /etc/resolv.conf, so no link can take its place. Every other question keeps its default.
+ANSWERS = """\
+Name: resolvconf/linkify-resolvconf
+Template: resolvconf/linkify-resolvconf
+Value: false
+Owners: resolvconf
+Flags: seen
+
+"""
 
 _FIELD = re.compile(r"(?P<name>Template|Type|Default): *(?P<value>.*)")
 

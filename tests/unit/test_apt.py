@@ -247,6 +247,23 @@ def test_what_the_system_can_do_without_may_be_removed() -> None:
     assert APT.read_protected(SPEC, done("Package 'hello' is not installed, so not removed\n", 0)) == ""
 
 
+def test_a_script_that_a_container_cannot_please_is_no_fault_of_the_package() -> None:
+    output = """Setting up resolvconf (1.91+nmu1) ...
+ln: failed to create symbolic link '/etc/resolv.conf': Device or resource busy
+dpkg: error processing package resolvconf (--configure):
+ installed resolvconf package post-installation script subprocess returned error exit status 1
+dpkg: error processing package hello (--configure):
+ installed hello package post-installation script subprocess returned error exit status 1
+"""
+
+    ours, theirs = APT.install_findings(SPEC, done(output))
+
+    assert ours.kind is Kind.INTERNAL
+    assert ours.message.startswith("resolvconf: its post-installation script failed: it must replace /etc/resolv.conf")
+    assert ours.evidence == "ln: failed to create symbolic link '/etc/resolv.conf': Device or resource busy"
+    assert (theirs.kind, theirs.message) == (Kind.SCRIPTLET_FAILED, "hello: its post-installation script failed")
+
+
 def test_a_failing_prerm_is_a_failed_scriptlet() -> None:
     output = " installed bad package pre-removal script subprocess returned error exit status 5\n"
 
