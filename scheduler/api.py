@@ -89,7 +89,13 @@ Served = Annotated[Services, Depends(_services)]
 @tasks.post("/schedule", status_code=201, response_model=ScheduledTask, responses=responses())
 def schedule(spec: TaskSpec, caller: Writer, services: Served) -> ScheduledTask:
     """Ask for a package to be tested. The answer comes when the task is on disk."""
-    task_id = accept(spec, submitted_by=caller.email, ledger=services.ledger, runners=services.config.runners)
+    task_id = accept(
+        spec,
+        submitted_by=caller.email,
+        ledger=services.ledger,
+        runners=services.config.runners,
+        networks=services.config.repository_networks,
+    )
     return ScheduledTask(task_id=task_id)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from alts.shared.errors import (
     LedgerUnavailable,
     MissingScope,
     NotTheirTask,
+    RepositoryDenied,
     RequestTooLong,
     StaleAttempt,
     StorageUnavailable,
@@ -34,6 +36,7 @@ STATUS: Mapping[type[AltsError], int] = {
     InvalidToken: 401,
     MissingScope: 403,
     NotTheirTask: 403,
+    RepositoryDenied: 422,
     RequestTooLong: 414,
     TooManyRequests: 429,
     UnknownTask: 404,
@@ -49,6 +52,8 @@ RETRY_AFTER_SECONDS = 5
 # A caller who sends a thousand wrong fields learns enough from the first; long input is not sent back.
 MOST_ERRORS = 20
 LONGEST_ECHO = 200
+# Of a URL that was refused for its password nothing is said again.
+_CREDENTIALS = re.compile(r"//[^/\s]*@")
 
 
 class Problem(BaseModel):
@@ -97,6 +102,9 @@ def answer_to(error: AltsError) -> JSONResponse:
     if isinstance(error, UnsupportedPlatform):
         entry = {"type": "unsupported_platform", "loc": ["body", error.field], "msg": str(error)}
         return JSONResponse({"detail": [entry]}, status)
+    if isinstance(error, RepositoryDenied):
+        entry = {"type": "repository_denied", "loc": ["body", "repositories", *error.field], "msg": str(error)}
+        return JSONResponse({"detail": [entry]}, status)
     if isinstance(error, RequestTooLong):
         status = error.status
     if status == 503:
@@ -130,7 +138,7 @@ def _entry(found: Mapping[str, Any]) -> dict[str, Any]:
         "msg": _short(_message(found), limit=1000),
     }
     value = found.get("input")
-    if isinstance(value, str) and len(value) <= LONGEST_ECHO:
+    if isinstance(value, str) and len(value) <= LONGEST_ECHO and not _CREDENTIALS.search(value):
         entry["input"] = _short(value)
     elif value is None or isinstance(value, bool) or _is_plain_number(value):
         entry["input"] = value

@@ -16,6 +16,7 @@ from alts.runners.subnets import free_subnet
 from alts.runners.terraformed import FilesFor, Plan, TerraformedRunner
 from alts.shared.config import Config, InstanceLimits
 from alts.shared.errors import ImageUnavailable, InfrastructureError, ProvisionFailed
+from alts.shared.networks import DEFAULT_RULES, NetworkRules
 from alts.stop import Stop
 from alts.tools.docker import Engine
 from alts.tools.docker_build import DockerBuilds
@@ -55,6 +56,7 @@ class DockerRunner(TerraformedRunner):
         docker_host: str,
         files_for: FilesFor,
         provider_version: str | None,
+        networks: NetworkRules = DEFAULT_RULES,
     ) -> None:
         """`provider`: the embedded one, None where Terraform fetches another; `worker`: the identity to label with.
 
@@ -62,7 +64,11 @@ class DockerRunner(TerraformedRunner):
         `networks_denied`: what machines must not reach, such as "169.254.0.0/16".
         """
         super().__init__(
-            terraform=terraform, docker_host=docker_host, files_for=files_for, provider_version=provider_version
+            terraform=terraform,
+            docker_host=docker_host,
+            files_for=files_for,
+            provider_version=provider_version,
+            networks=networks,
         )
         self._engine = engine
         self._images = images
@@ -215,4 +221,5 @@ def docker_runner(config: Config, *, worker: str, folder: Path) -> DockerRunner:
         docker_host=config.docker_host,
         files_for=lambda spec: PACKAGE_MANAGERS[spec.release.tool].files(spec),
         provider_version=None if embedded else config.docker_provider_version,
+        networks=config.repository_networks,
     )

@@ -9,16 +9,11 @@ from alts.shared.errors import RepositoryUnreachable
 from alts.shared.repository import Repository
 from alts.shared.spec import TaskSpec
 from alts.stop import Stop
-from alts.tools.http import download
 
 Fetch = Callable[[str, Stop], bytes]
 
 
-def _download(url: str, stop: Stop) -> bytes:
-    return download(url, stop=stop)
-
-
-def with_keys(spec: TaskSpec, *, stop: Stop, fetch: Fetch = _download) -> TaskSpec:
+def with_keys(spec: TaskSpec, *, stop: Stop, fetch: Fetch) -> TaskSpec:
     """The same task with every gpg_key as armored text.
 
     Raises RepositoryUnreachable where an address does not answer or has something else, or Stopped.

@@ -15,11 +15,14 @@ from alts.command import OutputSink
 from alts.packages.base import InstanceFile
 from alts.resources import resource
 from alts.runners.base import Instance, Order, Provisioned
+from alts.runners.repository_hosts import check_hosts
 from alts.runners.signing_keys import with_keys
 from alts.shared.errors import InfrastructureError, ProvisionFailed
+from alts.shared.networks import DEFAULT_RULES, NetworkRules
 from alts.shared.spec import TaskSpec
 from alts.stop import Stop, Stopped, StopReason
 from alts.tools.ansible import prepare_variables, run_playbook
+from alts.tools.http import download
 from alts.tools.terraform import Terraform, write_provider_override
 
 log = logging.getLogger(__name__)
@@ -47,8 +50,17 @@ class TerraformedRunner(ABC):
     name: str
     """Of the module, and of the runner in the configuration."""
 
-    def __init__(self, *, terraform: Path, docker_host: str, files_for: FilesFor, provider_version: str | None) -> None:
+    def __init__(
+        self,
+        *,
+        terraform: Path,
+        docker_host: str,
+        files_for: FilesFor,
+        provider_version: str | None,
+        networks: NetworkRules = DEFAULT_RULES,
+    ) -> None:
         """`provider_version`: the registry's, such as "~> 3.6"; None where the embedded one is attached."""
+        self._networks = networks
         self._terraform = terraform
         self._docker_host = docker_host
         self._files_for = files_for
@@ -85,6 +97,7 @@ class TerraformedRunner(ABC):
     @contextmanager
     def provision(self, order: Order, *, stop: Stop, log: OutputSink) -> Iterator[Provisioned]:
         """See alts.runners.base.Runner."""
+        check_hosts(order.spec, self._networks, stop=stop)
         plan = self.plan(order, stop=stop, log=log)
         folder = order.work_folder / "terraform"
         shutil.copytree(resource("terraform", self.name), folder)
@@ -107,7 +120,7 @@ class TerraformedRunner(ABC):
                 resource("ansible", "prepare.yml"),
                 container=str(outputs["name"]),
                 docker_host=self._docker_host,
-                variables=prepare_variables(self._files_for(with_keys(order.spec, stop=stop))),
+                variables=prepare_variables(self._files_for(with_keys(order.spec, stop=stop, fetch=self._fetch))),
                 folder=order.work_folder,
                 stop=stop,
                 sink=log,
@@ -128,6 +141,9 @@ class TerraformedRunner(ABC):
                     raise
                 variables = other
         return terraform.create(variables, stop)
+
+    def _fetch(self, url: str, stop: Stop) -> bytes:
+        return download(url, stop=stop, rules=self._networks)
 
     def _module(self, folder: Path, log: OutputSink) -> Terraform:
         # With the environment of now: the provider may have been started anew since the machine was made.

@@ -26,6 +26,7 @@ from pydantic import (
 )
 
 from alts.shared.errors import ConfigurationError
+from alts.shared.networks import DENIED, Network, NetworkRules
 
 DEFAULT_PATH = Path("configs/alts_config.yaml")
 PATH_VARIABLE = "ALTS_CONFIG"
@@ -120,6 +121,10 @@ class Config(_Section):
     stage_timeouts: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     drain_timeout: float = Field(default=30.0, ge=0)
 
+    # what callers bring along
+    repository_networks_denied: tuple[Network, ...] = DENIED
+    repository_networks_allowed: tuple[Network, ...] = ()
+
     # the machines
     runners: dict[str, RunnerConfig] = Field(default_factory=lambda: {"docker": RunnerConfig()})
     host_architecture: Literal["x86_64", "aarch64"] = Field(default_factory=_host_architecture)
@@ -181,6 +186,11 @@ class Config(_Section):
     def workers_secret(self) -> SecretStr:
         """What workers sign their tokens with."""
         return self.jwt_secret if self.worker_secret is None else self.worker_secret
+
+    @property
+    def repository_networks(self) -> NetworkRules:
+        """Where callers' repositories and keys may be."""
+        return NetworkRules(self.repository_networks_denied, self.repository_networks_allowed)
 
     @property
     def worker_architectures(self) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 AltsError
 ├── RequestError              the caller's: refused before anything is queued
 │   ├── UnsupportedPlatform     422  nothing offers the distribution, version and architecture
+│   ├── RepositoryDenied        422  a repository is at an address that nothing is fetched from
 │   ├── UnknownTask             404  no task of that id
 │   ├── UnknownArtifact         404  the attempt has no log or report of that name
 │   ├── TaskFinished            409  too late to cancel
@@ -59,6 +60,14 @@ class UnsupportedPlatform(RequestError):  # noqa: N818 - reads as what happened
 
     def __init__(self, message: str, *, resolution: str, field: str = "dist_name") -> None:
         super().__init__(message, resolution=resolution)
+        self.field = field
+
+
+class RepositoryDenied(RequestError):  # noqa: N818
+    """A repository, or its key, is at an address that is denied. `field` says which, such as (0, "url")."""
+
+    def __init__(self, message: str, *, field: tuple[int, str]) -> None:
+        super().__init__(message)
         self.field = field
 
 

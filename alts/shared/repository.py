@@ -18,6 +18,8 @@ _SUITE = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._~+/-]*|\./)\Z")
 _COMPONENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+/-]*\Z")
 _ARCHITECTURE = re.compile(r"[a-z0-9][a-z0-9-]*\Z")
 _URL = re.compile(r"https?://[A-Za-z0-9.:_\[\]-]+(?:/[A-Za-z0-9._~%+:@,=/-]*)?\Z")
+_CREDENTIALS = re.compile(r"https?://[^/]*@", re.IGNORECASE)
+_LONGEST_URL = 2000
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 _OPTIONS = re.compile(r"deb \[ ?(?P<options>[^\[\]]*?) ?\] ")
 _STANZA_LINE = re.compile(r"(?P<key>[A-Za-z][A-Za-z-]*):[ \t]*(?P<value>.*)\Z")
@@ -156,10 +158,22 @@ def armored_key(text: str) -> str:
 
 
 def _check_url(url: str) -> None:
+    if _CREDENTIALS.match(url):
+        raise ValueError(
+            "credentials in a URL are not accepted: they would be on the machine, where every package can read them"
+        )
     if not _URL.match(url):
         raise ValueError(_URL_HELP)
-    if "@" in urlsplit(url).netloc:
-        raise ValueError("credentials in a repository URL are not accepted")
+    if len(url) > _LONGEST_URL:
+        raise ValueError(f"a URL may have {_LONGEST_URL} characters")
+    parts = urlsplit(url)  # raises ValueError for brackets around what is no IPv6 address
+    if not parts.hostname or not (_is_name(parts.hostname) or parts.netloc.startswith("[")) or parts.port == 0:
+        raise ValueError("the URL's host is neither a name nor an address, or its port is 0")
+
+
+def _is_name(host: str) -> bool:
+    """Whether it can be looked up: 253 letters at most, of 1 to 63 between the full stops (RFC 1035 2.3.4)."""
+    return len(host) <= 253 and all(1 <= len(label) <= 63 for label in host.removesuffix(".").split("."))
 
 
 def _of_line(text: str) -> Source:

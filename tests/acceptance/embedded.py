@@ -29,6 +29,8 @@ class EmbeddedService:
             work_folder=str(folder / "work"),
             # Images are the host's: what one test has made serves the next.
             cache_folder=str(ROOT / ".alts/cache"),
+            # Some tests want a repository that does not answer, on the machine itself.
+            repository_networks_allowed=["127.0.0.0/8"],
             **{"max_attempts": 1, **changes},
         )
         self._stack = EmbeddedStack(self._config, host="127.0.0.1", port=port)

@@ -6,17 +6,21 @@ import base64
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_network
 
 import pytest
 
 from alts.packages.openpgp import crc24, public_key
 from alts.runners.signing_keys import with_keys
 from alts.shared.errors import RepositoryUnreachable
+from alts.shared.networks import DENIED, NetworkRules
 from alts.shared.repository import armored_key
 from alts.stop import Stop, Stopped
 from alts.tools.http import download
 from tests.builders import a_spec
 
+# The site of these tests is on this host.
+LOOPBACK = NetworkRules(DENIED, allowed=(ip_network("127.0.0.0/8"),))
 # A version 4 Ed25519 key's packet with a key of zeros: what a key file begins with.
 BINARY = bytes.fromhex("98 33 04 64000000 16 092b06010401da470f01 01 0740") + bytes(32)
 
@@ -89,20 +93,24 @@ def site() -> Iterator[str]:
 
 
 def test_a_file_is_fetched_where_it_is_and_where_it_has_moved_to(site: str) -> None:
-    assert download(f"{site}/key", stop=Stop(5)) == download(f"{site}/moved", stop=Stop(5)) == b"x" * 10
+    assert (
+        download(f"{site}/key", stop=Stop(5), rules=LOOPBACK)
+        == download(f"{site}/moved", stop=Stop(5), rules=LOOPBACK)
+        == b"x" * 10
+    )
 
 
 @pytest.mark.parametrize(("path", "says"), [("/gone", "answers 404"), ("/long", "larger than 64000 bytes")])
 def test_a_file_that_cannot_be_had_is_a_repository_out_of_reach(site: str, path: str, says: str) -> None:
     with pytest.raises(RepositoryUnreachable, match=says):
-        download(f"{site}{path}", stop=Stop(5))
+        download(f"{site}{path}", stop=Stop(5), rules=LOOPBACK)
 
 
 def test_a_server_that_is_not_there_is_a_repository_out_of_reach() -> None:
     with pytest.raises(RepositoryUnreachable, match="cannot be had"):
-        download("http://127.0.0.1:9/key", stop=Stop(5))
+        download("http://127.0.0.1:9/key", stop=Stop(5), rules=LOOPBACK)
 
 
 def test_nothing_is_fetched_when_the_time_is_up() -> None:
     with pytest.raises(Stopped):
-        download("http://127.0.0.1:9/key", stop=Stop(0))
+        download("http://127.0.0.1:9/key", stop=Stop(0), rules=LOOPBACK)

@@ -1,0 +1,32 @@
+"""Where a task's repositories are: asked before a machine is made for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from urllib.parse import urlsplit
+
+from alts.shared.errors import RepositoryUnreachable
+from alts.shared.networks import Address, NetworkRules
+from alts.shared.spec import TaskSpec
+from alts.stop import Stop
+from alts.tools.http import addresses_of
+
+Resolve = Callable[[str], Iterable[Address]]
+
+
+def check_hosts(spec: TaskSpec, rules: NetworkRules, *, stop: Stop, resolve: Resolve = addresses_of) -> None:
+    """Whether every repository, and every key's address, leads only to where the rules allow.
+
+    A name that is not known here is left to the machine, whose package manager says so.
+    Raises RepositoryUnreachable, not to be tried again: neither the package's fault nor gone in a minute. Or Stopped.
+    """
+    urls = [url for repository in spec.repositories for url in (repository.source[0], repository.gpg_key or "")]
+    hosts = {urlsplit(url).hostname or "": url for url in urls if url.startswith(("http://", "https://"))}
+    for host, url in hosts.items():
+        stop.check()
+        if rules.denies_host(host) or any(rules.denies(address) for address in resolve(host)):
+            raise RepositoryUnreachable(
+                f"{url} leads to an address that this service does not connect to",
+                resolution="repository_networks_allowed in the configuration makes exceptions",
+                retryable=False,
+            )
