@@ -31,8 +31,9 @@ from scheduler.answers import (
 from scheduler.auth import Reader, TokenReader, Writer, check_may_cancel
 from scheduler.body_limit import BodyLimit
 from scheduler.gate import Gate
-from scheduler.intake import accept
+from scheduler.intake import Intake
 from scheduler.problems import responses
+from scheduler.quota import Quota
 from scheduler.rate_limit import RateLimit
 from scheduler.services import Services
 from scheduler.strict_json import StrictRoute
@@ -63,13 +64,20 @@ def create_app(services: Services) -> FastAPI:
 
     # FastAPI's own /docs loads its scripts from outside, and stays blank on a closed network.
     app = FastAPIOffline(title="alts", version="1", description=DESCRIPTION, lifespan=lifespan)
+    config = services.config
     app.state.services = services
+    app.state.intake = Intake(
+        ledger=services.ledger,
+        runners=config.runners,
+        networks=config.repository_networks,
+        quota=Quota(config.caller_unfinished_tasks, services.ledger.unfinished_of),
+    )
     app.add_middleware(BodyLimit)
     # Added last, so it is met first.
     app.add_middleware(
         Gate,
-        reader=TokenReader(TokenKeys(services.config), services.config.jwt_leeway),
-        rate_limit=RateLimit(services.config.caller_requests_per_minute),
+        reader=TokenReader(TokenKeys(config), config.jwt_leeway),
+        rate_limit=RateLimit(config.caller_requests_per_minute),
     )
     problems.install(app)
     app.include_router(tasks)
@@ -83,19 +91,19 @@ async def _services(request: Request) -> Services:
     return services
 
 
+async def _intake(request: Request) -> Intake:
+    intake: Intake = request.app.state.intake
+    return intake
+
+
 Served = Annotated[Services, Depends(_services)]
+Taking = Annotated[Intake, Depends(_intake)]
 
 
 @tasks.post("/schedule", status_code=201, response_model=ScheduledTask, responses=responses())
-def schedule(spec: TaskSpec, caller: Writer, services: Served) -> ScheduledTask:
+def schedule(spec: TaskSpec, caller: Writer, intake: Taking) -> ScheduledTask:
     """Ask for a package to be tested. The answer comes when the task is on disk."""
-    task_id = accept(
-        spec,
-        submitted_by=caller.email,
-        ledger=services.ledger,
-        runners=services.config.runners,
-        networks=services.config.repository_networks,
-    )
+    task_id = intake.accept(spec, caller)
     return ScheduledTask(task_id=task_id)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -12,6 +14,8 @@ from alts.shared.errors import RepositoryDenied
 from alts.shared.networks import NetworkRules
 from alts.shared.routing import queue_for
 from alts.shared.spec import TaskSpec
+from alts.shared.tokens import Caller
+from scheduler.quota import Quota
 
 log = logging.getLogger(__name__)
 
@@ -22,18 +26,26 @@ class Book(Protocol):
     def add(self, spec: TaskSpec, *, queue: str, submitted_by: str) -> str: ...
 
 
-def accept(
-    spec: TaskSpec, *, submitted_by: str, ledger: Book, runners: Mapping[str, RunnerConfig], networks: NetworkRules
-) -> str:
-    """The id of the new task, which is on disk together with the wish to invite a worker.
+@dataclass(frozen=True, kw_only=True)
+class Intake:
+    """Where requests become tasks."""
 
-    Raises UnsupportedPlatform, RepositoryDenied, or LedgerUnavailable.
-    """
-    check_addresses(spec, networks)
-    queue = queue_for(spec, runners)
-    task_id = ledger.add(spec, queue=queue, submitted_by=submitted_by)
-    log.info("task accepted", extra={"task_id": task_id, "queue": queue, "submitted_by": submitted_by})
-    return task_id
+    ledger: Book
+    runners: Mapping[str, RunnerConfig]
+    networks: NetworkRules
+    quota: Quota
+
+    def accept(self, spec: TaskSpec, caller: Caller) -> str:
+        """The id of the new task, which is on disk together with the wish to invite a worker.
+
+        Raises UnsupportedPlatform, RepositoryDenied, TooManyRequests or LedgerUnavailable.
+        """
+        check_addresses(spec, self.networks)
+        queue = queue_for(spec, self.runners)
+        with nullcontext() if caller.is_admin else self.quota.one_more(caller.email):
+            task_id = self.ledger.add(spec, queue=queue, submitted_by=caller.email)
+        log.info("task accepted", extra={"task_id": task_id, "queue": queue, "submitted_by": caller.email})
+        return task_id
 
 
 def check_addresses(spec: TaskSpec, networks: NetworkRules) -> None:

@@ -100,16 +100,18 @@ def answer_to(error: AltsError) -> JSONResponse:
     """What a caller is told of one of the errors in STATUS."""
     status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
     if isinstance(error, UnsupportedPlatform):
-        entry = {"type": "unsupported_platform", "loc": ["body", error.field], "msg": str(error)}
-        return JSONResponse({"detail": [entry]}, status)
+        return _blaming((error.field,), "unsupported_platform", error, status)
     if isinstance(error, RepositoryDenied):
-        entry = {"type": "repository_denied", "loc": ["body", "repositories", *error.field], "msg": str(error)}
-        return JSONResponse({"detail": [entry]}, status)
+        return _blaming(("repositories", *error.field), "repository_denied", error, status)
     if isinstance(error, RequestTooLong):
         status = error.status
     if status == 503:
         log.warning("request refused", extra={"status": status, "reason": str(error)})
     return JSONResponse({"detail": str(error)}, status, headers=_headers(error))
+
+
+def _blaming(field: tuple[str | int, ...], kind: str, error: AltsError, status: int) -> JSONResponse:
+    return JSONResponse({"detail": [{"type": kind, "loc": ["body", *field], "msg": str(error)}]}, status)
 
 
 def _headers(error: AltsError) -> dict[str, str]:

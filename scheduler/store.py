@@ -98,9 +98,9 @@ class SqlLedger:
 
     def unfinished_of(self, submitted_by: str) -> int:
         """How many tasks of that caller have not ended yet."""
-        query = select(func.count()).where(
-            tasks.c.submitted_by == storable(submitted_by), tasks.c.state != TaskState.FINISHED
-        )
+        # Named one by one, so that the index leaves out the finished ones, which are most.
+        unfinished = tasks.c.state.in_((*WAITING, TaskState.RUNNING))
+        query = select(func.count()).where(tasks.c.submitted_by == storable(submitted_by), unfinished)
         with self._database.reading() as db:
             return db.execute(query).scalar_one()
 

@@ -111,6 +111,7 @@ class Config(_Section):
     resend_after: float = Field(default=600.0, gt=0)
     reconcile_interval: float = Field(default=2.0, gt=0)
     caller_requests_per_minute: int = Field(default=12_000, ge=0)
+    caller_unfinished_tasks: int = Field(default=20_000, ge=0)
 
     # the worker
     worker_name: str = Field(default_factory=socket.gethostname)
