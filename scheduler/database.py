@@ -86,7 +86,7 @@ def _parsed(url: str) -> URL:
     try:
         parsed = make_url(url)
         backend = parsed.get_backend_name()
-    except (ArgumentError, NoSuchModuleError) as error:
+    except (ArgumentError, NoSuchModuleError, ValueError) as error:  # ValueError: a port that is no number
         raise _wrong_url("is not a database address") from error
     if backend == "sqlite":
         if parsed.database in (None, "", ":memory:") or parsed.query:

@@ -80,7 +80,7 @@ class Config(_Section):
     worker_secret: SecretStr | None = None
 
     # the ledger
-    database_url: str = "sqlite:///.alts/state/ledger.sqlite"
+    database_url: str = Field(default="sqlite:///.alts/state/ledger.sqlite", repr=False)
 
     # the queue
     broker: Literal["rabbitmq", "memory"] = "rabbitmq"
@@ -153,6 +153,15 @@ class Config(_Section):
     @classmethod
     def _denied_are_networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(str(ipaddress.ip_network(network)) for network in networks)
+
+    @field_validator("scheduler_url", "s3_endpoint_url", "mirrors")
+    @classmethod
+    def _addresses_have_no_password(cls, value: Any) -> Any:
+        """They come into logs, reports and the process list."""
+        for address in value.values() if isinstance(value, dict) else (value or "",):
+            if "@" in address.partition("://")[2].partition("/")[0]:
+                raise ValueError("an address must not have a user or a password in it")
+        return value
 
     @field_validator("runners")
     @classmethod

@@ -73,6 +73,11 @@ class PrivateS3:
             "s3_secret_access_key": self.secret_access_key,
         }
 
+    @property
+    def folder(self) -> Path:
+        """Where everything is that was stored."""
+        return self._folder
+
     def _remove(self) -> None:
         self._server.stop()
         shutil.rmtree(self._folder)

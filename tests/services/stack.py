@@ -73,12 +73,12 @@ class ServiceStack:
         self._stack.close()
 
     @contextmanager
-    def worker(self, name: str) -> Iterator[ServerProcess]:
-        """A worker process that is ready for its first task."""
+    def worker(self, name: str, *, start_timeout: float = 60.0) -> Iterator[ServerProcess]:
+        """A worker process that is ready for its first task. Raises ServerDidNotStart."""
         process = self._process(
             name, "celery", "-A", "alts.app", "worker", "--pool=threads", "--concurrency=4", "--loglevel=DEBUG"
         )
-        process.start(ready=lambda: "ready." in self.log_of(name))
+        process.start(ready=lambda: "ready." in self.log_of(name), start_timeout=start_timeout)
         try:
             yield process
         finally:

@@ -51,6 +51,10 @@ def test_three_secrets_are_all_that_the_full_stack_needs() -> None:
         ({"jwt_jwks_file": "x.json"}, "jwt_jwks_file"),
         ({"jwt_jwks_file": "x.json", "jwt_public_key_file": "x.pem", "jwt_algorithm": "EdDSA"}, "jwt_jwks_file"),
         ({"jwt_leeway": -1}, "jwt_leeway"),
+        ({"scheduler_url": "http://me:guess-me@scheduler"}, "scheduler_url"),
+        ({"s3_endpoint_url": "https://me:guess-me@s3/"}, "s3_endpoint_url"),
+        ({"mirrors": {"debian": "http://me:guess-me@mirror/debian"}}, "mirrors"),
+        ({"repository_networks_denied": "10.0.0.0/8"}, "repository_networks_denied"),
         ({"lease_seconds": 0}, "lease_seconds"),
         ({"max_attempts": 0}, "max_attempts"),
         ({"heartbeat_seconds": 20, "lease_seconds": 30}, "heartbeat_seconds"),
@@ -102,9 +106,10 @@ def test_what_is_no_mapping_is_refused(data: Any) -> None:
 
 
 def test_no_secret_is_in_the_text_of_a_configuration() -> None:
-    text = repr(parse_config(FULL_STACK))
+    more = {"database_url": "postgresql://alts:guess-me-never@db/alts", "worker_secret": SECRET[::-1]}
+    text = repr(parse_config({**FULL_STACK, **more}))
 
-    assert not [secret for secret in FULL_STACK.values() if secret in text]
+    assert not [secret for secret in (*FULL_STACK.values(), "guess-me-never", SECRET[::-1]) if secret in text]
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
