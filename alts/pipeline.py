@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from alts.command import OutputSink
 from alts.packages.base import PackageManager
-from alts.runners.base import Instance
+from alts.runners.base import Instance, MachineRuined
 from alts.shared.errors import (
     DiskFull,
     ImageUnavailable,
@@ -29,6 +29,9 @@ _KINDS: tuple[tuple[type[InfrastructureError], Kind], ...] = (
     (ProvisionFailed, Kind.PROVISION_FAILED),
     (RepositoryUnreachable, Kind.REPOSITORY_UNREACHABLE),
 )
+
+
+_USED_UP = (Kind.TIMEOUT, Kind.PROCESS_LIMIT_EXCEEDED, Kind.DISK_LIMIT_EXCEEDED)
 
 
 @dataclass(frozen=True)
@@ -93,8 +96,10 @@ class _Machine:
             self._instance = self._provide(stop, log)
         return self._instance
 
-    def lost(self) -> bool:
-        return self._instance is not None and not self._instance.alive()
+    def check(self) -> None:
+        """Raises InstanceLost or MachineRuined where it is not there any more."""
+        if self._instance is not None:
+            self._instance.check()
 
 
 def _why_skipped(stage: Stage, done: Sequence[StageResult]) -> str:
@@ -108,7 +113,7 @@ def _why_skipped(stage: Stage, done: Sequence[StageResult]) -> str:
         if result.stage in stage.unless_failed and result.outcome is Outcome.FAILED:
             return f"{result.stage} has failed"
         # What hangs once leaves the machine in a state that nobody asked for.
-        if any(finding.kind is Kind.TIMEOUT for finding in result.findings):
+        if any(finding.kind in _USED_UP for finding in result.findings):
             return f"{result.stage} did not come to an end"
     return ""
 
@@ -119,14 +124,17 @@ def _run_stage(stage: Stage, run: Run, machine: _Machine, result: PlanResult) ->
     context: StageContext | None = None
     try:
         stop = run.stop.within(stage.timeout)
-        stop.check()
-        instance = machine.get(stop, log.write)
-        context = StageContext(run.spec, instance, run.packages, stop, log, result.seen)
-        ending = _judge(stage.action(context), machine)
-    except Stopped as stopped:
-        ending = _stopped(stage, stopped.reason, machine, run)
-    except PackageManagerBroken as broken:
-        ending = _judge(StageAnswer((_broken(stage, broken),)), machine)
+        try:
+            stop.check()
+            instance = machine.get(stop, log.write)
+            context = StageContext(run.spec, instance, run.packages, stop, log, result.seen)
+            ending = _judge(stage.action(context), machine)
+        except Stopped as stopped:
+            ending = _stopped(stage, stopped.reason, machine, run)
+        except PackageManagerBroken as broken:
+            ending = _judge(StageAnswer((_broken(stage, broken),)), machine)
+    except MachineRuined as reached:
+        ending = _used_up(stage, reached, result.seen)
     except InfrastructureError as error:
         ending = _errored(error)
     except OSError as error:
@@ -152,8 +160,8 @@ def _judge(answer: StageAnswer, machine: _Machine) -> _Ending:
     if answer.skipped:
         return _Ending(Outcome.SKIPPED, reason=answer.skipped)
     outcome = outcome_of_findings(answer.findings)
-    if outcome is not Outcome.PASSED and machine.lost():
-        return _errored(InstanceLost("the machine is gone"))
+    if outcome is not Outcome.PASSED:
+        machine.check()
     return _Ending(outcome, answer.findings, _reason(answer.findings), retryable=outcome is Outcome.ERRORED)
 
 
@@ -167,14 +175,22 @@ def _stopped(stage: Stage, reason: StopReason, machine: _Machine, run: Run) -> _
         return _Ending(Outcome.CANCELLED, reason="cancelled on request")
     if reason is not StopReason.DEADLINE:
         raise Stopped(reason)
-    if machine.lost():
-        return _errored(InstanceLost("the machine is gone"))
+    machine.check()
     if run.stop.reason is StopReason.DEADLINE:
         # Which stage happens to be last when the whole time is up says nothing about the package.
         return _errored(InfrastructureError("the time of the whole attempt was up before the plan came to its end"))
     finding = Finding(kind=stage.overrun, message=f"{stage.name} did not end in its time of {stage.timeout:.0f} s")
     outcome = outcome_of_findings((finding,))
     return _Ending(outcome, (finding,), finding.message, retryable=outcome is Outcome.ERRORED)
+
+
+def _used_up(stage: Stage, reached: MachineRuined, seen: Observations) -> _Ending:
+    """Before the package came, nothing but ours and the distribution's has run in the machine."""
+    if seen.candidate is None:
+        ours = DiskFull if reached.kind is Kind.DISK_LIMIT_EXCEEDED else InstanceLost
+        return _errored(ours(f"before the package came: {reached}", details=reached.evidence))
+    finding = Finding(kind=reached.kind, message=f"{stage.name}: {reached}", evidence=reached.evidence)
+    return _Ending(Outcome.FAILED, (finding,), finding.message)
 
 
 def _errored(error: InfrastructureError) -> _Ending:

@@ -100,6 +100,10 @@ class FakeInstance:
     def alive(self) -> bool:
         return self._up
 
+    def check(self) -> None:
+        if not self._up:
+            raise InstanceLost(f"{self.name} is gone")
+
     def kill(self) -> None:
         """End the machine, as if somebody had removed it."""
         self._up = False

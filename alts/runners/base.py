@@ -9,8 +9,20 @@ from pathlib import Path
 from typing import Protocol
 
 from alts.command import Completed, OutputSink
+from alts.shared.report import Kind
 from alts.shared.spec import TaskSpec
 from alts.stop import Stop
+
+
+class MachineRuined(Exception):  # noqa: N818 - what happened
+    """The machine has used up what it may have of the host, or kills what we run. Whose doing that is depends on what
+    has run in it by then."""
+
+    def __init__(self, kind: Kind, message: str, *, evidence: str = "") -> None:
+        """`kind`: what a finding about it is called, where it is the package's doing."""
+        super().__init__(message)
+        self.kind = kind
+        self.evidence = evidence
 
 
 class Instance(Protocol):
@@ -31,14 +43,21 @@ class Instance(Protocol):
         What runs out of time is killed with all that it started; what somebody asked to stop may go on until the
         machine is taken away, which is what comes next. The result's `stopped` says why. A child that goes on in the
         background with the output open is not waited for.
-        Raises InstanceLost where the machine is gone.
+        Raises InstanceLost where the machine is gone, MachineRuined where it has used up what it may have.
         """
 
     def pull(self, path: str) -> bytes:
         """The content of a file. Raises FileNotFoundError, or InstanceLost."""
 
     def alive(self) -> bool:
-        """Whether the machine still runs: asked before anything is blamed on the package."""
+        """Whether the machine still runs."""
+
+    def check(self) -> None:
+        """Asked before anything is blamed on the package.
+
+        Raises InstanceLost where the machine is gone, MachineRuined where what ran in it has ended it; says nothing of
+        one that had to be ended because a command in it could not be.
+        """
 
 
 @dataclass(frozen=True)

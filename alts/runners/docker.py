@@ -139,7 +139,7 @@ class DockerRunner(TerraformedRunner):
         return {} if self._provider is None else self._provider.environment()
 
     def connect(self, outputs: Mapping[str, object]) -> Instance:
-        return self._engine.instance(str(outputs["id"]), name=str(outputs["name"]))
+        return self._engine.instance(str(outputs["id"]), name=str(outputs["name"]), disk_mb=self._limits.disk_mb)
 
     def seal(self, order: Order, outputs: Mapping[str, object]) -> str:
         try:

@@ -61,6 +61,7 @@ class InstanceLimits(_Section):
     memory_mb: int = Field(default=2048, ge=64)
     cpus: float = Field(default=2.0, gt=0)
     pids: int = Field(default=2048, ge=64)
+    disk_mb: int = Field(default=20480, ge=100)
 
 
 KeyId = Annotated[str, Field(pattern=r"^[!-~]{1,200}$")]

@@ -55,6 +55,8 @@ class Kind(StrEnum):
     PROCESS_LEFT_RUNNING = "process_left_running"
     TIMEOUT = "timeout"
     OUT_OF_MEMORY = "out_of_memory"
+    PROCESS_LIMIT_EXCEEDED = "process_limit_exceeded"
+    DISK_LIMIT_EXCEEDED = "disk_limit_exceeded"
 
     REPOSITORY_UNREACHABLE = "repository_unreachable"
     IMAGE_UNAVAILABLE = "image_unavailable"

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 
 from alts.command import BoundedOutput, Completed, shown
 from alts.packages.base import Candidate, Identity, InstalledPackage, PackageManager
-from alts.runners.base import Instance
+from alts.runners.base import Instance, MachineRuined
 from alts.shared.errors import DiskFull, StateUnreadable
 from alts.shared.report import Finding, Kind
 from alts.shared.spec import TaskSpec
 from alts.snapshots.snapshot import Snapshot
+from alts.stages.ruin import what_ruined
 from alts.stop import Stop, Stopped
 
 LOG_HEAD = 4_000_000
@@ -85,7 +86,7 @@ class StageContext:
     def note(self, argv: Sequence[str], path: str, title: str) -> bytes:
         """What a program of ours has written to the file `path`: of any length, and only its title goes to the log.
 
-        Raises Stopped, InstanceLost, DiskFull, or StateUnreadable where the program fails.
+        Raises Stopped, InstanceLost, DiskFull, or where the program fails MachineRuined or StateUnreadable.
         """
         done = self.instance.run(argv, stop=self.stop, env=self.packages.environment)
         self.log.line(f"[{title}, {done.seconds:.2f} s]")
@@ -93,12 +94,18 @@ class StageContext:
             raise Stopped(done.stopped)
         if not done.ok:
             self.log.line(done.tail())
+            if ruined := self.what_ruined(done):
+                raise ruined
             category = DiskFull if "No space left on device" in done.output else StateUnreadable
             raise category(f"{title}: failed with exit code {done.exit_code}", details=done.tail())
         try:
             return self.instance.pull(path)
         except FileNotFoundError as error:
             raise StateUnreadable(f"{title}: nothing was written") from error
+
+    def what_ruined(self, failed: Completed) -> MachineRuined | None:
+        """What a command's failure comes down to where the machine has nothing left to give, or kills what we run."""
+        return what_ruined(failed, lambda argv: self.run(argv, question=True))
 
     def installed(self) -> InstalledPackage | None:
         """The package as the machine has it; None where it has not.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from alts.command import Completed
@@ -10,16 +9,6 @@ from alts.packages.base import Candidate
 from alts.shared.report import Finding, Kind
 from alts.shared.spec import TaskSpec
 from alts.stages.base import StageContext
-
-_KILLED = 137  # 128 + SIGKILL, as a shell and Docker put it
-
-# What dpkg, rpm and shells print of a process that was killed.
-_SIGKILL = re.compile(r"\(Killed\)|\bKilled\b|signal 9|exit status 137|exited unexpectedly")
-
-# How often the kernel has killed something of this machine for want of memory (cgroups(7), memory.events of version 2
-# and memory.oom_control of version 1); a machine has one of both.
-_MEMORY_ARGV = ("cat", "/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
-_OOM_KILL = re.compile(r"^oom_kill (?P<count>\d+)$", re.MULTILINE)
 
 
 def wanted(spec: TaskSpec, candidates: Sequence[Candidate]) -> Candidate | None:
@@ -33,7 +22,7 @@ def install_by(context: StageContext, argv: Sequence[str], candidate: Candidate)
     done = context.run(argv)
     findings = packages.install_findings(spec, done)
     if findings:
-        return out_of_memory(context, done) or _in_plain_words(context, done, findings)
+        return _ruined(context, done, Kind.INSTALL_FAILED) or _in_plain_words(context, done, findings)
     installed = context.installed()
     if installed is None:
         return (
@@ -61,7 +50,7 @@ def remove_by(context: StageContext, argv: Sequence[str]) -> tuple[Finding, ...]
     spec, packages = context.spec, context.packages
     done = context.run(argv)
     if findings := packages.remove_findings(spec, done):
-        return out_of_memory(context, done) or findings
+        return _ruined(context, done, Kind.REMOVAL_FAILED) or findings
     left = context.installed()
     if left is None:
         return ()
@@ -78,27 +67,19 @@ def purge_by(context: StageContext, argv: Sequence[str]) -> tuple[Finding, ...]:
     """Take away with `argv` what a removal has left."""
     done = context.run(argv)
     findings = context.packages.purge_findings(context.spec, done)
-    return (out_of_memory(context, done) or findings) if findings else ()
+    return (_ruined(context, done, Kind.REMOVAL_FAILED) or findings) if findings else ()
 
 
-def out_of_memory(context: StageContext, failed: Completed) -> tuple[Finding, ...]:
-    """What a failure comes down to where the machine's memory ran out; nothing where something else was wrong.
+def _ruined(context: StageContext, failed: Completed, killed: Kind) -> tuple[Finding, ...]:
+    """A finding in place of all that follows from a machine with nothing left to give.
 
-    The kernel's count tells that from a process that somebody killed on purpose. Without one, the signs must do.
+    `killed`: its kind where the package manager itself was killed by something that runs in the machine.
     """
-    signs = [line.strip() for line in failed.output.splitlines() if _SIGKILL.search(line)]
-    if not signs and failed.exit_code != _KILLED:
+    ruined = context.what_ruined(failed)
+    if ruined is None:
         return ()
-    counts = [int(match["count"]) for match in _OOM_KILL.finditer(context.run(_MEMORY_ARGV, question=True).output)]
-    if counts and not any(counts):
-        return ()
-    return (
-        Finding(
-            kind=Kind.OUT_OF_MEMORY,
-            message=f"{context.spec.package_name}: the machine's memory ran out, so the kernel killed a process",
-            evidence=signs[-1] if signs else f"exit code {failed.exit_code}",
-        ),
-    )
+    kind = killed if ruined.kind is Kind.PROCESS_LEFT_RUNNING else ruined.kind
+    return (Finding(kind=kind, message=f"{context.spec.package_name}: {ruined}", evidence=ruined.evidence),)
 
 
 _ABOUT_OTHERS = (Kind.DEPENDENCY_UNMET, Kind.PACKAGE_CONFLICT)

@@ -24,9 +24,13 @@ from docker import errors as docker_errors
 from docker.transport import UnixHTTPAdapter
 
 from alts.command import BoundedOutput, Completed, OutputSink
+from alts.runners.base import MachineRuined
 from alts.shared.errors import InstanceLost, ProvisionFailed
-from alts.stop import Stop
-from alts.tools.docker_command import Command
+from alts.shared.report import Kind
+from alts.stop import Stop, StopReason
+from alts.tools.docker_command import Command, CommandSurvives
+from alts.tools.docker_death import ran_out_of_memory
+from alts.tools.docker_disk import DiskWatch
 
 _ANSWER_TIMEOUT = 30  # seconds that the engine may be silent in a plain request
 _LOAD_TIMEOUT = 300  # seconds in which the engine must have unpacked an image it was sent
@@ -199,11 +203,20 @@ class Engine:
                         self._client.disconnect_container_from_network(container, network, force=True)
                 self._client.remove_network(network)
 
-    def instance(self, container: str, *, name: str) -> DockerInstance:
-        """A running container as a machine. What runs on a 32-bit PC's image is told that the kernel is one, too."""
+    def instance(self, container: str, *, name: str, disk_mb: int | None = None) -> DockerInstance:
+        """A running container as a machine. What runs on a 32-bit PC's image is told that the kernel is one, too.
+
+        `disk_mb`: how much it may fill; None for no limit.
+        """
         with engine_errors(f"look up the container {name}"):
             image: Mapping[str, Any] = self._client.inspect_image(self._client.inspect_container(container)["Image"])
-        return DockerInstance(self._client, container, name=name, prefix=_PREFIXES.get(image["Architecture"], ()))
+        return DockerInstance(
+            self._client,
+            container,
+            name=name,
+            prefix=_PREFIXES.get(image["Architecture"], ()),
+            disk=None if disk_mb is None else DiskWatch(self._client, container, limit_mb=disk_mb),
+        )
 
     def close(self) -> None:
         with self._lock:
@@ -301,11 +314,21 @@ class _Pull:
 class DockerInstance:
     """A container as a machine: alts.runners.base.Instance."""
 
-    def __init__(self, client: APIClient, container: str, *, name: str, prefix: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        client: APIClient,
+        container: str,
+        *,
+        name: str,
+        prefix: Sequence[str] = (),
+        disk: DiskWatch | None = None,
+    ) -> None:
         """`prefix`: a program that sets something and becomes the command, such as linux32(1)."""
         self._client = client
         self._container = container
         self._prefix = prefix
+        self._disk = disk
+        self._ended = False
         self.name = name
 
     def run(
@@ -320,16 +343,10 @@ class DockerInstance:
         output = BoundedOutput(sink)
         stopped, exit_code = stop.reason, None
         if stopped is None:
-            try:
-                with Command(
-                    self._client, self._container, [*self._prefix, *argv], env=env or {}, output=output
-                ) as command:
-                    stopped, exit_code = command.attend(stop)
-            except _ENGINE_ERRORS as error:
-                raise InstanceLost(f"{self.name} does not answer", details=_said(error)) from error
+            stopped, exit_code = self._run([*self._prefix, *argv], stop=stop, env=env or {}, output=output)
         # A machine that is killed takes its commands along, and they end as if somebody had killed them.
         if exit_code == _KILLED and self._dies():
-            raise InstanceLost(f"{self.name} is gone", details=output.text()[-2000:])
+            raise self._death(output.text()[-2000:])
         return Completed(
             argv=tuple(argv),
             exit_code=exit_code,
@@ -337,6 +354,29 @@ class DockerInstance:
             seconds=time.monotonic() - started,
             stopped=stopped,
         )
+
+    def _run(
+        self, argv: Sequence[str], *, stop: Stop, env: Mapping[str, str], output: BoundedOutput
+    ) -> tuple[StopReason | None, int | None]:
+        """Why the command was stopped, and its exit code. Raises InstanceLost or MachineRuined."""
+        command = Command(self._client, self._container, argv, env=env, output=output, errors=_ENGINE_ERRORS)
+        disk = self._disk
+        try:
+            with command:
+                stopped, exit_code = command.attend(stop, too_much=lambda: disk is not None and disk.look(stop))
+        except (CommandSurvives, *_ENGINE_ERRORS) as error:
+            if not command.killing or not self.alive():
+                raise self._death(_said(error)) from error
+            # Nothing can be started in the machine any more that would end the command: the machine goes with it.
+            self._end()
+            stopped, exit_code = stop.reason, None
+        if disk is not None and disk.exceeded:
+            raise MachineRuined(
+                Kind.DISK_LIMIT_EXCEEDED,
+                f"the machine has filled more than the {disk.limit_mb} MB of disk that it may",
+                evidence=f"{disk.used >> 20} MB",
+            )
+        return stopped, exit_code
 
     def pull(self, path: str) -> bytes:
         for _ in range(_LINKS):
@@ -347,7 +387,7 @@ class DockerInstance:
                 # 404 also where the machine is gone; 500 for links in a circle.
                 if self.alive():
                     raise FileNotFoundError(path) from error
-                raise InstanceLost(f"{self.name} is gone", details=_said(error)) from error
+                raise self._death(_said(error)) from error
             except _ENGINE_ERRORS as error:
                 raise InstanceLost(f"{self.name} does not answer", details=_said(error)) from error
             with tarfile.open(fileobj=archive) as tar:
@@ -375,6 +415,31 @@ class DockerInstance:
             return bool(self._client.inspect_container(self._container)["State"]["Running"])
         except _ENGINE_ERRORS:
             return False
+
+    def check(self) -> None:
+        if not self._ended and not self.alive():
+            raise self._death("")
+
+    def _end(self) -> None:
+        with engine_errors(f"end {self.name}"):
+            self._client.kill(self._container)
+        self._ended = True
+
+    def _death(self, details: str) -> InstanceLost | MachineRuined:
+        """Why the machine is not there any more, as far as that can be told."""
+        try:
+            state = self._client.inspect_container(self._container)["State"]
+            if not state["Running"]:
+                # A second from now: the engine tells of a kill just after it was done.
+                events = list(self._client.events(since=1, until=int(time.time()) + 1, decode=True))
+                if ran_out_of_memory(self._container, state, events):
+                    return MachineRuined(
+                        Kind.OUT_OF_MEMORY, "the machine's memory ran out, so the kernel ended it", evidence=details
+                    )
+                return InstanceLost(f"{self.name} is gone", details=details)
+        except _ENGINE_ERRORS as error:
+            details = details or _said(error)
+        return InstanceLost(f"{self.name} does not answer", details=details)
 
 
 # Without it `uname -m` says x86_64 in an i386 container, and what looks at that builds or fetches the wrong thing. It

@@ -6,11 +6,10 @@ import secrets
 import select
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from alts.command import BoundedOutput
-from alts.shared.errors import InstanceLost
 from alts.stop import Stop, StopReason
 from alts.tools.docker_stream import STDOUT, FirstLine, FrameReader
 
@@ -19,7 +18,7 @@ _LOOK_INTERVAL = 0.1  # seconds between two looks at the Stop
 _INSPECT_INTERVAL = 0.2  # seconds between two questions whether a command still runs
 _DRAIN_SECONDS = 0.3  # for output that is on its way when a command has ended
 _CLOSED_INTERVAL = 0.02  # seconds between two such questions once its output is closed: it ends in that moment
-_KILL_SECONDS = 10.0  # for a command to be gone once it was killed
+_KILL_SECONDS = 5.0  # for a command to be gone once it was killed, with all it started, or with all there is
 _PIECE = 65_536
 
 # Waits for our word, so that no output can come together with the engine's reply, of which the SDK gives us only the
@@ -52,6 +51,14 @@ done
 exit 1
 """
 
+# Where a fork bomb leaves no room for a second process the shell's own kill(1) still works: on all that runs in the
+# machine at once, so that nothing gets away, but for the machine's first process.
+_KILL_ALL = "round=0; while [ $((round += 1)) -le 50 ] && kill -KILL -1; do :; done"
+
+
+class CommandSurvives(Exception):  # noqa: N818 - what happened
+    """A command is still there after all that can be done from inside the machine."""
+
 
 class ExecApi(Protocol):
     """The part of the SDK's APIClient that runs commands; its errors come through."""
@@ -69,9 +76,18 @@ class Command:
     """One command in a container: started on entering, its connection closed on leaving."""
 
     def __init__(
-        self, client: ExecApi, container: str, argv: Sequence[str], *, env: Mapping[str, str], output: BoundedOutput
+        self,
+        client: ExecApi,
+        container: str,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        output: BoundedOutput,
+        errors: tuple[type[Exception], ...] = (),
     ) -> None:
+        """`errors`: what the client raises where the engine refuses."""
         self._client = client
+        self._errors = errors
         self._container = container
         self._mark = f"ALTS_COMMAND={secrets.token_hex(8)}"
         self._cmd = ["/bin/sh", "-c", _WRAPPER, "sh", *argv]
@@ -80,6 +96,8 @@ class Command:
         self._frames = FrameReader()
         self._first = FirstLine()
         self._open = True
+        self.killing = False
+        """Whether it is being killed, or was."""
 
     def __enter__(self) -> Command:
         self._id: str = self._client.exec_create(self._container, self._cmd, stdin=True, environment=self._env)["Id"]
@@ -103,15 +121,18 @@ class Command:
         # (docker/api/client.py, _get_raw_response_socket).
         self._stream._response.close()
 
-    def attend(self, stop: Stop) -> tuple[StopReason | None, int | None]:
+    def attend(
+        self, stop: Stop, *, too_much: Callable[[], bool] = lambda: False
+    ) -> tuple[StopReason | None, int | None]:
         """Take the output until the command ends, or `stop` says so. Why it was stopped, and its exit code.
 
+        Neither where it was killed because of `too_much`, which is asked ten times a second.
         Where its time is up it is killed. Where somebody asked to stop the whole machine is taken away next, and
         waits for nobody: a machine that is out of processes may take long to start our killer.
-        Raises InstanceLost where it cannot be killed.
+        Raises CommandSurvives where it cannot be killed.
         """
         look_at = time.monotonic() + _LOOK_INTERVAL
-        while not (reason := stop.reason):
+        while not (reason := stop.reason) and not too_much():
             if self._open:
                 self._read(_LOOK_INTERVAL)
             # A child in the background may hold the output open for as long as it likes, and a command may close it and
@@ -124,7 +145,8 @@ class Command:
                 look_at = time.monotonic() + _INSPECT_INTERVAL
                 if not self._open:
                     stop.sleep(_CLOSED_INTERVAL)
-        if reason is StopReason.DEADLINE:
+        if reason in (None, StopReason.DEADLINE):
+            self.killing = True
             self._kill()
             self._drain(_DRAIN_SECONDS)
         return reason, None
@@ -147,22 +169,33 @@ class Command:
         return None if state["Running"] else state["ExitCode"]
 
     def _kill(self) -> None:
-        """Kill the command and what it started. Again until it is gone: it may have been about to start."""
+        """Kill the command and what it started, else all that runs in the machine."""
+        if not self._killed_by(_KILLER) and not self._killed_by(_KILL_ALL):
+            raise CommandSurvives
+
+    def _killed_by(self, script: str) -> bool:
+        """Again until the command is gone: it may have been about to start."""
         until = time.monotonic() + _KILL_SECONDS
+        argv = ["/bin/sh", "-c", script, "sh", "none", self._mark]
         killer = None
         while time.monotonic() < until:
-            if killer is None:
-                # Its first line may still be on its way; what has just started is found by its mark.
-                argv = ["/bin/sh", "-c", _KILLER, "sh", str(self._first.number or "none"), self._mark]
-                killer = self._client.exec_create(self._container, argv)["Id"]
-                self._client.exec_start(killer, detach=True)
-            # Reading goes on: the engine handles no end of a command while it cannot get rid of another's output.
-            self._drain(_LOOK_INTERVAL)
-            if not self._open:
-                time.sleep(_CLOSED_INTERVAL)
-            killed = self._exit_code(killer)
-            if killed == 0 and self._exit_code(self._id) is not None:
-                return
-            if killed is not None:
+            try:
+                if killer is None:
+                    # Its first line may still be on its way; what has just started is found by its mark.
+                    argv[4] = str(self._first.number or "none")
+                    killer = self._client.exec_create(self._container, argv)["Id"]
+                    self._client.exec_start(killer, detach=True)
+                # Reading goes on: the engine handles no end of a command while it cannot get rid of another's output.
+                self._drain(_LOOK_INTERVAL)
+                if not self._open:
+                    time.sleep(_CLOSED_INTERVAL)
+                killed = self._exit_code(killer)
+                if killed == 0 and self._exit_code(self._id) is not None:
+                    return True
+                if killed is not None:
+                    killer = None
+            except self._errors:
+                # A machine without a process to spare starts the killer at one moment, and not at another.
                 killer = None
-        raise InstanceLost("a command cannot be killed")
+                time.sleep(_LOOK_INTERVAL)
+        return False

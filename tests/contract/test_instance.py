@@ -142,9 +142,12 @@ def test_a_file_that_is_not_there_is_said_so(subject: Subject) -> None:
 
 
 def test_a_dead_machine_is_lost_whatever_is_asked_of_it(subject: Subject) -> None:
+    subject.instance.check()
     subject.kill()
 
     assert not subject.instance.alive()
+    with pytest.raises(InstanceLost):
+        subject.instance.check()
     with pytest.raises(InstanceLost):
         subject.instance.run(subject.says("", 0), stop=Stop(10))
     with pytest.raises(InstanceLost):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable
+from typing import Any
 
 import docker
 
@@ -13,22 +14,34 @@ from alts.tools.docker import DockerInstance, Engine
 from tests.services.engine_proxy import ENGINE
 
 HOST = f"unix://{ENGINE}"
+FIRST_PROCESS = "env --ignore-signal=CHLD true && exec env --ignore-signal=CHLD sleep infinity; exec sleep infinity"
 
 
 class Machine:
     """Starts with `with` and is gone afterwards; `instance` is what the service would work on."""
 
-    def __init__(self, image: str, *, docker_host: str = HOST) -> None:
+    def __init__(self, image: str, *, docker_host: str = HOST, disk_mb: int | None = None, **limits: Any) -> None:
+        """`limits`: in the SDK's words, such as mem_limit and pids_limit."""
         self.name = f"alts-test-{uuid.uuid4().hex[:8]}"
         self._image = image
+        self._disk_mb = disk_mb
+        self._limits = limits
         self._client = docker.DockerClient(base_url=HOST)
         self._engine = Engine(docker_host)
 
     def __enter__(self) -> Machine:
+        # The first process is as in the terraform module.
         self._container = self._client.containers.run(
-            self._image, ["sleep", "infinity"], name=self.name, labels={"alts.task": self.name}, init=True, detach=True
+            self._image,
+            ["/bin/sh", "-c", FIRST_PROCESS],
+            name=self.name,
+            labels={"alts.task": self.name},
+            detach=True,
+            **self._limits,
         )
-        self.instance: DockerInstance = self._engine.instance(str(self._container.id), name=self.name)
+        self.instance: DockerInstance = self._engine.instance(
+            str(self._container.id), name=self.name, disk_mb=self._disk_mb
+        )
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -52,7 +65,7 @@ class Machine:
         script = 'for f in /proc/[0-9]*/cmdline; do tr "\\0" " " <"$f" 2>/dev/null; echo; done'
         lines = self.instance.run(["sh", "-c", script], stop=Stop(10)).output.splitlines()
         ours = ("sh -c for f in", "tr ")
-        always = ("/sbin/docker-init", "sleep infinity")
+        always = ("sleep infinity",)
         return [line for line in lines if line.strip() and not line.startswith((*ours, *always))]
 
 

@@ -12,9 +12,10 @@ from alts.command import OutputSink
 from alts.packages.apt import Apt
 from alts.pipeline import PlanResult, Run, run_plan
 from alts.plan import FULL, PLANS, STANDARD, with_timeouts
-from alts.runners.base import Instance
+from alts.runners.base import Instance, MachineRuined
 from alts.shared.errors import ConfigurationError, ImageUnavailable, ProvisionFailed
 from alts.shared.report import Kind, Outcome, StageResult, outcome_of_stages
+from alts.snapshots.capture import CAPTURE_PATH
 from alts.stages.base import Stage
 from alts.stop import Stop, Stopped, StopReason
 from tests.builders import a_spec
@@ -188,22 +189,101 @@ def test_a_file_that_is_gone_proves_nothing_and_that_is_ours() -> None:
 KILLED = " installed hello package post-installation script subprocess returned error exit status 137\n"
 
 
-@pytest.mark.parametrize(
-    ("counter", "kind"),
-    [
-        ("low 0\nhigh 0\noom 1\noom_kill 1\n", Kind.OUT_OF_MEMORY),
-        ("oom_kill_disable 0\nunder_oom 0\noom_kill 0\n", Kind.SCRIPTLET_FAILED),
-        ("cat: /sys/fs/cgroup/memory.events: No such file or directory\n", Kind.OUT_OF_MEMORY),
-    ],
-    ids=["the kernel did it", "somebody did it", "nobody knows"],
-)
-def test_a_killed_script_is_out_of_memory_where_the_kernel_says_so(counter: str, kind: Kind) -> None:
-    debian = FakeDebian()
-    debian.overrides["install"] = Answer(100, KILLED)
+def counts(**files: str) -> str:
+    """What tail(1) says of the kernel's counts; "memory/memory.failcnt" is memory__failcnt."""
+    paths = {name: name.replace("__", "/").replace("_events", ".events") for name in files}
+    return "".join(f"==> /sys/fs/cgroup/{paths[name]} <==\n{text}\n\n" for name, text in files.items())
 
-    result = run(FakeInstance({**debian.programs, "cat": lambda argv: Answer(output=counter)}))
+
+OOM = counts(memory_events="low 0\nhigh 0\nmax 9\noom 1\noom_kill 1")
+HOST_OOM = counts(memory_events="low 0\nhigh 0\nmax 0\noom 0\noom_kill 1")
+NO_OOM = counts(memory_events="low 0\nhigh 0\nmax 9\noom 0\noom_kill 0", pids_events="max 0")
+NO_PROCESS_LEFT = counts(memory_events="max 9\noom 0\noom_kill 0", pids_events="max 12")
+UNFORKED = "sh: 1: Cannot fork\n installed hello package post-installation script returned error exit status 2\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "counted", "kind"),
+    [
+        (Answer(100, KILLED), OOM, Kind.OUT_OF_MEMORY),
+        (Answer(100, KILLED), NO_OOM, Kind.SCRIPTLET_FAILED),
+        (Answer(100, KILLED), HOST_OOM, Kind.SCRIPTLET_FAILED),
+        (Answer(100, KILLED), "tail: cannot open '/sys/fs/cgroup/memory.events'\n", Kind.OUT_OF_MEMORY),
+        (Answer(137, ""), OOM, Kind.OUT_OF_MEMORY),
+        (Answer(137, ""), NO_OOM, Kind.INSTALL_FAILED),
+        (Answer(100, UNFORKED), NO_PROCESS_LEFT, Kind.PROCESS_LIMIT_EXCEEDED),
+        (Answer(100, UNFORKED), NO_OOM, Kind.INSTALL_FAILED),
+    ],
+    ids=[
+        "the kernel did it",
+        "somebody did it",
+        "the host did it",
+        "nobody knows",
+        "apt itself",
+        "apt itself, by somebody",
+        "no process is left",
+        "only said so",
+    ],
+)
+def test_a_failure_is_put_down_to_the_machine_s_limits_where_the_kernel_says_so(
+    answer: Answer, counted: str, kind: Kind
+) -> None:
+    debian = FakeDebian()
+    debian.overrides["install"] = answer
+
+    result = run(FakeInstance({**debian.programs, "tail": lambda argv: Answer(output=counted)}))
 
     assert only_finding(result) is kind
+
+
+def ruining(debian: FakeDebian, program: str) -> FakeInstance:
+    """A machine in which the program fills the disk."""
+
+    def fill(argv: Sequence[str]) -> Answer:
+        raise MachineRuined(Kind.DISK_LIMIT_EXCEEDED, "the machine has filled more than the 1 MB that it may")
+
+    return FakeInstance({**debian.programs, program: fill})
+
+
+def test_a_machine_that_is_used_up_before_the_package_came_is_not_the_package_s_doing() -> None:
+    result = run(ruining(FakeDebian(), "apt-get"))
+
+    assert outcomes(result)["prepare"] is Outcome.ERRORED
+    assert only_finding(result) is Kind.DISK_FULL
+
+
+def test_a_machine_that_is_used_up_by_the_package_fails_it_and_nothing_more_is_asked_of_it() -> None:
+    result = run(ruining(FakeDebian(), "find"))
+
+    assert outcome_of_stages(result.stages) is Outcome.FAILED
+    assert only_finding(result) is Kind.DISK_LIMIT_EXCEEDED
+    assert reason(result, "remove") == "right_package did not come to an end"
+
+
+@pytest.mark.parametrize(
+    ("said", "counted", "kind"),
+    [
+        ("sh: 0: Cannot fork\n", NO_PROCESS_LEFT, Kind.PROCESS_LIMIT_EXCEEDED),
+        ("Killed\n", OOM, Kind.OUT_OF_MEMORY),
+        ("", NO_OOM, Kind.PROCESS_LEFT_RUNNING),
+        ("something else\n", NO_OOM, None),
+    ],
+    ids=["no process is left", "no memory is left", "killed", "ours"],
+)
+def test_what_the_package_left_running_is_not_our_fault_when_we_look_at_the_machine(
+    said: str, counted: str, kind: Kind | None
+) -> None:
+    debian = FakeDebian()
+
+    def shell(argv: Sequence[str]) -> Answer:
+        if CAPTURE_PATH in argv and debian.installed:
+            return Answer(1 if said.startswith("something") else 137, said)
+        return debian.programs["/bin/sh"](argv)
+
+    result = run(FakeInstance({**debian.programs, "/bin/sh": shell, "tail": lambda argv: Answer(output=counted)}))
+
+    assert outcomes(result)["install"] is (Outcome.ERRORED if kind is None else Outcome.FAILED)
+    assert only_finding(result) is (kind or Kind.INTERNAL)
 
 
 def test_the_full_plan_goes_on_after_the_purge() -> None:

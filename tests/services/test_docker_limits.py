@@ -1,0 +1,106 @@
+"""Real containers in which something uses up all there is: commands still end, and the cause is told truthfully."""
+
+from __future__ import annotations
+
+import pytest
+
+from alts.runners.base import MachineRuined
+from alts.shared.errors import InstanceLost
+from alts.shared.report import Kind
+from alts.stop import Stop, StopReason
+from tests.services.debian_image import debian_image
+from tests.services.machine import Machine, eventually
+
+pytestmark = pytest.mark.docker
+
+FORKS = "perl -e 'while (1) { my $child = fork; if (defined $child && !$child) { sleep 900; exit } }'"
+BREEDS = "b() { b | b & }; b; sleep 900"
+# Two file systems in memory of 64 MB each, which no process is charged for: killing one after the other helps nobody.
+FILLS_MEMORY = "for folder in /dev/shm /dev; do dd if=/dev/zero of=$folder/full bs=1M count=63 & done; wait; sleep 900"
+
+
+@pytest.mark.parametrize("script", [FORKS, BREEDS], ids=["that stay", "that come and go"])
+def test_a_fork_bomb_is_killed_when_its_time_is_up_and_the_machine_goes_on(script: str) -> None:
+    with Machine(debian_image(), pids_limit=64) as machine:
+        done = machine.instance.run(["sh", "-c", script], stop=Stop(2))
+
+        assert done.stopped is StopReason.DEADLINE
+        assert done.seconds < 20
+        machine.instance.check()
+        assert eventually(lambda: machine.instance.run(["sh", "-c", ": | :"], stop=Stop(10)).ok, within=10)
+
+
+def test_what_kills_everything_it_sees_kills_the_command_and_not_the_machine() -> None:
+    with Machine(debian_image()) as machine:
+        machine.instance.run(["sh", "-c", "sleep 900 >/dev/null 2>&1 &"], stop=Stop(10))
+
+        done = machine.instance.run(["sh", "-c", "sh -c 'kill -9 1; kill -9 -1'; echo never said"], stop=Stop(10))
+
+        assert (done.exit_code, done.output) == (137, "")
+        machine.instance.check()
+        assert machine.processes() == []
+
+
+def test_orphans_do_not_stay_as_zombies() -> None:
+    with Machine(debian_image(), pids_limit=64) as machine:
+        for _ in range(3):
+            done = machine.instance.run(
+                ["sh", "-c", "for i in $(seq 40); do (sleep 0.01 &) done; sleep 0.5"], stop=Stop(30)
+            )
+            assert done.ok, done.output
+
+
+def test_a_machine_in_which_nothing_can_be_started_is_ended_with_its_command() -> None:
+    with Machine(debian_image()) as machine:
+        done = machine.instance.run(
+            ["perl", "-e", "unlink '/bin/sh', '/bin/dash'; $| = 1; print 'gone'; sleep 900"], stop=Stop(2)
+        )
+
+        assert (done.stopped, done.output) == (StopReason.DEADLINE, "gone")
+        assert done.seconds < 30
+        assert not machine.instance.alive()
+        machine.instance.check()
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "yes >/var/tmp/full",
+        "exec 3>/var/tmp/full; rm /var/tmp/full; yes >&3",
+        "i=0; while i=$((i + 1)); do mkdir /srv/$i; seq 1000 | sed s,^,/srv/$i/, | xargs touch; done",
+    ],
+    ids=["one file", "a file without a name", "empty files"],
+)
+def test_whoever_fills_the_disk_is_stopped_long_before_the_time_is_up(script: str) -> None:
+    with Machine(debian_image(), disk_mb=100) as machine:
+        with pytest.raises(MachineRuined) as caught:
+            machine.instance.run(["sh", "-c", script], stop=Stop(120))
+
+        assert caught.value.kind is Kind.DISK_LIMIT_EXCEEDED
+        assert "100 MB" in str(caught.value)
+        with pytest.raises(MachineRuined):
+            machine.instance.run(["true"], stop=Stop(10))
+
+
+def test_a_sparse_file_fills_nothing() -> None:
+    with Machine(debian_image(), disk_mb=100) as machine:
+        assert machine.instance.run(["sh", "-c", "truncate -s 1T /srv/sparse; sleep 5"], stop=Stop(60)).ok
+
+
+def test_a_command_ends_when_its_time_is_up_also_where_no_memory_is_left() -> None:
+    with Machine(debian_image(), mem_limit="72m", memswap_limit="72m", shm_size="64m") as machine:
+        done = machine.instance.run(["sh", "-c", FILLS_MEMORY], stop=Stop(4))
+
+        assert done.stopped is StopReason.DEADLINE
+        assert done.seconds < 25
+
+
+def test_a_machine_that_somebody_killed_is_lost_even_if_memory_ran_out_in_it_before() -> None:
+    with Machine(debian_image(), mem_limit="72m", memswap_limit="72m") as machine:
+        assert machine.instance.run(["tail", "/dev/zero"], stop=Stop(60)).exit_code == 137
+        machine.kill()
+
+        with pytest.raises(InstanceLost):
+            machine.instance.run(["true"], stop=Stop(10))
+        with pytest.raises(InstanceLost):
+            machine.instance.check()

@@ -1,0 +1,103 @@
+"""How much of a disk is filled, as the folders here say it or else the engine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from alts.stop import Stop
+from alts.tools.docker_disk import DiskWatch
+
+MEBIBYTE = 1024 * 1024
+NOBODY = 2**22 + 1
+"""No process has that id (proc(5), pid_max)."""
+
+
+class FakeEngine:
+    """One container, whose files are in the folders."""
+
+    def __init__(self, layer: Path | None, *volumes: Path, size: int = 0) -> None:
+        self.looks = 0
+        self._layer = layer
+        self._volumes = volumes
+        self._size = size
+
+    def inspect_container(self, container: str) -> Mapping[str, Any]:
+        self.looks += 1
+        return {
+            "State": {"Pid": NOBODY},
+            "GraphDriver": {"Data": {"UpperDir": str(self._layer)} if self._layer else None},
+            "Mounts": [{"Type": "volume", "Source": str(volume)} for volume in self._volumes],
+        }
+
+    def containers(self, *, all: bool, filters: Any, size: bool) -> Sequence[Mapping[str, Any]]:  # noqa: A002
+        return [{"SizeRw": self._size}]
+
+
+def watched(engine: FakeEngine) -> bool:
+    """Whether it is too much for a megabyte, once it is time to look."""
+    watch = DiskWatch(engine, "machine", limit_mb=1)
+    until = time.monotonic() + 10
+    while not watch.used and time.monotonic() < until:
+        watch.look(Stop(30))
+        time.sleep(0.05)
+    return watch.exceeded
+
+
+@pytest.fixture
+def layer(tmp_path: Path) -> Path:
+    folder = tmp_path / "layer"
+    (folder / "deep/down").mkdir(parents=True)
+    return folder
+
+
+def test_files_are_counted_by_what_they_take(layer: Path) -> None:
+    (layer / "deep/down/file").write_bytes(b"x" * MEBIBYTE)
+
+    assert watched(FakeEngine(layer))
+
+
+def test_a_sparse_file_takes_next_to_nothing(layer: Path) -> None:
+    with (layer / "sparse").open("wb") as file:
+        file.truncate(2**40)
+
+    assert not watched(FakeEngine(layer, size=2**40))
+
+
+def test_empty_files_take_room_too(layer: Path) -> None:
+    for number in range(300):
+        (layer / str(number)).touch()
+
+    assert watched(FakeEngine(layer))
+
+
+def test_a_volume_counts(layer: Path, tmp_path: Path) -> None:
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    (volume / "file").write_bytes(b"x" * MEBIBYTE)
+
+    assert watched(FakeEngine(layer, volume))
+
+
+def test_a_link_out_of_the_layer_leads_nowhere(layer: Path) -> None:
+    (layer / "link").symlink_to("/usr")
+
+    assert not watched(FakeEngine(layer))
+
+
+@pytest.mark.parametrize(("size", "too_much"), [(MEBIBYTE, False), (MEBIBYTE + 1, True)])
+def test_where_the_layer_is_not_to_be_seen_the_engine_says_how_much_it_is(size: int, too_much: bool) -> None:
+    assert watched(FakeEngine(None, size=size)) is too_much
+    assert watched(FakeEngine(Path("/nonexistent/layer"), size=size)) is too_much
+
+
+def test_a_look_is_not_taken_at_every_question(layer: Path) -> None:
+    engine = FakeEngine(layer)
+    watch = DiskWatch(engine, "machine", limit_mb=1)
+
+    assert not any(watch.look(Stop(30)) for _ in range(1000))
+    assert engine.looks == 0
