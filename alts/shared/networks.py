@@ -26,6 +26,7 @@ DENIED: tuple[Network, ...] = tuple(
         "::1/128",
         "fe80::/10",
         "fd00:ec2::254/128",  # Amazon's metadata
+        "fd20:ce::254/128",  # Google's
         "ff00::/8",
     )
 )

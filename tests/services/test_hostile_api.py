@@ -40,6 +40,7 @@ CHECKS = [
     response_headers_conformance,
     response_schema_conformance,
 ]
+WITH_TUPLES = ("/worker/attempts/over",)
 EASY = settings(
     max_examples=CASES,
     deadline=None,
@@ -106,12 +107,16 @@ def test_every_answer_is_as_documented(described: Any, method: str, path: str, m
     if (path, mode) == ("/health", GenerationMode.NEGATIVE):
         return  # it takes nothing that could be wrong
     cases = described[path][method].as_strategy(generation_mode=mode)
+    # schemathesis 4.32 makes "items" with a list of a tuple's "prefixItems", and then refuses its own schema.
+    checks = [check for check in CHECKS if check is not response_schema_conformance or path not in WITH_TUPLES]
 
     @EASY
     @given(case=cases)
     def ask(case: Any) -> None:
-        answer = case.call_and_validate(headers=EVERYBODY, checks=CHECKS)
-        assert answer.status_code != 401
+        answer = case.call_and_validate(headers=EVERYBODY, checks=checks)
+        # Sometimes it leaves our token out, or sends one of its own: then nothing else may be the answer.
+        ours = answer.request.headers.get("Authorization") == EVERYBODY["Authorization"]
+        assert (answer.status_code == 401) is (not ours and path != "/health")
 
     ask()
 
