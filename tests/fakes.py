@@ -121,6 +121,8 @@ class FakeDebian:
         self.modified: set[str] = set()
         self.needs: dict[str, tuple[str, ...]] = {}
         """Package → those that are installed along with it, and stay."""
+        self.takes_along: dict[str, tuple[str, ...]] = {}
+        """Package → those that are removed along with it, and leave their configuration."""
         self.litter: dict[str, tuple[str, ...]] = {}
         """Package → paths that its scripts write and never take away."""
         self.templates: dict[str, str] = {}
@@ -158,7 +160,8 @@ class FakeDebian:
                     self.paths |= set(self.litter.get(installed, ()))
         if "remove" in argv or "purge" in argv:
             for name in argv[argv.index("--") + 1 :]:
-                self.installed.pop(name, None)
+                for gone in (name, *self.takes_along.get(name, ())):
+                    self.installed.pop(gone, None)
         return Answer()
 
     def _apt_cache(self, argv: Sequence[str]) -> Answer:

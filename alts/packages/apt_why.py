@@ -115,6 +115,9 @@ def _reason(wanted: str, said: str, candidates: Mapping[str, str]) -> str:
         return f"only {version} can be had"
     if version:
         return "it cannot be installed together with the rest"
+    if not said:
+        # apt says nothing of a virtual package that has providers.
+        return "what provides it cannot be installed together with the rest"
     return "no repository has it"
 
 

@@ -35,6 +35,8 @@ class Rules:
 
     unseen_paths: tuple[Rule, ...] = ()
     left_paths: tuple[Rule, ...] = ()
+    machine_paths: tuple[Rule, ...] = ()
+    """Settings of the machine itself: packages may make them and leave them, and links may wait for them."""
     left_users: tuple[Rule, ...] = ()
     left_processes: tuple[Rule, ...] = ()
     _unseen: re.Pattern[str] = field(init=False, repr=False, compare=False)
@@ -49,7 +51,10 @@ class Rules:
 
     def of_path(self, path: str) -> Rule | None:
         """The first rule about what is left at the path."""
-        return _first(self.left_paths, path)
+        return _first((*self.machine_paths, *self.left_paths), path)
+
+    def is_the_machines(self, path: str) -> bool:
+        return _first(self.machine_paths, path) is not None
 
     def of_user(self, name: str, *, locked: bool = False, archive: bool = False) -> Rule | None:
         """`locked`: nobody can log in. `archive`: the package is the distribution's own."""
@@ -72,6 +77,7 @@ def rules_for(family: Family) -> Rules:
     return Rules(
         unseen_paths=_rules(tables, "unseen"),
         left_paths=_rules(tables, "files"),
+        machine_paths=_rules(tables, "machine"),
         left_users=_rules(tables, "users"),
         left_processes=_rules(tables, "processes"),
     )

@@ -88,7 +88,7 @@ def _links(
     yield from link_findings(
         broken,
         tree,
-        may_be=lambda path: rules.unseen(path) or excluded(path),
+        may_be=lambda path: rules.unseen(path) or excluded(path) or rules.is_the_machines(path),
         own=own.__contains__,
         complete=optional <= now.packages.keys(),
     )

@@ -55,8 +55,13 @@ def leftovers(context: StageContext) -> StageAnswer:
     staying = {name: version for name, version in after.packages.items() if name not in before.packages}
     came = moments[INSTALLED].packages.keys() - before.packages.keys() if INSTALLED in moments else set()
     tidied = True
-    if others := sorted({*came, *staying} - {context.spec.package_name}):
-        tidied = context.run(packages.remove_others_argv(others)).ok
+    # What went along with the package has yet to be purged: while all is there that its scripts may ask, such as ucf.
+    gone = sorted(came - after.packages.keys() - {context.spec.package_name})
+    if gone and packages.purge_argv(context.spec) is not None:
+        tidied = context.run(packages.remove_others_argv(gone)).ok
+    if others := sorted({*came, *staying} - {*gone, context.spec.package_name}):
+        tidied = context.run(packages.remove_others_argv(others)).ok and tidied
+    if gone or others:
         after = take(context, TIDIED)
     after = _settled(context, before, after, rules)
     # Who owns what is only asked for where there is something to own.

@@ -72,6 +72,15 @@ def test_what_is_there_in_another_version_is_named() -> None:
     assert finding.message == "bad needs good (>= 3): only 1.0 can be had"
 
 
+def test_a_virtual_package_that_only_another_version_provides_is_not_said_to_be_nowhere() -> None:
+    # perl-base 5.32 provides it, and 5.36 is what the machine cannot do without.
+    [finding] = explained(
+        "bad", f" bad : Depends: perlapi-5.32.0\n{HELD}", depends="bad\n  Depends: <perlapi-5.32.0>\n"
+    )
+
+    assert finding.message == "bad needs perlapi-5.32.0: what provides it cannot be installed together with the rest"
+
+
 def test_every_alternative_is_accounted_for() -> None:
     [finding] = explained(
         "bad",

@@ -199,16 +199,32 @@ def test_the_rules_are_complete(family: Family) -> None:
     assert not rules.unseen("/process")
     assert rules.of_path("/var/log/x/y.log")
     assert rules.of_path("/etc/x.conf") is None
+    assert not rules.is_the_machines("/etc/x.conf")
+
+
+def test_settings_of_the_machine_may_be_left_and_may_yet_come() -> None:
+    rules = rules_for(Family.DEB)
+
+    assert rules.of_path("/etc/modules") == rules.of_path("/etc/crypttab")
+    assert rules.is_the_machines("/etc/modules")
+    # Logs may be left, but a link to one that is not there is worth a word.
+    assert rules.of_path("/var/log/x")
+    assert not rules.is_the_machines("/var/log/x")
 
 
 class TestStage:
     """The stage, on a machine that is only told of."""
 
-    def run(self, debian: FakeDebian) -> StageAnswer:
+    def run(self, debian: FakeDebian, purges: list[tuple[str, ...]] | None = None) -> StageAnswer:
+        """`purges` takes the names of each purge."""
         instance, seen = FakeInstance(debian.programs), Observations()
         answer = StageAnswer()
         for action in (snapshot, install, remove, purge, leftovers):
-            answer = action(StageContext(a_spec(), instance, Apt(), Stop(60), StageLog(), seen))
+            context = StageContext(a_spec(), instance, Apt(), Stop(60), StageLog(), seen)
+            answer = action(context)
+            if purges is not None:
+                commands = [done.argv for done in context.commands if "purge" in done.argv]
+                purges += [argv[argv.index("--") + 1 :] for argv in commands]
         assert list(seen.snapshots)[:4] == ["before", "installed", "removed", "purged"]
         return answer
 
@@ -245,6 +261,17 @@ class TestStage:
 
         assert self.run(debian) == StageAnswer()
         assert debian.installed == {}
+
+    def test_what_went_along_is_purged_while_its_dependencies_are_there(self) -> None:
+        debian = FakeDebian()
+        debian.needs["hello"] = ("hello-plugin", "ucf")
+        debian.takes_along["hello"] = ("hello-plugin",)
+
+        purges: list[tuple[str, ...]] = []
+        answer = self.run(debian, purges)
+
+        assert answer == StageAnswer()
+        assert purges == [("hello",), ("hello-plugin",), ("ucf",)]
 
     def test_what_a_dependency_leaves_by_itself_is_not_held_against_the_package(self) -> None:
         debian = FakeDebian()
