@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Protocol
 
 from alts.command import OutputSink
 from alts.distributions import Tool
@@ -14,7 +15,7 @@ from alts.junit import junit_xml
 from alts.packages.base import PackageManager
 from alts.pipeline import PlanResult, Run, run_plan
 from alts.runners.base import Instance, Order, Provisioned, Runner
-from alts.shared.artifacts import JUNIT_NAME, REPORT_NAME, STATE_NAME, TAP_NAME, ArtifactStore, artifact_key
+from alts.shared.artifacts import JUNIT_NAME, REPORT_NAME, STATE_NAME, TAP_NAME, artifact_key, group_of
 from alts.shared.errors import StorageUnavailable
 from alts.shared.report import STATE, Outcome, Report, StageResult, outcome_of_stages, reason_of_stages
 from alts.snapshots.difference import brief_changes, whole_changes
@@ -24,8 +25,22 @@ from alts.tap import tap
 
 log = logging.getLogger(__name__)
 
-# S3 may be away for a moment; the verdict waits this long for it (seconds between tries), then goes without its log.
-UPLOAD_DELAYS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+# Whoever hears the verdict wants to read its logs at once; a store that is slow or away is not waited for (seconds).
+SETTLE_SECONDS = 5.0
+
+
+class ArtifactSink(Protocol):
+    """Takes artifacts: a store (alts.shared.artifacts), or what stands before it (alts.spool)."""
+
+    def put(self, key: str, content: bytes, *, content_type: str = "text/plain; charset=utf-8") -> None:
+        """Take an artifact. Raises StorageUnavailable."""
+
+    def location(self, key: str) -> str:
+        """An address that says where it is, or will be."""
+
+
+def _settled(group: str, *, seconds: float) -> bool:  # noqa: ARG001 - what a store that takes all at once needs
+    return True
 
 
 @dataclass(frozen=True)
@@ -36,11 +51,12 @@ class Executor:
     plans: Mapping[str, Sequence[Stage]]
     """By the name that a request knows them by."""
     packages: Mapping[Tool, PackageManager]
-    artifacts: ArtifactStore
+    artifacts: ArtifactSink
     artifacts_root: str
     worker: str
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
-    upload_delays: Sequence[float] = UPLOAD_DELAYS
+    settle: Callable[..., object] = _settled
+    """Called with the attempt's group of artifacts and `seconds`, waits until they are stored: Spool.settle."""
 
     def execute(self, order: Order, *, stop: Stop, show: Callable[[tuple[StageResult, ...]], None]) -> Report:
         """The report of one attempt, stored as report.json behind its logs and its other forms.
@@ -63,14 +79,15 @@ class Executor:
                 packages=self.packages[order.spec.release.tool],
                 stop=stop,
                 provide=provide,
-                keep_log=lambda stage, text: self._keep(order, f"{stage}.log", text, stop=stop),
+                keep_log=lambda stage, text: self._keep(order, f"{stage}.log", text),
                 show=show,
             )
             result = run_plan(self.plans[order.spec.plan], run)
         report = self._report(order, result, machine, started)
         for name, text, content_type in _companions(report, result.seen):
-            self._keep(order, name, text, stop=stop, content_type=content_type)
-        where = self._keep(order, REPORT_NAME, report.to_json(), stop=stop, content_type="application/json")
+            self._keep(order, name, text, content_type=content_type)
+        where = self._keep(order, REPORT_NAME, report.to_json(), content_type="application/json")
+        self.settle(group_of(self._key(order, REPORT_NAME)), seconds=SETTLE_SECONDS)
         return report if where else replace(report, artifacts=None)
 
     def _report(self, order: Order, result: PlanResult, machine: Sequence[Provisioned], started: datetime) -> Report:
@@ -101,24 +118,17 @@ class Executor:
         return artifact_key(self.artifacts_root, order.task_id, order.attempt, name)
 
     def _keep(
-        self, order: Order, name: str, text: str, *, stop: Stop, content_type: str = "text/plain; charset=utf-8"
+        self, order: Order, name: str, text: str, *, content_type: str = "text/plain; charset=utf-8"
     ) -> str | None:
-        """Where the artifact is now; None where the store did not take it in all the tries."""
+        """Where the artifact is, or will be; None where there is no room for it."""
         key = self._key(order, name)
-        for delay in (*self.upload_delays, None):
-            try:
-                self.artifacts.put(key, text.encode(), content_type=content_type)
-            except StorageUnavailable as error:
-                if delay is None or stop.reason is not None:
-                    log.warning(
-                        "artifact not stored",
-                        extra={"task_id": order.task_id, "artifact": key, "error": str(error)},
-                    )
-                    return None
-                stop.sleep(delay)
-            else:
-                return self.artifacts.location(key)
-        return None
+        try:
+            self.artifacts.put(key, text.encode(), content_type=content_type)
+        except StorageUnavailable as error:
+            extra = {"task_id": order.task_id, "artifact": key, "error": str(error)}
+            log.warning("artifact not stored", extra=extra)
+            return None
+        return self.artifacts.location(key)
 
 
 def _companions(report: Report, seen: Observations) -> Iterator[tuple[str, str, str]]:

@@ -11,25 +11,25 @@ from celery.exceptions import Ignore
 from alts.shared.broker import TASK_NAME
 from alts.shared.errors import LedgerUnavailable, StaleAttempt
 from alts.shared.ledger import Assignment
-from alts.shared.report import Outcome, Report
+from alts.shared.report import Report
+from alts.shared.summary import Summary, summary_of
 from alts.stop import Stopped, StopReason
 from alts.worker import Worker, internal_error
 
 log = logging.getLogger(__name__)
-
-Summary = dict[str, str | int | None]
 
 
 def register_task(app: Celery, worker: Callable[[], Worker]) -> None:
     """Give the application its task. `worker` is asked for when a message comes, not before."""
 
     @app.task(name=TASK_NAME, shared=False)  # type: ignore[untyped-decorator]
-    def run(task_id: str) -> Summary:
-        summary = run_task(worker(), task_id)
-        if summary is None:
-            # Somebody else's task, or nobody's any more: no result of ours must stand beside the true one.
-            raise Ignore
-        return summary
+    def run(task_id: str) -> None:
+        here = worker()
+        summary = run_task(here, task_id)
+        if summary is not None:
+            here.keep_summary(summary)
+        # Celery itself stores nothing: what it stores is lost where S3 is away, and comes twice where a task does.
+        raise Ignore
 
 
 def run_task(worker: Worker, task_id: str) -> Summary | None:
@@ -82,14 +82,3 @@ def _tell(worker: Worker, assignment: Assignment, report: Report) -> Summary | N
     log.info("task reported", extra={**task, "outcome": report.outcome.value, "reason": report.reason})
     # Celery keeps the first success that it hears of a task for ever: only the last attempt's word may be it.
     return None if outcome is None else summary_of(report, outcome)
-
-
-def summary_of(report: Report, outcome: Outcome) -> Summary:
-    """What Celery keeps as the task's result. The ledger has the last word on the outcome."""
-    return {
-        "task_id": report.task_id,
-        "attempt": report.attempt,
-        "outcome": outcome.value,
-        "reason": report.reason,
-        "artifacts": report.artifacts,
-    }

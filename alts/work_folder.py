@@ -13,7 +13,20 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+
+SPOOL = "spool"
+REPORTS = "reports"
+
+
+@dataclass(frozen=True)
+class DeadSlot:
+    """A slot whose holder has died, locked for as long as it is looked at."""
+
+    identity: str
+    spool: Path
+    reports: Path
 
 
 class WorkFolder:
@@ -33,6 +46,10 @@ class WorkFolder:
         self.identity = _identity(self.path)
         self.shared = self.path / "shared"
         """For what serves every task, such as the provider's socket."""
+        self.spool = self.path / SPOOL
+        """For artifacts on their way to the store: kept for the next holder of the slot."""
+        self.reports = self.path / REPORTS
+        """For reports on their way to the ledger: kept, too."""
 
     @contextmanager
     def attempt(self, task_id: str, attempt: int) -> Iterator[Path]:
@@ -46,13 +63,13 @@ class WorkFolder:
             shutil.rmtree(folder, ignore_errors=True)
 
     @contextmanager
-    def dead(self) -> Iterator[list[str]]:
-        """The identities whose holders are dead, our own slot's last one too; their folders are empty afterwards.
+    def dead(self) -> Iterator[list[DeadSlot]]:
+        """The other slots whose holders are dead; what was left of attempts there is gone afterwards.
 
-        Nobody can take such a slot while the `with` lasts. Call it before the first attempt for the own slot's sake.
+        Nobody can take such a slot while the `with` lasts.
         """
         with _locks_of_others(self._root, self.path.name) as slots:
-            yield [_identity(slot) for slot in slots]
+            yield [DeadSlot(_identity(slot), slot / SPOOL, slot / REPORTS) for slot in slots]
             for slot in slots:
                 _empty(slot)
 

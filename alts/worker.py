@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -11,26 +12,30 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from alts.execution import Executor
+from alts.execution import SETTLE_SECONDS, Executor
 from alts.heartbeat import Heartbeat
 from alts.packages import PACKAGE_MANAGERS
 from alts.plan import PLANS, with_timeouts
 from alts.runners.base import Order, Runner
 from alts.runners.registry import RUNNERS, MakeRunner
 from alts.shared.config import Config
-from alts.shared.errors import InfrastructureError, LedgerUnavailable, StaleAttempt
+from alts.shared.errors import InfrastructureError, LedgerUnavailable, StaleAttempt, StorageUnavailable
 from alts.shared.ledger import Assignment, Ledger
 from alts.shared.report import Finding, Kind, Outcome, Report, StageResult
 from alts.shared.routing import runner_for
 from alts.shared.storage import artifact_store
+from alts.shared.summary import Summary, summary_content, summary_key, summary_of
+from alts.spool import Spool
 from alts.stop import Stop, StopReason
+from alts.unheard import UnheardReports
 from alts.work_folder import WorkFolder
 
 log = logging.getLogger(__name__)
 
-# The ledger may be away for minutes; a verdict is worth waiting for it longer than an invitation is (seconds).
+# The ledger may be away for minutes. Longer than this an invitation does not wait for it (another one comes), nor does
+# a task's thread with its report (which is on disk, see tell_unheard). Seconds.
 CLAIM_PATIENCE = 60.0
-REPORT_PATIENCE = 900.0
+REPORT_PATIENCE = 60.0
 LONGEST_DELAY = 10.0
 
 Answer = TypeVar("Answer")
@@ -47,10 +52,14 @@ class Worker:
     """By the runner's name."""
     claim_patience: float = CLAIM_PATIENCE
     report_patience: float = REPORT_PATIENCE
-    sleep: Callable[[float], None] = time.sleep
+    sleep: Callable[[float], object] | None = None
+    """None to wait until the time is over, or tasks are handed back."""
     clock: Callable[[], float] = time.monotonic
     draining: bool = False
     """Whether tasks are handed back instead of carried out."""
+    spool: Spool | None = None
+    """Where the executors' artifacts go, and summaries; None where a test keeps none."""
+    _hurry: threading.Event = field(default_factory=threading.Event)
     _stops: dict[tuple[str, int], Stop] = field(default_factory=dict)
     """Of what runs now, by task and attempt: one that has lost its lease may still be here beside its successor."""
 
@@ -89,11 +98,59 @@ class Worker:
     def report(self, assignment: Assignment, report: Report) -> Outcome | None:
         """Tell the ledger; the task's outcome, None where another attempt follows.
 
-        Raises StaleAttempt, or LedgerUnavailable when the patience is over.
+        Raises StaleAttempt, or LedgerUnavailable when the patience is over: tell_unheard goes on from there.
         """
-        return self._patiently(
-            lambda: self.ledger.report(assignment.task_id, assignment.attempt, report), patience=self.report_patience
-        )
+        self._unheard.keep(report)
+        try:
+            outcome = self._patiently(
+                lambda: self.ledger.report(assignment.task_id, assignment.attempt, report),
+                patience=self.report_patience,
+            )
+        except StaleAttempt:
+            self._unheard.forget(report)
+            raise
+        except LedgerUnavailable as error:
+            if not error.retryable:
+                self._unheard.forget(report)
+            raise
+        self._unheard.forget(report)
+        return outcome
+
+    def tell_unheard(self) -> None:
+        """Tell the ledger, which was away then, what attempts that have ended here or elsewhere on the host found.
+
+        Raises LedgerUnavailable where it still is.
+        """
+        for report in self._unheard.waiting():
+            task = {"task_id": report.task_id, "attempt": report.attempt}
+            try:
+                outcome = self.ledger.report(report.task_id, report.attempt, report)
+            except StaleAttempt:
+                log.warning("late report refused: the attempt is stale", extra=task)
+            except LedgerUnavailable as error:
+                if error.retryable:
+                    raise
+                log.error("late report refused", extra={**task, "error": str(error)})  # noqa: TRY400 - it says all
+            else:
+                log.info("late report heard", extra=task)
+                if outcome is not None:
+                    self.keep_summary(summary_of(report, outcome))
+            self._unheard.forget(report)
+
+    def keep_summary(self, summary: Summary) -> None:
+        """Let Celery's result backend have it, behind the attempt's artifacts."""
+        if self.spool is None:
+            return
+        task_id = str(summary["task_id"])
+        key = summary_key(self.config.results_root_directory, task_id)
+        content = summary_content(summary, now=datetime.now(UTC))
+        group = f"{task_id}-{summary['attempt']}"
+        try:
+            self.spool.put(key, content, content_type="application/json", group=group)
+        except StorageUnavailable as error:
+            log.warning("summary not stored", extra={"task_id": task_id, "error": str(error)})
+            return
+        self.spool.settle(group, seconds=SETTLE_SECONDS)
 
     def hand_back(self, assignment: Assignment, reason: StopReason) -> None:
         """Let another worker have a task that was stopped; a lost lease has done that already."""
@@ -111,20 +168,31 @@ class Worker:
         """
         if own:
             self._remove_all_of(self.folder.identity)
-        with self.folder.dead() as identities:
-            for identity in identities:
-                self._remove_all_of(identity)
+        with self.folder.dead() as slots:
+            for slot in slots:
+                self._remove_all_of(slot.identity)
+                reports = self._unheard.adopt(slot.reports)
+                artifacts = 0 if self.spool is None else self.spool.adopt(slot.spool)
+                if reports or artifacts:
+                    log.info("a dead worker's spool adopted", extra={"reports": reports, "artifacts": artifacts})
 
     def drain(self) -> None:
         """Ask every task, and whatever comes from now on, to end and be handed back unfinished."""
         self.draining = True
+        self._hurry.set()
         for stop in list(self._stops.values()):
             stop.request(StopReason.DRAINING)
 
     def close(self) -> None:
         for executor in self.executors.values():
             executor.runner.close()
+        if self.spool is not None:
+            self.spool.close()
         self.folder.close()
+
+    @property
+    def _unheard(self) -> UnheardReports:
+        return UnheardReports(self.folder.reports)
 
     def _patiently(self, ask: Callable[[], Answer], *, patience: float) -> Answer:
         """Ask the ledger again for as long as it is away, at growing intervals."""
@@ -133,9 +201,9 @@ class Worker:
             try:
                 return ask()
             except LedgerUnavailable as error:
-                if not error.retryable or self.clock() >= until:
+                if not error.retryable or self.clock() >= until or self._hurry.is_set():
                     raise
-            self.sleep(delay)
+            (self.sleep or self._hurry.wait)(delay)
             delay = min(delay * 2, LONGEST_DELAY)
 
     def _remove_all_of(self, identity: str) -> None:
@@ -160,7 +228,8 @@ def open_worker(config: Config, ledger: Ledger, *, runners: Mapping[str, MakeRun
         folder = WorkFolder(config.work_folder)
         undo.callback(folder.close)
         folder.reset()
-        artifacts = artifact_store(config)
+        spool = Spool(folder.spool, artifact_store(config), limit=config.spool_limit_mb << 20)
+        undo.callback(spool.close, seconds=0.0)
         plans = with_timeouts(PLANS, config.stage_timeouts)
         executors = {}
         for name in config.runners:
@@ -170,11 +239,12 @@ def open_worker(config: Config, ledger: Ledger, *, runners: Mapping[str, MakeRun
                 runner=runner,
                 plans=plans,
                 packages=PACKAGE_MANAGERS,
-                artifacts=artifacts,
+                artifacts=spool,
+                settle=spool.settle,
                 artifacts_root=config.artifacts_root_directory,
                 worker=config.worker_name,
             )
-        worker = Worker(config=config, ledger=ledger, folder=folder, executors=executors)
+        worker = Worker(config=config, ledger=ledger, folder=folder, executors=executors, spool=spool)
         worker.remove_leftovers(own=True)
         undo.pop_all()
     return worker

@@ -37,6 +37,11 @@ def artifact_key(root: str, task_id: str, attempt: int, name: str) -> str:
     return str(PurePosixPath(root.strip("/"), task_id, str(attempt), name))
 
 
+def group_of(key: str) -> str:
+    """The folder's last two names, which are task and attempt, such as "<task id>-1"."""
+    return "-".join(PurePosixPath(key).parts[-3:-1]) or "-"
+
+
 class FolderStore:
     """Artifacts in a local folder: the embedded default."""
 

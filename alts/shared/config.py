@@ -122,6 +122,9 @@ class Config(_Section):
     task_timeout: float = Field(default=3600.0, gt=0)
     stage_timeouts: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     drain_timeout: float = Field(default=30.0, ge=0)
+    spool_limit_mb: int = Field(default=1024, ge=1)
+    min_free_disk_mb: int = Field(default=1024, ge=0)
+    reap_interval: float = Field(default=30.0, gt=0)
 
     # what callers bring along
     repository_networks_denied: tuple[Network, ...] = DENIED

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import secrets
 import uuid
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -15,7 +17,10 @@ from pydantic import SecretStr
 
 from alts.shared.broker import celery_app
 from alts.shared.config import Config, parse_config
+from alts.shared.report import Outcome
 from alts.shared.storage import artifact_store
+from alts.shared.summary import summary_content, summary_key, summary_of
+from tests.builders import a_report
 from tests.services.s3 import PrivateS3
 
 pytestmark = pytest.mark.services
@@ -53,6 +58,22 @@ def test_a_summary_is_kept_below_the_folder_for_results(s3: PrivateS3) -> None:
     assert [entry["Key"] for entry in client.list_objects_v2(Bucket=config.s3_bucket)["Contents"]] == [key]
     body = client.get_object(Bucket=config.s3_bucket, Key=key)["Body"].read()
     assert json.loads(body)["result"] == {"outcome": "passed"}
+
+
+@pytest.mark.parametrize("storage", ["s3", "folder"])
+def test_a_summary_that_we_write_ourselves_is_one_to_celery(s3: PrivateS3, tmp_path: Path, storage: str) -> None:
+    config = a_config(s3, results_root_directory="summaries/of-tasks", storage=storage, storage_folder=str(tmp_path))
+    report = a_report(task_id=str(uuid.uuid4()), artifacts="s3://here")
+    summary = summary_of(report, Outcome.PASSED)
+
+    with celery_app(config) as app:
+        assert app.AsyncResult(report.task_id).state == "PENDING"
+        key = summary_key(config.results_root_directory, report.task_id)
+        artifact_store(config).put(key, summary_content(summary, now=datetime.now(UTC)))
+
+        result = app.AsyncResult(report.task_id)
+        assert (result.state, result.result) == (SUCCESS, summary)
+        assert (datetime.now(UTC) - result.date_done).total_seconds() < 60
 
 
 def test_a_summary_survives_the_server(s3: PrivateS3) -> None:

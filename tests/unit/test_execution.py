@@ -27,7 +27,6 @@ def an_executor(runner: FakeRunner, store: FakeStore) -> Executor:
         artifacts=store,
         artifacts_root="artifacts",
         worker="worker-1",
-        upload_delays=(0.0, 0.0),
     )
 
 
@@ -97,16 +96,7 @@ def test_a_failed_package_is_never_retryable(tmp_path: Path) -> None:
     assert report.reason == "install: no repository of this machine has a package named hello"
 
 
-def test_a_store_that_is_away_for_a_moment_loses_nothing(tmp_path: Path) -> None:
-    store = FakeStore(refusals=2)
-
-    report = an_executor(FakeRunner(), store).execute(an_order(tmp_path), stop=Stop(60), show=lambda stages: None)
-
-    assert all(stage.log for stage in report.stages)
-    assert len(store.content) == len(STANDARD) + len(FORMS)
-
-
-def test_a_store_that_stays_away_leaves_the_verdict_alone(tmp_path: Path) -> None:
+def test_a_store_without_room_leaves_the_verdict_alone(tmp_path: Path) -> None:
     report = an_executor(FakeRunner(), FakeStore(refusals=1000)).execute(
         an_order(tmp_path), stop=Stop(60), show=lambda stages: None
     )

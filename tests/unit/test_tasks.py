@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -201,6 +202,56 @@ def test_a_worker_that_drains_hands_back_what_still_comes(bench: Bench) -> None:
 
     assert bench.ledger.get(task_id).state is TaskState.ACCEPTED
     assert bench.ledger.get(task_id).released == 1
+
+
+def test_a_verdict_that_the_ledger_did_not_hear_is_told_by_whoever_works_here_next(bench: Bench) -> None:
+    task_id = bench.ledger.add(a_spec())
+    worker = bench.worker()
+    worker.clock = lambda: sum(bench.waits)
+    bench.runner.instances = [FakeInstance({**FakeDebian().programs, "uname": _away(bench.ledger)})]
+
+    assert run_task(worker, task_id) is None
+    assert bench.ledger.get(task_id).state is TaskState.RUNNING
+    with pytest.raises(LedgerUnavailable):
+        worker.tell_unheard()
+    worker.close()
+    bench.ledger.away = False
+    successor = bench.worker()
+    successor.tell_unheard()
+
+    assert bench.ledger.get(task_id).outcome is Outcome.PASSED
+    assert not list(bench.folder.glob("*/reports/*"))
+
+
+def test_a_verdict_that_comes_too_late_is_forgotten(bench: Bench) -> None:
+    task_id = bench.ledger.add(a_spec())
+    worker = bench.worker()
+    worker.clock = lambda: sum(bench.waits)
+    bench.runner.instances = [FakeInstance({**FakeDebian().programs, "uname": _away(bench.ledger)})]
+    assert run_task(worker, task_id) is None
+    bench.ledger.away = False
+    bench.ledger.release(task_id, 1, reason="the lease has lapsed")
+
+    worker.tell_unheard()
+
+    assert bench.ledger.get(task_id).state is TaskState.ACCEPTED
+    assert not list(bench.folder.glob("*/reports/*"))
+
+
+def test_a_drain_does_not_wait_for_a_ledger_that_is_away(bench: Bench) -> None:
+    task_id = bench.ledger.add(a_spec())
+    worker = bench.worker()
+    bench.runner.instances = [FakeInstance({**FakeDebian().programs, "uname": _away(bench.ledger)})]
+
+    def time_stands_still() -> float:
+        if bench.ledger.away:
+            threading.Timer(0.1, worker.drain).start()
+        return 0.0
+
+    worker.sleep, worker.clock = None, time_stands_still
+
+    assert run_task(worker, task_id) is None
+    assert len(list(bench.folder.glob("*/reports/*"))) == 1
 
 
 def test_an_attempt_that_lost_its_lease_does_not_disturb_its_successor_on_the_same_worker(bench: Bench) -> None:

@@ -69,8 +69,8 @@ def test_only_the_dead_are_named_and_their_folders_emptied(tmp_path: Path) -> No
         holder.kill()
         holder.communicate()
 
-    with mine.dead() as identities:
-        assert identities == [identity]
+    with mine.dead() as slots:
+        assert [slot.identity for slot in slots] == [identity]
 
     assert not list(tmp_path.glob("*/tasks/left-1"))
     assert list(tmp_path.glob("*/tasks/busy-1"))

@@ -1,0 +1,227 @@
+"""Artifacts on their way to the store: on the worker's own disk first, then taken there by threads of their own.
+
+So no verdict waits for a store that is away, and nothing is lost with the worker's process: what is still here is
+found by the next holder of the slot, or by another worker of this host (alts.worker).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from alts.shared.artifacts import ArtifactStore, group_of
+from alts.shared.errors import StorageUnavailable
+
+log = logging.getLogger(__name__)
+
+_THREADS = 4
+_FIRST_PAUSE = 0.5  # seconds after the store was away for the first time, doubled with every further time
+_LONGEST_PAUSE = 15.0
+_NEARLY_FULL = 0.8  # of the limit: what runs already still finds room
+_SUFFIX = ".artifact"
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    path: Path
+    size: int
+
+
+class Spool:
+    """Takes artifacts at any time, brings those of one group to the store in the order in which they came.
+
+    A file here is `<group>.<number>.artifact`: a line of JSON with key and type, then the content. What is stored
+    twice, because the process died in between, is the same content under the same key.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        store: ArtifactStore,
+        *,
+        limit: int,
+        first_pause: float = _FIRST_PAUSE,
+        longest_pause: float = _LONGEST_PAUSE,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`limit`: bytes that may lie here. Raises OSError where the folder cannot be made."""
+        self._folder = folder
+        self._store = store
+        self._limit = limit
+        self._first_pause = first_pause
+        self._longest_pause = longest_pause
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._waiting: dict[str, deque[_Waiting]] = {}
+        self._ready: deque[str] = deque()
+        """Groups that have something waiting, and nobody at it."""
+        self._size = 0
+        self._last_number = 0
+        self._failures = 0
+        self._pause_until = 0.0
+        self._closing = False
+        folder.mkdir(parents=True, exist_ok=True)
+        for half_written in folder.glob(".*"):
+            half_written.unlink()
+        self._take_in(folder)
+        self._threads = [threading.Thread(target=self._run, name=f"spool-{n}", daemon=True) for n in range(_THREADS)]
+        for thread in self._threads:
+            thread.start()
+
+    def put(
+        self, key: str, content: bytes, *, content_type: str = "text/plain; charset=utf-8", group: str = ""
+    ) -> None:
+        """Take an artifact; `group` is by default what its key's folder says, so that an attempt keeps its order.
+
+        Raises StorageUnavailable where there is no room for it.
+        """
+        group = group or group_of(key)
+        head = json.dumps({"key": key, "content_type": content_type}).encode() + b"\n"
+        size = len(head) + len(content)
+        with self._changed:
+            if self._size + size > self._limit:
+                raise StorageUnavailable(
+                    f"{self._size} bytes wait for the artifact store, which is away: no room for more"
+                )
+            self._size += size
+            self._last_number = max(self._last_number + 1, time.time_ns())
+            path = self._folder / f"{group}.{self._last_number:020}{_SUFFIX}"
+        draft = self._folder / f".{path.name}"
+        try:
+            draft.write_bytes(head + content)
+            draft.replace(path)
+        except OSError as error:
+            draft.unlink(missing_ok=True)
+            with self._changed:
+                self._size -= size
+            raise StorageUnavailable(f"cannot write {path}: {error.strerror}") from error
+        with self._changed:
+            self._add(group, _Waiting(path, size))
+
+    def location(self, key: str) -> str:
+        """Where the artifact is, or will be."""
+        return self._store.location(key)
+
+    def settle(self, group: str, *, seconds: float) -> bool:
+        """Wait until the group is stored; not longer than `seconds`, and not at all while the store is away."""
+        end = self._clock() + seconds
+        with self._changed:
+            while group in self._waiting and not self._failures and (left := end - self._clock()) > 0:
+                self._changed.wait(left)
+            return group not in self._waiting
+
+    def adopt(self, folder: Path) -> int:
+        """Take over what a dead worker's spool holds; says how many artifacts. Its slot must be locked."""
+        if not folder.is_dir():
+            return 0
+        count = 0
+        for path in sorted(folder.glob(f"*{_SUFFIX}")):
+            path.replace(self._folder / path.name)
+            self._take_in(self._folder, name=path.name)
+            count += 1
+        return count
+
+    @property
+    def trouble(self) -> str:
+        """Why no further task should begin: its logs would find no room. Empty where they would."""
+        with self._changed:
+            if self._size < self._limit * _NEARLY_FULL:
+                return ""
+            return f"the artifact store is away, and {self._size >> 20} MB wait for it"
+
+    def close(self, *, seconds: float = 5.0) -> None:
+        """Bring away what is left, while the store is there and no longer than `seconds`; the rest stays on disk."""
+        end = self._clock() + seconds
+        with self._changed:
+            while self._waiting and not self._failures and (left := end - self._clock()) > 0:
+                self._changed.wait(left)
+            left_over = sum(map(len, self._waiting.values()))
+            self._closing = True
+            self._changed.notify_all()
+        if left_over:
+            log.warning("artifacts wait for the next worker", extra={"count": left_over, "folder": str(self._folder)})
+        for thread in self._threads:
+            thread.join(max(0.0, end - self._clock()))
+
+    def _take_in(self, folder: Path, *, name: str = f"*{_SUFFIX}") -> None:
+        """Line up the files that are there already."""
+        with self._changed:
+            for path in sorted(folder.glob(name)):
+                waiting = _Waiting(path, path.stat().st_size)
+                self._size += waiting.size
+                self._add(path.name.rsplit(".", 2)[0], waiting)
+
+    def _add(self, group: str, waiting: _Waiting) -> None:
+        line = self._waiting.get(group)
+        if line is None:
+            self._waiting[group] = deque([waiting])
+            self._ready.append(group)
+        else:
+            line.append(waiting)
+        self._changed.notify_all()
+
+    def _run(self) -> None:
+        while (group := self._next()) is not None:
+            self._carry(group)
+
+    def _next(self) -> str | None:
+        """A group with something to carry, as soon as there is one and the store may be there; None at the end."""
+        with self._changed:
+            while not self._closing:
+                pause = self._pause_until - self._clock()
+                if self._ready and pause <= 0:
+                    return self._ready.popleft()
+                self._changed.wait(max(pause, 0.01) if self._ready else None)
+        return None
+
+    def _carry(self, group: str) -> None:
+        """Bring away the group's artifacts, one after another, until none is left or the store is away."""
+        while not self._closing:
+            with self._changed:
+                waiting = self._waiting[group][0]
+            try:
+                self._bring(waiting.path)
+            except StorageUnavailable as error:
+                with self._changed:
+                    self._postpone(group, error)
+                return
+            waiting.path.unlink(missing_ok=True)
+            with self._changed:
+                self._size -= waiting.size
+                if self._failures:
+                    log.info("the artifact store is back", extra={"failures": self._failures})
+                self._failures = 0
+                line = self._waiting[group]
+                line.popleft()
+                if not line:
+                    del self._waiting[group]
+                self._changed.notify_all()
+                if not line:
+                    return
+
+    def _bring(self, path: Path) -> None:
+        try:
+            head, _, content = path.read_bytes().partition(b"\n")
+            said = json.loads(head)
+            key, content_type = str(said["key"]), str(said["content_type"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            # Cut short when the power failed, or removed by somebody: it must not stand in the way of the others.
+            log.warning("artifact not readable", extra={"artifact": path.name, "error": str(error)})
+            return
+        self._store.put(key, content, content_type=content_type)
+
+    def _postpone(self, group: str, error: StorageUnavailable) -> None:
+        if not self._failures:
+            log.warning("the artifact store is away", extra={"error": str(error)})
+        # The exponent is bounded, or days of failing would make a number too large for a float.
+        pause = min(self._first_pause * 2 ** min(self._failures, 16), self._longest_pause)
+        self._failures += 1
+        self._pause_until = self._clock() + pause
+        self._ready.append(group)
+        self._changed.notify_all()
