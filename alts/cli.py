@@ -63,24 +63,43 @@ def _run(config: Config, options: argparse.Namespace) -> int:
     _token(config)
     _say(f"log file: {options.log_file}")
     log_to_file(options.log_file, logging.INFO)
-    # make and service managers end us with SIGTERM; either may come in the middle of the first task.
-    signal.signal(signal.SIGTERM, _interrupt)
+    stack = EmbeddedStack(config, host=HOST, port=options.port)
+    ending = _Ending(stack)
     verdict = INTERRUPTED
     try:
-        with EmbeddedStack(config, host=HOST, port=options.port) as stack:
+        with stack:
             _say(f"serving on {stack.url}")
             verdict = _first_task(stack.url, config, options)
             if not options.once:
                 _say_how_to_go_on(stack.url)
                 signal.pause()
+            ending.begun = True
     except KeyboardInterrupt:
         _say("stopped")
-        return 0 if verdict != INTERRUPTED else INTERRUPTED
+        # Whoever asked for one verdict has none; a service that was asked to end has done so.
+        return INTERRUPTED if options.once and verdict == INTERRUPTED else 0
     return verdict
 
 
-def _interrupt(signum: int, frame: object) -> None:  # noqa: ARG001 - signal's way to call
-    raise KeyboardInterrupt
+class _Ending:
+    """Ctrl-C, and SIGTERM, with which make and service managers end us; either may come in the middle of a task.
+
+    The first one leaves the stack, which gives running tasks `drain_timeout` seconds; another one hurries it.
+    """
+
+    def __init__(self, stack: EmbeddedStack) -> None:
+        self._stack = stack
+        self.begun = False
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+
+    def _on_signal(self, _number: int, _frame: object) -> None:
+        if self.begun:
+            self._stack.hurry()
+            return
+        self.begun = True
+        _say("ending; once more to hand running tasks back at once")
+        raise KeyboardInterrupt
 
 
 def _first_task(url: str, config: Config, options: argparse.Namespace) -> int:

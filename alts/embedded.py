@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -18,9 +19,12 @@ from celery.app.trace import setup_worker_optimizations
 from celery.worker import WorkController
 from fastapi import FastAPI
 
+from alts.consuming import Consuming
 from alts.shared.config import Config
 from alts.shared.errors import AltsError, InfrastructureError
+from alts.shared.routing import queues_of
 from alts.tasks import register_task
+from alts.upkeep import Upkeep
 from alts.worker import Worker, open_worker
 from scheduler.api import create_app
 from scheduler.services import build_services
@@ -45,6 +49,7 @@ class EmbeddedStack:
         self._host = host
         self._port = port
         self._stack = ExitStack()
+        self._hurried = False
 
     @property
     def url(self) -> str:
@@ -60,7 +65,13 @@ class EmbeddedStack:
             worker = open_worker(self._config, services.ledger)
             stack.callback(worker.close)
             register_task(services.celery, lambda: worker)
-            stack.enter_context(_consuming(services.celery, worker))
+            queues = queues_of(self._config.runners, self._config.worker_architectures)
+            consuming = Consuming(queues)
+            upkeep = Upkeep(worker, queues=queues, consume=consuming.want)
+            stack.callback(upkeep.close)
+            upkeep.start()
+            drained = partial(self._drain, worker, upkeep)
+            stack.enter_context(_consuming(services.celery, consuming, drained))
             self._stack = stack.pop_all()
         return self
 
@@ -68,6 +79,20 @@ class EmbeddedStack:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._stack.close()
+
+    def hurry(self) -> None:
+        """Hand back at once what runs, instead of waiting for it. From a signal's handler, too."""
+        self._hurried = True
+
+    def _drain(self, worker: Worker, upkeep: Upkeep) -> None:
+        """Claim nothing more; what is not done within drain_timeout, or when somebody hurries, is handed back."""
+        worker.stop_claiming()
+        upkeep.look_now()
+        end = time.monotonic() + self._config.drain_timeout
+        # A flag that is looked at: the handler of a signal must not take the lock of an Event.
+        while worker.busy and not self._hurried and time.monotonic() < end:
+            time.sleep(0.05)
+        worker.drain()
 
 
 @contextmanager
@@ -101,8 +126,8 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
 
 
 @contextmanager
-def _consuming(celery: Celery, worker: Worker) -> Iterator[None]:
-    """A Celery worker in a thread. Its running tasks are handed back on leaving, not waited for."""
+def _consuming(celery: Celery, consuming: Consuming, drain: Callable[[], None]) -> Iterator[None]:
+    """A Celery worker in a thread. On leaving `drain` says when its running tasks have ended, or are about to."""
     # What celery.apps.worker.Worker does, less its banner, its signal handlers and its logging.
     setup_worker_optimizations(celery)
     controller = WorkController(app=celery, pool_cls="threads", concurrency=CONCURRENCY, without_mingle=True)
@@ -110,9 +135,10 @@ def _consuming(celery: Celery, worker: Worker) -> Iterator[None]:
     thread.start()
     try:
         _wait_until(lambda: controller.consumer is not None, thread, "the Celery worker")
+        consuming.attach(controller.consumer)
         yield
     finally:
-        worker.drain()
+        drain()
         controller.stop()
         thread.join(START_TIMEOUT)
 

@@ -34,6 +34,9 @@ def register_task(app: Celery, worker: Callable[[], Worker]) -> None:
 
 def run_task(worker: Worker, task_id: str) -> Summary | None:
     """Carry one task from claim to report; the summary for Celery's result backend, None where it is not ours."""
+    if (trouble := worker.trouble) and not worker.stopping:
+        worker.decline(task_id, trouble)
+        return None
     try:
         assignment = worker.claim(task_id)
     except LedgerUnavailable as error:
@@ -43,7 +46,7 @@ def run_task(worker: Worker, task_id: str) -> Summary | None:
     if assignment is None:
         log.info("claim refused", extra={"task_id": task_id})
         return None
-    if worker.draining:
+    if worker.stopping:
         # Claimed all the same: handing it back makes the ledger invite another worker at once.
         worker.hand_back(assignment, StopReason.DRAINING)
         return None
@@ -65,7 +68,7 @@ def _execute(worker: Worker, assignment: Assignment) -> Report | None:
         # The one place that catches everything: a bug of ours must not lose the task.
         log.exception("task broke", extra=task)
         message = f"{type(error).__name__}: {error}"
-        return internal_error(assignment, worker=worker.config.worker_name, message=message)
+        return internal_error(assignment, worker=worker.name, message=message)
 
 
 def _tell(worker: Worker, assignment: Assignment, report: Report) -> Summary | None:

@@ -11,7 +11,7 @@ import itertools
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,6 +72,18 @@ class WorkFolder:
             yield [DeadSlot(_identity(slot), slot / SPOOL, slot / REPORTS) for slot in slots]
             for slot in slots:
                 _empty(slot)
+
+    def neighbours(self) -> set[str]:
+        """The identities of all slots of this host, the own one included, whether their holders live or not."""
+        return {path.read_text().strip() for path in self._root.glob("*/identity")}
+
+    def tidy(self, active: Callable[[], Collection[tuple[str, int]]]) -> None:
+        """Remove the own slot's folders of attempts that are not at work, asked for after the look at the folders."""
+        found = list((self.path / "tasks").glob("*"))
+        busy = {f"{task_id}-{attempt}" for task_id, attempt in active()}
+        for folder in found:
+            if folder.name not in busy:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def reset(self) -> None:
         """Empty the own slot of what its last holder left. Only before the first attempt."""

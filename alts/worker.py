@@ -6,7 +6,7 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,6 +16,8 @@ from alts.execution import SETTLE_SECONDS, Executor
 from alts.heartbeat import Heartbeat
 from alts.packages import PACKAGE_MANAGERS
 from alts.plan import PLANS, with_timeouts
+from alts.readiness import Readiness, disk_check
+from alts.reaper import Attempt, orphans
 from alts.runners.base import Order, Runner
 from alts.runners.registry import RUNNERS, MakeRunner
 from alts.shared.config import Config
@@ -59,9 +61,36 @@ class Worker:
     """Whether tasks are handed back instead of carried out."""
     spool: Spool | None = None
     """Where the executors' artifacts go, and summaries; None where a test keeps none."""
+    readiness: Readiness = field(default_factory=lambda: Readiness(()))
+    stopping: bool = False
+    """Whether no further task is begun."""
     _hurry: threading.Event = field(default_factory=threading.Event)
     _stops: dict[tuple[str, int], Stop] = field(default_factory=dict)
     """Of what runs now, by task and attempt: one that has lost its lease may still be here beside its successor."""
+
+    @property
+    def name(self) -> str:
+        """What the ledger knows this worker by."""
+        return worker_name(self.config, self.folder)
+
+    @property
+    def trouble(self) -> str:
+        """Why no task is to be taken now; empty where one may be."""
+        return "this worker is ending" if self.stopping else self.readiness.trouble
+
+    @property
+    def busy(self) -> bool:
+        """Whether an attempt is under way."""
+        return bool(self._stops)
+
+    def decline(self, task_id: str, reason: str) -> None:
+        """Let somebody else have the invitation, or have it again later."""
+        log.info("invitation declined", extra={"task_id": task_id, "reason": reason})
+        try:
+            self.ledger.decline(task_id, worker=self.name, reason=reason)
+        except LedgerUnavailable as error:
+            # Spent, but not the task: the ledger sends another one (resend_after).
+            log.warning("declining not heard", extra={"task_id": task_id, "error": str(error)})
 
     def claim(self, task_id: str) -> Assignment | None:
         """The task for this worker's next attempt; None where it is not to be had.
@@ -71,7 +100,7 @@ class Worker:
         # The same key each time: an answer that got lost on the way back is given again.
         key = secrets.token_hex(16)
         return self._patiently(
-            lambda: self.ledger.claim(task_id, worker=self.config.worker_name, key=key), patience=self.claim_patience
+            lambda: self.ledger.claim(task_id, worker=self.name, key=key), patience=self.claim_patience
         )
 
     def execute(self, assignment: Assignment) -> Report:
@@ -176,9 +205,46 @@ class Worker:
                 if reports or artifacts:
                     log.info("a dead worker's spool adopted", extra={"reports": reports, "artifacts": artifacts})
 
+    def reap(self) -> None:
+        """Remove what dead workers have left, here and on the engines, and what an end of our own did not reach.
+
+        Raises LedgerUnavailable where it could not say what is over; the rest is done then.
+        """
+        self.remove_leftovers()
+        self.folder.tidy(lambda: set(self._stops))
+        away: LedgerUnavailable | None = None
+
+        def over(attempts: Sequence[Attempt]) -> Collection[Attempt]:
+            nonlocal away
+            try:
+                return self.ledger.over(attempts)
+            except LedgerUnavailable as error:
+                away = error
+                return ()
+
+        for name, executor in self.executors.items():
+            runner = executor.runner
+            try:
+                machines = tuple(runner.machines())
+                neighbours = self.folder.neighbours()
+                doomed = orphans(
+                    machines, own=self.folder.identity, active=set(self._stops), neighbours=neighbours, over=over
+                )
+                for task_id, attempt in doomed:
+                    runner.remove(task_id, attempt)
+                    log.info("orphan removed", extra={"runner": name, "task_id": task_id, "attempt": attempt})
+            except InfrastructureError as error:
+                log.warning("orphans not removed", extra={"runner": name, "error": str(error)})
+        if away is not None:
+            raise away
+
+    def stop_claiming(self) -> None:
+        """Begin no further task; what comes is handed back. Those that are under way go on."""
+        self.stopping = True
+
     def drain(self) -> None:
         """Ask every task, and whatever comes from now on, to end and be handed back unfinished."""
-        self.draining = True
+        self.stopping = self.draining = True
         self._hurry.set()
         for stop in list(self._stops.values()):
             stop.request(StopReason.DRAINING)
@@ -217,6 +283,12 @@ class Worker:
                     log.info("leftovers removed", extra={"runner": name, "machines": count})
 
 
+def worker_name(config: Config, folder: WorkFolder) -> str:
+    """What the ledger and reports call a worker: "name" for a host's first process, "name-2" for the one beside it."""
+    slot = folder.path.name
+    return config.worker_name if slot == "1" else f"{config.worker_name}-{slot}"
+
+
 def open_worker(config: Config, ledger: Ledger, *, runners: Mapping[str, MakeRunner] = RUNNERS) -> Worker:
     """A worker ready for its first claim: what its dead predecessors on this host left is gone.
 
@@ -242,12 +314,31 @@ def open_worker(config: Config, ledger: Ledger, *, runners: Mapping[str, MakeRun
                 artifacts=spool,
                 settle=spool.settle,
                 artifacts_root=config.artifacts_root_directory,
-                worker=config.worker_name,
+                worker=worker_name(config, folder),
             )
         worker = Worker(config=config, ledger=ledger, folder=folder, executors=executors, spool=spool)
+        worker.readiness = _readiness(worker)
         worker.remove_leftovers(own=True)
         undo.pop_all()
     return worker
+
+
+def _readiness(worker: Worker) -> Readiness:
+    """Room on the disks that tasks need, runners that answer, and room for logs. Cheap checks come first."""
+    config = worker.config
+    runners = [executor.runner for executor in worker.executors.values()]
+
+    def runners_disks() -> str:
+        # Asked every time: an engine that is away now may be here later.
+        folders = dict.fromkeys(folder for runner in runners for folder in runner.folders())
+        checks = (disk_check(folder, min_free_mb=config.min_free_disk_mb) for folder in folders)
+        return next(filter(None, (check() for check in checks)), "")
+
+    def spool_full() -> str:
+        return "" if worker.spool is None else worker.spool.trouble
+
+    own_disk = disk_check(worker.folder.path, min_free_mb=config.min_free_disk_mb)
+    return Readiness((own_disk, spool_full, *(runner.trouble for runner in runners), runners_disks))
 
 
 def internal_error(assignment: Assignment, *, worker: str, message: str) -> Report:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 from alts.command import BoundedOutput, Completed, OutputSink
 from alts.packages.apt_sources import ARCHIVES
-from alts.runners.base import Order, Provisioned
+from alts.runners.base import Machine, Order, Provisioned
 from alts.shared.errors import (
     InfrastructureError,
     InstanceLost,
     LedgerUnavailable,
+    ProvisionFailed,
     StaleAttempt,
     StorageUnavailable,
     TaskFinished,
@@ -226,6 +228,10 @@ class FakeRunner:
     machines_up: int = 0
     leftovers_removed: list[tuple[str, int]] = field(default_factory=list)
     closed: bool = False
+    present: list[Machine] = field(default_factory=list)
+    """What the engine shows."""
+    away: str = ""
+    """Why the engine does not answer."""
 
     @contextmanager
     def provision(self, order: Order, *, stop: Stop, log: OutputSink) -> Iterator[Provisioned]:
@@ -248,7 +254,26 @@ class FakeRunner:
         return 0
 
     def remove_all_of(self, worker: str) -> int:
-        return 0
+        return self._remove(lambda machine: machine.worker == worker)
+
+    def machines(self) -> Iterable[Machine]:
+        return tuple(self.present)
+
+    def remove(self, task_id: str, attempt: int) -> int:
+        return self._remove(lambda machine: (machine.task_id, machine.attempt) == (task_id, attempt))
+
+    def _remove(self, which: Callable[[Machine], bool]) -> int:
+        if self.away:
+            raise ProvisionFailed(self.away)
+        before = len(self.present)
+        self.present = [machine for machine in self.present if not which(machine)]
+        return before - len(self.present)
+
+    def trouble(self) -> str:
+        return self.away
+
+    def folders(self) -> Iterable[Path]:
+        return ()
 
     def close(self) -> None:
         self.closed = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,6 +82,16 @@ class Order:
     """Exists, is empty and belongs to this attempt alone; whoever made it removes it."""
 
 
+@dataclass(frozen=True)
+class Machine:
+    """A machine, or what is left of one, as its labels say."""
+
+    worker: str
+    """The identity of whoever made it."""
+    task_id: str
+    attempt: int
+
+
 class Runner(Protocol):
     """A way to get machines."""
 
@@ -97,6 +107,18 @@ class Runner(Protocol):
 
     def remove_all_of(self, worker: str) -> int:
         """Destroy every machine of the worker of that identity, which is known to be dead; says how many."""
+
+    def machines(self) -> Iterable[Machine]:
+        """Every machine that is there, whoever made it, also of other workers and installations."""
+
+    def remove(self, task_id: str, attempt: int) -> int:
+        """Destroy what that attempt has on the engine; says how many machines."""
+
+    def trouble(self) -> str:
+        """Why no machine can be made now, in one line; empty where one can. Answers within seconds, raises nothing."""
+
+    def folders(self) -> Iterable[Path]:
+        """Folders of this host that machines take room in."""
 
     def close(self) -> None:
         """Give back what the runner holds for all tasks, such as the provider's process."""

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from alts.command import OutputSink
 from alts.images import Image, ImageResolver, image_resolver
 from alts.packages import PACKAGE_MANAGERS
 from alts.provider.process import ProviderProcess
-from alts.runners.base import Instance, Order
+from alts.runners.base import Instance, Machine, Order
 from alts.runners.subnets import free_subnet
 from alts.runners.terraformed import FilesFor, Plan, TerraformedRunner
 from alts.shared.config import Config, InstanceLimits
 from alts.shared.errors import ImageUnavailable, InfrastructureError, ProvisionFailed
 from alts.shared.networks import DEFAULT_RULES, NetworkRules
 from alts.stop import Stop
-from alts.tools.docker import Engine
+from alts.tools.docker import Engine, EngineFailed
 from alts.tools.docker_build import DockerBuilds
 from alts.tools.docker_seal import deny_networks
 from alts.tools.terraform import find_terraform
@@ -164,6 +164,32 @@ class DockerRunner(TerraformedRunner):
     def remove_all_of(self, worker: str) -> int:
         """See alts.runners.base.Runner."""
         return self._remove({WORKER_LABEL: worker})
+
+    def machines(self) -> Iterable[Machine]:
+        """See alts.runners.base.Runner. A network that has lost its machine counts as one, too."""
+        ours: Mapping[str, str | None] = {TASK_LABEL: None}
+        found = [container.labels for container in self._engine.containers(ours)]
+        found += [network.labels for network in self._engine.networks(ours)]
+        for labels in found:
+            # What has no number is not one of ours.
+            if attempt := _attempt_of(labels):
+                yield Machine(labels.get(WORKER_LABEL, ""), labels[TASK_LABEL], attempt)
+
+    def remove(self, task_id: str, attempt: int) -> int:
+        """See alts.runners.base.Runner."""
+        return self._remove({TASK_LABEL: task_id, ATTEMPT_LABEL: str(attempt)})
+
+    def trouble(self) -> str:
+        """See alts.runners.base.Runner."""
+        return self._engine.trouble()
+
+    def folders(self) -> Iterable[Path]:
+        """See alts.runners.base.Runner. None where the engine is elsewhere, or does not say."""
+        try:
+            root = self._engine.data_root()
+        except EngineFailed:
+            return ()
+        return (root,) if root is not None and root.is_dir() else ()
 
     def close(self) -> None:
         if self._provider is not None:

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import requests.exceptions
@@ -33,6 +34,7 @@ from alts.tools.docker_death import ran_out_of_memory
 from alts.tools.docker_disk import DiskWatch
 
 _ANSWER_TIMEOUT = 30  # seconds that the engine may be silent in a plain request
+_PING_TIMEOUT = 3  # seconds in which an engine that can be worked with says that it is there
 _LOAD_TIMEOUT = 300  # seconds in which the engine must have unpacked an image it was sent
 _CONNECTIONS = 32  # kept open for the threads of one worker
 
@@ -110,6 +112,7 @@ class Engine:
         self._docker_host = docker_host
         self._lock = threading.Lock()
         self._shared: APIClient | None = None
+        self._data_root: Path | None = None
 
     def version(self) -> str:
         """Such as "20.10.24+dfsg1"."""
@@ -151,9 +154,28 @@ class Engine:
         with engine_errors(f"tag an image as {reference}"):
             self._client.tag(image, name, tag)
 
-    def containers(self, labels: Mapping[str, str]) -> tuple[Container, ...]:
-        """The containers, running or not, that carry all these labels."""
-        wanted = [f"{key}={value}" for key, value in labels.items()]
+    def trouble(self) -> str:
+        """Why it answers nobody now, in one line; empty where it does. Waits three seconds for it, raises nothing."""
+        try:
+            # Asks for the version first: a connection of its own, as one that is kept may be of an engine that is gone.
+            with engine_errors("answer"), closing(self.connect(timeout=_PING_TIMEOUT)) as client:
+                client.ping()
+        except EngineFailed as error:
+            return f"{error}: {error.details or error.__cause__}".strip(": ")
+        return ""
+
+    def data_root(self) -> Path | None:
+        """The folder of this host that images and containers are in; None where the engine is on another."""
+        if not self._docker_host.startswith("unix://"):
+            return None
+        if self._data_root is None:
+            with engine_errors("say where its data is"):
+                self._data_root = Path(str(self._client.info()["DockerRootDir"]))
+        return self._data_root
+
+    def containers(self, labels: Mapping[str, str | None]) -> tuple[Container, ...]:
+        """The containers, running or not, that carry all these labels; None stands for any value."""
+        wanted = _label_filters(labels)
         with engine_errors("list containers"):
             found = self._client.containers(all=True, filters={"label": wanted})
         return tuple(
@@ -173,9 +195,9 @@ class Engine:
                 if error.status_code != requests.codes.conflict:
                     raise
 
-    def networks(self, labels: Mapping[str, str] | None = None) -> tuple[Network, ...]:
-        """The networks that carry all these labels; all that the engine has, where none are given."""
-        wanted = [f"{key}={value}" for key, value in (labels or {}).items()]
+    def networks(self, labels: Mapping[str, str | None] | None = None) -> tuple[Network, ...]:
+        """The networks that carry all these labels, None stands for any value; all, where none are given."""
+        wanted = _label_filters(labels or {})
         with engine_errors("list networks"):
             found = self._client.networks(filters={"label": wanted})
         return tuple(
@@ -240,6 +262,10 @@ class Engine:
                 client.get_adapter(client.base_url).close()
                 client.mount("http+docker://", _OnePool(path, timeout=timeout, max_pool_size=_CONNECTIONS))
             return client
+
+
+def _label_filters(labels: Mapping[str, str | None]) -> list[str]:
+    return [key if value is None else f"{key}={value}" for key, value in labels.items()]
 
 
 class _OnePool(UnixHTTPAdapter):

@@ -31,7 +31,7 @@ class EmbeddedService:
             cache_folder=str(ROOT / ".alts/cache"),
             # Some tests want a repository that does not answer, on the machine itself.
             repository_networks_allowed=["127.0.0.0/8"],
-            **{"max_attempts": 1, **changes},
+            **{"max_attempts": 1, "drain_timeout": 0.0, **changes},
         )
         self._stack = EmbeddedStack(self._config, host="127.0.0.1", port=port)
 

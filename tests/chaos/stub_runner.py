@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from alts.command import OutputSink
-from alts.runners.base import Order, Provisioned
+from alts.runners.base import Machine, Order, Provisioned
 from alts.shared.config import Config
 from alts.shared.errors import ProvisionFailed
 from alts.stop import Stop
@@ -79,6 +79,20 @@ class StubRunner:
 
     def remove_all_of(self, worker: str) -> int:
         return self._remove(self._machines.glob(f"*.{worker}"))
+
+    def machines(self) -> Iterable[Machine]:
+        for path in self._machines.iterdir():
+            task_id, attempt, worker = path.name.split(".")
+            yield Machine(worker, task_id, int(attempt))
+
+    def remove(self, task_id: str, attempt: int) -> int:
+        return self._remove(self._machines.glob(f"{task_id}.{attempt}.*"))
+
+    def trouble(self) -> str:
+        return ""
+
+    def folders(self) -> Iterable[Path]:
+        return ()
 
     def close(self) -> None:
         """Nothing is held for all tasks."""
