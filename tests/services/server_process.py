@@ -71,6 +71,16 @@ class ServerProcess:
             time.sleep(0.02)
         self._process = None
 
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the process itself."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def exit_code(self, *, within: float) -> int:
+        """Its exit code, once it has ended by itself. Raises subprocess.TimeoutExpired."""
+        assert self._process is not None
+        return self._process.wait(within)
+
     def kill_alone(self) -> None:
         """End the process itself, as the kernel does when memory is short: what it has started is not told."""
         if self._process is not None:

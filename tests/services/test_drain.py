@@ -1,0 +1,104 @@
+"""A worker that is asked to end: it ends with 0 in its time, and no task is lost or done twice."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.deb_repository import build_deb, serving, write_index
+from tests.services.rabbitmq import PrivateRabbitMQ
+from tests.services.s3 import PrivateS3
+from tests.services.stack import ServiceStack, schedule, until, wait_for
+from tests.services.test_full_stack import installing
+
+pytestmark = [pytest.mark.docker, pytest.mark.services]
+
+NEVER = 600.0
+BOTH = (signal.SIGTERM, signal.SIGINT)
+
+
+@pytest.fixture
+def slow(tmp_path: Path) -> Iterator[dict[str, Any]]:
+    """A request for a package that takes a while to install; `installing` sees it."""
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    build_deb(folder, "slow-to-install", scripts={"postinst": "sleep 8"})
+    write_index(folder)
+    with serving(folder) as url:
+        yield {"package_name": "slow-to-install", "repositories": [{"url": url, "trusted": True}]}
+
+
+def test_what_is_not_done_in_time_is_handed_back_and_the_next_worker_has_it_at_once(
+    tmp_path: Path, rabbitmq: PrivateRabbitMQ, s3: PrivateS3, slow: dict[str, Any]
+) -> None:
+    # A lease that would lapse much later: only a task that was handed back is taken so soon.
+    with (
+        ServiceStack(tmp_path, rabbitmq, s3, drain_timeout=0.5, lease_seconds=NEVER, max_attempts=1) as stack,
+        stack.client as client,
+    ):
+        with stack.worker("first") as first:
+            task_id = schedule(client, **slow)
+            until(installing, seconds=120)
+            first.signal(signal.SIGTERM)
+            assert first.exit_code(within=60) == 0, stack.log_of("first")
+        with stack.worker("second"):
+            result = wait_for(client, task_id)
+
+    assert (result["outcome"], result["result"]["attempt"]) == ("passed", 2), result
+    assert "Traceback" not in stack.log_of("first")
+
+
+@pytest.mark.parametrize("number", BOTH, ids=lambda number: number.name)
+def test_what_runs_is_finished_and_nothing_more_is_begun(
+    tmp_path: Path, rabbitmq: PrivateRabbitMQ, s3: PrivateS3, slow: dict[str, Any], number: signal.Signals
+) -> None:
+    with (
+        ServiceStack(tmp_path, rabbitmq, s3, drain_timeout=NEVER, lease_seconds=NEVER) as stack,
+        stack.client as client,
+    ):
+        with stack.worker("first") as first:
+            task_id = schedule(client, **slow)
+            until(installing, seconds=120)
+            first.signal(number)
+            until(lambda: "no more tasks are taken" in stack.log_of("first"), seconds=20)
+            late = schedule(client, package_name="no-such-package")
+            assert first.exit_code(within=240) == 0, stack.log_of("first")
+            result = client.get(f"/tasks/{task_id}/result").json()
+            assert client.get(f"/tasks/{late}/result").json()["state"] in ("PENDING", "RETRY")
+        with stack.worker("second"):
+            assert wait_for(client, late)["outcome"] == "failed"
+
+    assert (result["outcome"], result["result"]["attempt"]) == ("passed", 1), result
+
+
+@pytest.mark.parametrize("number", BOTH, ids=lambda number: number.name)
+def test_a_second_signal_hands_back_at_once(
+    tmp_path: Path, rabbitmq: PrivateRabbitMQ, s3: PrivateS3, slow: dict[str, Any], number: signal.Signals
+) -> None:
+    with (
+        ServiceStack(tmp_path, rabbitmq, s3, drain_timeout=NEVER, lease_seconds=NEVER) as stack,
+        stack.client as client,
+        stack.worker("first") as first,
+    ):
+        task_id = schedule(client, **slow)
+        until(installing, seconds=120)
+        first.signal(number)
+        until(lambda: "no more tasks are taken" in stack.log_of("first"), seconds=20)
+        first.signal(number)
+        assert first.exit_code(within=60) == 0, stack.log_of("first")
+        task = client.get(f"/tasks/{task_id}").json()
+
+    assert task["phase"] in ("accepted", "queued"), task
+
+
+def test_a_worker_whose_broker_is_away_ends_as_well(tmp_path: Path, s3: PrivateS3) -> None:
+    with PrivateRabbitMQ() as own, ServiceStack(tmp_path, own, s3) as stack, stack.worker("worker") as worker:
+        own.kill()
+        until(lambda: "Trying again" in stack.log_of("worker"), seconds=60)
+        worker.signal(signal.SIGTERM)
+
+        assert worker.exit_code(within=60) == 0, stack.log_of("worker")
