@@ -20,6 +20,7 @@ from alts.shared.errors import (
 from alts.shared.report import Finding, Kind, Outcome, Severity, StageResult, outcome_of_findings
 from alts.shared.spec import TaskSpec
 from alts.stages.base import Observations, PackageManagerBroken, Stage, StageAnswer, StageContext, StageLog
+from alts.stages.full_disk import disk_full
 from alts.stop import Stop, Stopped, StopReason
 
 _KINDS: tuple[tuple[type[InfrastructureError], Kind], ...] = (
@@ -128,11 +129,9 @@ def _run_stage(stage: Stage, run: Run, machine: _Machine, result: PlanResult) ->
             stop.check()
             instance = machine.get(stop, log.write)
             context = StageContext(run.spec, instance, run.packages, stop, log, result.seen)
-            ending = _judge(stage.action(context), machine)
+            ending = _judge(_answer(stage, context), context, machine)
         except Stopped as stopped:
-            ending = _stopped(stage, stopped.reason, machine, run)
-        except PackageManagerBroken as broken:
-            ending = _judge(StageAnswer((_broken(stage, broken),)), machine)
+            ending = _stopped(stage, stopped.reason, context, machine, run)
     except MachineRuined as reached:
         ending = _used_up(stage, reached, result.seen)
     except InfrastructureError as error:
@@ -155,14 +154,30 @@ def _run_stage(stage: Stage, run: Run, machine: _Machine, result: PlanResult) ->
     )
 
 
-def _judge(answer: StageAnswer, machine: _Machine) -> _Ending:
-    """Is the machine alive? Was it the mirror? Only then the package."""
+def _answer(stage: Stage, context: StageContext) -> StageAnswer:
+    try:
+        return stage.action(context)
+    except PackageManagerBroken as broken:
+        return StageAnswer((_broken(stage, broken),))
+
+
+def _judge(answer: StageAnswer, context: StageContext, machine: _Machine) -> _Ending:
+    """Is the machine alive, and has it room? Was it the mirror? Only then the package."""
     if answer.skipped:
         return _Ending(Outcome.SKIPPED, reason=answer.skipped)
     outcome = outcome_of_findings(answer.findings)
     if outcome is not Outcome.PASSED:
         machine.check()
-    return _Ending(outcome, answer.findings, _reason(answer.findings), retryable=outcome is Outcome.ERRORED)
+    findings = answer.findings
+    if outcome is Outcome.FAILED and not _is_used_up(findings) and (full := disk_full(context)):
+        # Whatever else was found may well come of that.
+        outcome, findings = Outcome.ERRORED, full
+    return _Ending(outcome, findings, _reason(findings), retryable=outcome is Outcome.ERRORED)
+
+
+def _is_used_up(findings: Sequence[Finding]) -> bool:
+    """Whether the package has taken what a machine may have: then it is no wonder that there is no more."""
+    return any(finding.kind is Kind.DISK_LIMIT_EXCEEDED for finding in findings)
 
 
 def _broken(stage: Stage, broken: PackageManagerBroken) -> Finding:
@@ -170,7 +185,7 @@ def _broken(stage: Stage, broken: PackageManagerBroken) -> Finding:
     return Finding(kind=kind, message=f"{broken} after {stage.name}", evidence=broken.done.tail(1))
 
 
-def _stopped(stage: Stage, reason: StopReason, machine: _Machine, run: Run) -> _Ending:
+def _stopped(stage: Stage, reason: StopReason, context: StageContext | None, machine: _Machine, run: Run) -> _Ending:
     if reason is StopReason.CANCELLED:
         return _Ending(Outcome.CANCELLED, reason="cancelled on request")
     if reason is not StopReason.DEADLINE:
@@ -179,7 +194,9 @@ def _stopped(stage: Stage, reason: StopReason, machine: _Machine, run: Run) -> _
     if run.stop.reason is StopReason.DEADLINE:
         # Which stage happens to be last when the whole time is up says nothing about the package.
         return _errored(InfrastructureError("the time of the whole attempt was up before the plan came to its end"))
-    finding = Finding(kind=stage.overrun, message=f"{stage.name} did not end in its time of {stage.timeout:.0f} s")
+    finding = Finding(
+        kind=_overrun(stage, context), message=f"{stage.name} did not end in its time of {stage.timeout:.0f} s"
+    )
     outcome = outcome_of_findings((finding,))
     return _Ending(outcome, (finding,), finding.message, retryable=outcome is Outcome.ERRORED)
 
@@ -191,6 +208,14 @@ def _used_up(stage: Stage, reached: MachineRuined, seen: Observations) -> _Endin
         return _errored(ours(f"before the package came: {reached}", details=reached.evidence))
     finding = Finding(kind=reached.kind, message=f"{stage.name}: {reached}", evidence=reached.evidence)
     return _Ending(Outcome.FAILED, (finding,), finding.message)
+
+
+def _overrun(stage: Stage, context: StageContext | None) -> Kind:
+    """A mirror that keeps everybody waiting is not the package's fault: that begins when its own work does."""
+    last = context.commands[-1] if context and context.commands else None
+    if context is None or last is None or last.stopped is None or stage.overrun is not Kind.TIMEOUT:
+        return stage.overrun
+    return context.packages.hangs_at(last.output)
 
 
 def _errored(error: InfrastructureError) -> _Ending:

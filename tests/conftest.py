@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.fixtures import hello_report
+from tests.acceptance.fixtures import hello_report, rpm_corpus
 from tests.leftovers import leftovers, unnamed_things
 from tests.services.fixtures import rabbitmq, s3
 
-__all__ = ["hello_report", "nothing_left_behind", "rabbitmq", "s3"]
+__all__ = ["hello_report", "nothing_left_behind", "rabbitmq", "rpm_corpus", "s3"]
 
 
 @pytest.fixture(autouse=True)

@@ -35,6 +35,8 @@ class Apt(DpkgState):
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     }
 
+    folders: Sequence[str] = ("/var/lib/apt", "/var/lib/dpkg", ARCHIVES)
+
     def files(self, spec: TaskSpec) -> tuple[InstanceFile, ...]:
         return (*files_for(spec), InstanceFile(debconf.ANSWERS_PATH, debconf.ANSWERS))
 
@@ -92,6 +94,9 @@ class Apt(DpkgState):
                 evidence=apt_output.last_error(done.output),
             ),
         )
+
+    def hangs_at(self, output: str) -> Kind:
+        return apt_output.hangs_at(output)
 
     def installed_argv(self, spec: TaskSpec) -> Sequence[str]:
         return ("dpkg-query", "--show", f"--showformat={apt_output.INSTALLED_FORMAT}", spec.package_name)

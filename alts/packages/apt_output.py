@@ -44,6 +44,13 @@ _DPKG_DEB = re.compile(r"^dpkg-deb(?: \(subprocess\))?: ")
 _LOSES_ESSENTIAL = re.compile(r"^E: (?:Essential packages were removed|Removing essential system-critical packages)")
 _HELD = re.compile(r"^E: (?:Error, pkgProblemResolver::Resolve generated breaks|Unable to correct problems)")
 _VERIFY_LINE = re.compile(r"^(?P<checks>missing|[?.5MSDLUGTPC]{9})\s+(?P<conffile>c )?\s*(?P<path>/.*?)(?: \(.*\))?$")
+# What apt says before it fetches anything, and the first words of dpkg and of debconf's preconfiguration.
+_TO_FETCH = re.compile(r"^Need to get (?!0 B)", re.MULTILINE)
+_DPKG_WORKS = re.compile(
+    r"^(?:Preconfiguring packages|Extracting templates|Selecting previously|\(Reading database|Preparing to unpack|"
+    r"Unpacking |Setting up |Removing |Purging |Processing triggers|dpkg: )",
+    re.MULTILINE,
+)
 _SHA256 = re.compile(r"^(?P<sum>[0-9a-f]{64})  (?P<path>/.*)$")
 
 
@@ -236,6 +243,13 @@ def _archive_findings(output: str) -> Iterator[Finding]:
                 message=f"{package}: its package file is damaged and cannot be unpacked",
                 evidence=first_word.strip(),
             )
+
+
+def hangs_at(output: str) -> Kind:
+    """See alts.packages.base.PackageManager."""
+    if _DPKG_WORKS.search(output):
+        return Kind.TIMEOUT
+    return Kind.REPOSITORY_UNREACHABLE if _TO_FETCH.search(output) else Kind.INTERNAL
 
 
 def removal_refused(name: str, done: Completed) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from alts.command import Completed
-from alts.shared.report import Finding
+from alts.shared.report import Finding, Kind
 from alts.shared.spec import TaskSpec
 
 
@@ -64,6 +64,8 @@ class PackageManager(Protocol):
 
     environment: Mapping[str, str]
     """For every command: no questions, untranslated output."""
+    folders: Sequence[str]
+    """Where it keeps its database and what it has fetched, beside the folders that every system has."""
 
     def files(self, spec: TaskSpec) -> tuple[InstanceFile, ...]:
         """Repositories and settings, written before the first command runs."""
@@ -90,6 +92,13 @@ class PackageManager(Protocol):
     def install_argv(self, spec: TaskSpec, candidate: Candidate) -> Sequence[str]: ...
 
     def install_findings(self, spec: TaskSpec, done: Completed) -> tuple[Finding, ...]: ...
+
+    def hangs_at(self, output: str) -> Kind:
+        """What the transaction whose output this is was at when its time was up.
+
+        Kind.TIMEOUT: at the packages' own work. Kind.REPOSITORY_UNREACHABLE: it was still fetching them.
+        Kind.INTERNAL: it had not come that far.
+        """
 
     def installed_argv(self, spec: TaskSpec) -> Sequence[str]:
         """Asks whether the package is installed."""

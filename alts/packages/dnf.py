@@ -49,6 +49,14 @@ class Dnf(RpmState):
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     }
 
+    folders: Sequence[str] = (
+        "/var/lib/dnf",
+        "/var/lib/rpm",
+        "/usr/lib/sysimage/rpm",
+        "/var/cache/dnf",
+        "/var/cache/yum",
+    )
+
     program = "dnf"
     promise_tags = "%{chksum}|%{relativepath}"
     """For a query of what the index promises of a file."""
@@ -133,6 +141,9 @@ class Dnf(RpmState):
                 ),
             )
         )
+
+    def hangs_at(self, output: str) -> Kind:
+        return dnf_output.hangs_at(output)
 
     def remove_argv(self, spec: TaskSpec) -> Sequence[str]:
         # What came with it stays, as with apt: whether it may go is another question, asked later.

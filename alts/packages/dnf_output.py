@@ -47,6 +47,9 @@ _DISK_FULL = re.compile(
     re.IGNORECASE,
 )
 _NO_MATCH = re.compile(r"^(?:Error: )?(?:No match for argument: |Unable to find a match: |No package \S+ available)")
+_TO_FETCH = re.compile(r"^(?:Downloading Packages:|Total download size: |Total size of inbound packages)", re.MULTILINE)
+# The check and the test before it have words of their own behind these.
+_RPM_WORKS = re.compile(r"^Running transaction$", re.MULTILINE)
 _ADDRESS = re.compile(r" \(IP: [^)]*\)")
 
 # rpm's own names of scripts in messages → as a spec has them.
@@ -130,6 +133,13 @@ def not_found_findings(spec: TaskSpec, output: str) -> Iterator[Finding]:
                 evidence=_evidence(line),
             )
             return
+
+
+def hangs_at(output: str) -> Kind:
+    """See alts.packages.base.PackageManager."""
+    if _RPM_WORKS.search(output):
+        return Kind.TIMEOUT
+    return Kind.REPOSITORY_UNREACHABLE if _TO_FETCH.search(output) else Kind.INTERNAL
 
 
 def last_error(output: str) -> str:

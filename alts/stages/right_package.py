@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from alts.packages.base import Candidate, Identity
+from alts.shared.errors import StateUnreadable
 from alts.shared.report import Finding, Kind
 from alts.stages.base import StageAnswer, StageContext
 
@@ -20,6 +21,8 @@ def right_package(context: StageContext) -> StageAnswer:
             "the machine has no file of it that would prove where it came from"
         )
     done = [context.run(argv) for argv in packages.identity_argv(spec, seen.candidate)]
+    if failed := next((one for one in done if not one.ok), None):
+        raise StateUnreadable("the machine cannot say what it has installed", details=failed.tail())
     seen.identity = packages.read_identity(spec, seen.candidate, done)
     return StageAnswer(tuple(_findings(context, seen.candidate, seen.identity)))
 

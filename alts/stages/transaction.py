@@ -9,6 +9,7 @@ from alts.packages.base import Candidate
 from alts.shared.report import Finding, Kind
 from alts.shared.spec import TaskSpec
 from alts.stages.base import StageContext
+from alts.stages.full_disk import full_disk
 
 
 def wanted(spec: TaskSpec, candidates: Sequence[Candidate]) -> Candidate | None:
@@ -22,7 +23,11 @@ def install_by(context: StageContext, argv: Sequence[str], candidate: Candidate)
     done = context.run(argv)
     findings = packages.install_findings(spec, done)
     if findings:
-        return _ruined(context, done, Kind.INSTALL_FAILED) or _in_plain_words(context, done, findings)
+        return (
+            _ruined(context, done, Kind.INSTALL_FAILED)
+            or full_disk(context, done)
+            or _in_plain_words(context, done, findings)
+        )
     installed = context.installed()
     if installed is None:
         return (
@@ -50,7 +55,7 @@ def remove_by(context: StageContext, argv: Sequence[str]) -> tuple[Finding, ...]
     spec, packages = context.spec, context.packages
     done = context.run(argv)
     if findings := packages.remove_findings(spec, done):
-        return _ruined(context, done, Kind.REMOVAL_FAILED) or findings
+        return _ruined(context, done, Kind.REMOVAL_FAILED) or full_disk(context, done) or findings
     left = context.installed()
     if left is None:
         return ()
@@ -67,7 +72,9 @@ def purge_by(context: StageContext, argv: Sequence[str]) -> tuple[Finding, ...]:
     """Take away with `argv` what a removal has left."""
     done = context.run(argv)
     findings = context.packages.purge_findings(context.spec, done)
-    return (_ruined(context, done, Kind.REMOVAL_FAILED) or findings) if findings else ()
+    if not findings:
+        return ()
+    return _ruined(context, done, Kind.REMOVAL_FAILED) or full_disk(context, done) or findings
 
 
 def _ruined(context: StageContext, failed: Completed, killed: Kind) -> tuple[Finding, ...]:

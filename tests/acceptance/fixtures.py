@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.acceptance.embedded import EmbeddedService
+from alts.images import image_resolver
+from alts.stop import Stop
+from alts.tools.docker import Engine
+from alts.tools.docker_build import DockerBuilds
+from tests.acceptance.embedded import ROOT, EmbeddedService
+from tests.builders import a_config, a_spec
+from tests.corpus.rpm_builder import build
+from tests.corpus.rpms import RPMS
 from tests.services.stack import schedule, wait_for
 
 
@@ -16,3 +24,21 @@ def hello_report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     with EmbeddedService(tmp_path_factory.mktemp("hello")) as service, service.client as client:
         report: dict[str, Any] = wait_for(client, schedule(client))["result"]
         return report
+
+
+STANDIN = {"dist_name": "rpm-standin", "dist_version": "9", "dist_arch": "x86_64"}
+
+
+@pytest.fixture(scope="session")
+def rpm_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The repositories of tests.corpus.rpms, built in a container of the stand-in."""
+    folder = tmp_path_factory.mktemp("rpms")
+    config = a_config(cache_folder=str(ROOT / ".alts/cache"))
+    engine = Engine(config.docker_host)
+    try:
+        resolver = image_resolver(config, engine, DockerBuilds(engine))
+        image = resolver.resolve(a_spec(package_name="rpm", **STANDIN), stop=Stop(900), log=print)
+    finally:
+        engine.close()
+    build(folder, RPMS, image=image.id, docker_host=config.docker_host)
+    return folder

@@ -2,136 +2,123 @@
 
 from __future__ import annotations
 
-import dataclasses
-import http.server
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import docker
 import pytest
 
-from alts.execution import Executor
-from alts.packages import PACKAGE_MANAGERS
 from alts.plan import PLANS
-from alts.runners.base import Instance, Order
-from alts.runners.docker import docker_runner
-from alts.shared.report import Outcome, Report
-from alts.stages.base import Stage, StageAnswer, StageContext
-from alts.stop import Stop
-from alts.work_folder import WorkFolder
-from tests.acceptance.embedded import ROOT
-from tests.builders import TASK_ID, a_config, a_spec
-from tests.deb_repository import bridge_address
-from tests.fakes import FakeStore
+from alts.shared.report import Finding, Kind, Outcome, Report, Severity
+from tests.acceptance.fault_lab import FaultLab, Incident
+from tests.acceptance.faults import DebFamily, Family, RpmFamily, strikes
+from tests.acceptance.mirror import Fault, Memory, mirror
+from tests.leftovers import leftovers, unnamed_things
 
 pytestmark = [pytest.mark.docker, pytest.mark.long]
 
-Fault = Callable[[Instance], None]
+FAMILIES: Mapping[str, Family] = {"deb": DebFamily(), "rpm": RpmFamily()}
+
+UNREACHABLE = frozenset({Kind.REPOSITORY_UNREACHABLE})
+# What proves where a package came from is gone with it, and that is no more the package's fault.
+FORGOTTEN = UNREACHABLE | {Kind.INTERNAL}
+FULL = frozenset({Kind.DISK_FULL})
+LOST = frozenset({Kind.INSTANCE_LOST})
 
 
-def in_shell(script: str, *arguments: str) -> Fault:
-    """Something that happens to the machine from the inside."""
+@dataclass(frozen=True)
+class Case:
+    """A fault, when it strikes, and which kinds of ours it may be called."""
 
-    def fault(instance: Instance) -> None:
-        done = instance.run(["sh", "-c", script, "sh", *arguments], stop=Stop(30))
-        assert done.ok, done.output
+    family: str
+    fault: str
+    stage: str
+    kinds: frozenset[Kind]
+    at: str = ""
+    """See tests.acceptance.fault_lab.Incident."""
+    package: str = ""
+    """Another one than the family's."""
+    changes: Mapping[str, object] = field(default_factory=dict, hash=False)
 
-    return fault
+    @property
+    def id(self) -> str:
+        return "-".join(filter(None, (self.family, self.stage, self.fault, self.package, self.at.partition(" ")[0])))
 
 
-def killed(instance: Instance) -> None:
-    client = docker.from_env()
-    try:
-        client.containers.get(instance.name).remove(force=True)
-    finally:
-        client.close()
+def cases() -> Iterator[Case]:
+    for name, family in FAMILIES.items():
+        # The four at every stage of the longest plan.
+        for stage in PLANS["full"]:
+            yield Case(name, "killed", stage.name, LOST)
+            yield Case(name, "disk-full", stage.name, FULL | FORGOTTEN)
+            yield Case(name, "dns-gone", stage.name, FORGOTTEN)
+            yield Case(name, "mirror-503", stage.name, FORGOTTEN)
+        # In the midst of a command.
+        yield Case(name, "killed", "install", LOST, at=family.installing)
+        yield Case(name, "killed", "remove", LOST, at=family.removing)
+        yield Case(name, "none", "install", FULL, package="fault-big")
+        # A mirror in the middle of its own update, or behind a network that is not what it seems.
+        for fault in (Fault.GONE, Fault.GARBAGE, Fault.PORTAL, Fault.SHORT, Fault.RESET, Fault.HANG):
+            yield Case(name, f"mirror-{fault}", "install", UNREACHABLE)
+            yield Case(name, f"mirror-{fault}", "prepare", UNREACHABLE)
 
 
-# Every write to what apt and dpkg need ends on a file system that is full: the 64 MiB of /dev/shm.
-DISK_FULL = """
-mkdir -p /dev/shm/full/dpkg /dev/shm/full/apt &&
-cp -a /var/lib/dpkg/. /dev/shm/full/dpkg/ && rm -rf /var/lib/dpkg && ln -s /dev/shm/full/dpkg /var/lib/dpkg &&
-rm -rf /var/cache/apt/archives && mkdir /dev/shm/full/archives &&
-ln -s /dev/shm/full/archives /var/cache/apt/archives &&
-{ dd if=/dev/zero of=/dev/shm/full/all bs=1M; dd if=/dev/zero of=/dev/shm/full/rest bs=1 count=65536; } 2>/dev/null
-true
-"""
-
-FAULTS: Mapping[str, Callable[[str], Fault]] = {
-    "killed": lambda url: killed,
-    "dns-gone": lambda url: in_shell("echo nameserver 127.0.0.1 > /etc/resolv.conf"),
-    "mirror-503": lambda url: in_shell(
-        'find /etc/apt -name "*.list" -o -name "*.sources" | xargs sed -i "s#http://[^ /]*#$1#"; '
-        "rm -rf /var/cache/apt/archives/*.deb",
-        url,
-    ),
-    "disk-full": lambda url: in_shell(DISK_FULL),
-}
-
-STAGES = [stage.name for stage in PLANS["full"]]
+CASES = tuple(cases())
 
 
 @pytest.fixture(scope="module")
-def broken_mirror() -> Iterator[str]:
-    """Answers 503 to everything."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_error(503)
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-            pass
-
-    server = http.server.ThreadingHTTPServer((bridge_address(), 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://{server.server_address[0]!s}:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
-
-@pytest.mark.parametrize("stage", STAGES)
-@pytest.mark.parametrize("name", FAULTS)
-def test_a_fault_of_ours_never_fails_the_package(tmp_path: Path, broken_mirror: str, name: str, stage: str) -> None:
-    report = run_with_fault(tmp_path, stage, FAULTS[name](broken_mirror))
-
-    assert report.outcome in (Outcome.PASSED, Outcome.ERRORED), report
-    if name == "killed":
-        assert report.outcome is Outcome.ERRORED
-        assert report.retryable
-
-
-def run_with_fault(folder: Path, stage: str, fault: Fault) -> Report:
-    """The report of `hello` on Debian 12, with the fault right before the stage's first command."""
-    work = WorkFolder(folder / "work")
-    work.reset()
-    config = a_config(cache_folder=str(ROOT / ".alts/cache"))
-    runner = docker_runner(config, worker=work.identity, folder=work.shared)
-    plan = [_with_fault(one, fault) if one.name == stage else one for one in PLANS["full"]]
-    executor = Executor(
-        runner=runner,
-        plans={"full": tuple(plan)},
-        packages=PACKAGE_MANAGERS,
-        artifacts=FakeStore(),
-        artifacts_root="artifacts",
-        worker="worker-1",
-    )
-    try:
-        with work.attempt(TASK_ID, 1) as attempt:
-            order = Order(task_id=TASK_ID, attempt=1, spec=a_spec(plan="full"), work_folder=attempt)
-            return executor.execute(order, stop=Stop(300), show=lambda stages: None)
-    finally:
-        runner.close()
-        work.close()
+def reports(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, rpm_corpus: Path
+) -> Iterator[Mapping[str, Future[Report]]]:
+    """Of every case that was chosen, by its id; several run at once, in their order."""
+    folder = tmp_path_factory.mktemp("faults")
+    before = unnamed_things()
+    chosen = {item.name for item in request.session.items}
+    memory = Memory()
+    debs = folder / "debs"
+    debs.mkdir()
+    DebFamily.build(debs)
+    with ExitStack() as stack:
+        lab = stack.enter_context(FaultLab(folder))
+        jobs = {}
+        for case in (*(Case(name, "none", "prepare", frozenset()) for name in FAMILIES), *CASES):
+            if case.kinds and not any(name.endswith(f"[{case.id}]") for name in chosen):
+                continue
+            family = FAMILIES[case.family]
+            served = stack.enter_context(mirror(debs if case.family == "deb" else rpm_corpus, memory))
+            # The faults of a mirror's content are those of Debian's mirror alone: what a task brings is under test.
+            served.own_too = case.fault == "mirror-503" or case.family == "rpm"
+            strike = strikes(family).get(case.fault)
+            incident = Incident(case.stage, strike(served), case.at) if strike else None
+            spec = {**family.spec(served), **({"package_name": case.package} if case.package else {})}
+            jobs[case.id] = lab.submit(spec, ready=family.ready(served), incident=incident)
+        yield jobs
+    assert leftovers(before, folder) == []
 
 
-def _with_fault(stage: Stage, fault: Fault) -> Stage:
-    """The stage, after the fault has struck its machine."""
+def errors(report: Report) -> list[Finding]:
+    return [finding for stage in report.stages for finding in stage.findings if finding.severity is Severity.ERROR]
 
-    def action(context: StageContext) -> StageAnswer:
-        fault(context.instance)
-        return stage.action(context)
 
-    return dataclasses.replace(stage, action=action)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_without_a_fault_every_stage_has_something_to_do_and_passes(
+    family: str, reports: Mapping[str, Future[Report]]
+) -> None:
+    report = reports[Case(family, "none", "prepare", frozenset()).id].result()
+
+    assert report.outcome is Outcome.PASSED, report
+    skipped = {stage.stage for stage in report.stages if stage.outcome is Outcome.SKIPPED}
+    assert skipped == (set() if family == "deb" else {"purge"})
+    # So that the stage leftovers has had to install the dependencies once more.
+    assert [finding.kind for stage in report.stages for finding in stage.findings] == [Kind.LEFTOVER_FILE]
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.id for case in CASES])
+def test_a_fault_of_ours_never_fails_the_package(case: Case, reports: Mapping[str, Future[Report]]) -> None:
+    report = reports[case.id].result()
+
+    assert report.outcome is Outcome.ERRORED, report
+    assert {finding.kind for finding in errors(report)} <= case.kinds, report
+    assert report.retryable

@@ -139,7 +139,16 @@ CLINGING = (
     ),
 )
 
-RPMS = (*GOOD, *UNINSTALLABLE, *BROKEN, *CLINGING)
+FAULTY = "pinentry-curses"
+"""The package of tests.acceptance.test_faults: the stand-in has an older one."""
+
+FOR_FAULTS = (
+    Rpm(FAULTY, "99.0", architecture=X86_64, tags=("Requires: fault-library", "Requires: createrepo_c")),
+    Rpm("fault-library", scripts={"post": "echo left > /etc/fault-library.conf"}),
+    Rpm("fault-big", files={f"/usr/share/fault-big/{number}": b"\0" * 40_000_000 for number in "12"}),
+)
+
+RPMS = (*GOOD, *UNINSTALLABLE, *BROKEN, *CLINGING, *FOR_FAULTS)
 
 ROWS = (
     Row("good-noarch", outcome="passed"),

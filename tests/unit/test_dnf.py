@@ -116,6 +116,19 @@ def test_a_failed_installation_says_why(output: str, expected: list[Kind]) -> No
     assert kinds(DNF.install_findings(SPEC, done(output))) == expected
 
 
+@pytest.mark.parametrize(
+    ("output", "kind"),
+    [
+        ("Total download size: 7 k\nDownloading Packages:\nRunning transaction\n  Installing : bad-1\n", Kind.TIMEOUT),
+        ("Downloading Packages:\nRunning transaction check\nRunning transaction test\n", Kind.REPOSITORY_UNREACHABLE),
+        ("Last metadata expiration check: 0:00:01 ago\n", Kind.INTERNAL),
+    ],
+    ids=["a script", "a mirror", "before both"],
+)
+def test_what_hangs_is_told_by_how_far_dnf_has_come(output: str, kind: Kind) -> None:
+    assert DNF.hangs_at(output) is kind
+
+
 def test_an_installation_that_went_well_has_no_findings() -> None:
     assert DNF.install_findings(SPEC, done("Installed:\n  bad-1.0-1.noarch\nComplete!\n", 0)) == ()
 

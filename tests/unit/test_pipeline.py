@@ -403,14 +403,51 @@ def test_a_full_disk_of_the_worker_is_ours() -> None:
     assert result.retryable
 
 
-def test_a_hanging_installation_is_the_package_s_fault() -> None:
+FETCHING = "Need to get 53.1 kB of archives.\nGet:1 http://deb.debian.org/debian bookworm/main amd64 hello\n"
+
+
+@pytest.mark.parametrize(
+    ("output", "kind", "outcome"),
+    [
+        (f"{FETCHING}Fetched 53.1 kB in 0s\nSetting up hello (2.10-3) ...\n", Kind.TIMEOUT, Outcome.FAILED),
+        (FETCHING, Kind.REPOSITORY_UNREACHABLE, Outcome.ERRORED),
+        ("Reading package lists...\n", Kind.INTERNAL, Outcome.ERRORED),
+    ],
+    ids=["the package's script", "the mirror", "before both"],
+)
+def test_a_hanging_installation_is_the_fault_of_what_hangs(output: str, kind: Kind, outcome: Outcome) -> None:
     debian = FakeDebian()
-    debian.overrides["install"] = Answer(seconds=30)
+    debian.overrides["install"] = Answer(seconds=30, output=output)
 
     result = run(FakeInstance(debian.programs), plan=with_plan_timeout("install", 0.05))
 
-    assert only_finding(result) is Kind.TIMEOUT
-    assert outcome_of_stages(result.stages) is Outcome.FAILED
+    assert only_finding(result) is kind
+    assert outcome_of_stages(result.stages) is outcome
+
+
+DF = "Filesystem     1024-blocks     Used Available Capacity Mounted on\n"
+
+
+@pytest.mark.parametrize("stage", ["install", "remove", "purge", "--verify"])
+def test_a_package_that_fails_on_a_full_disk_is_not_to_blame(stage: str) -> None:
+    debian = FakeDebian()
+    debian.overrides[stage] = Answer(1, "??5??????   /usr/bin/hello\nE: it goes wrong without a word of the disk\n")
+    full = Answer(1, f"df: /var/lib/alts: No such file or directory\n{DF}overlay 61255492 61255492 12 100% /\n")
+
+    result = run(FakeInstance({**debian.programs, "df": lambda argv: full if "-Pk" in argv else Answer()}))
+
+    assert outcome_of_stages(result.stages) is Outcome.ERRORED
+    assert Kind.DISK_FULL in {finding.kind for stage in result.stages for finding in stage.findings}
+    assert result.retryable
+
+
+@pytest.mark.parametrize("stage", ["install", "remove", "purge", "--verify"])
+def test_a_package_that_fails_where_there_is_room_is_to_blame(stage: str) -> None:
+    debian = FakeDebian()
+    debian.overrides[stage] = Answer(1, "??5??????   /usr/bin/hello\nE: it goes wrong\n")
+    room = Answer(output=f"{DF}overlay 61255492 30255492 31000000 50% /\nnone 0 0 0 0% /sys\n")
+
+    assert outcome_of_stages(run(FakeInstance({**debian.programs, "df": lambda argv: room})).stages) is Outcome.FAILED
 
 
 def test_a_hanging_mirror_is_not_the_package_s_fault() -> None:

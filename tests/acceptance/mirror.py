@@ -1,0 +1,176 @@
+"""A mirror that machines fetch from, as a server of a folder and as a proxy for all others, until it goes bad."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import http.server
+import random
+import socket
+import struct
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from tests.deb_repository import bridge_address
+
+# Bytes that are the same with every request: what a broken cache in between has made of the file.
+_GARBAGE = random.Random(0)
+_PORTAL = b"<html><body><h1>Welcome to our network</h1><p>Please accept the conditions of use.</p></body></html>"
+
+
+class Fault(StrEnum):
+    """What a mirror does to every request from now on."""
+
+    NONE = "none"
+    UNAVAILABLE = "503"
+    GONE = "404"
+    """As in the middle of a mirror's own update: what the index names is not there (any more)."""
+    GARBAGE = "garbage"
+    """As long as it should be, and something else."""
+    PORTAL = "portal"
+    """A page of somebody's network in place of everything."""
+    SHORT = "short"
+    """Half of it, and that is all there is."""
+    RESET = "reset"
+    """Half of it, then the connection breaks."""
+    HANG = "hang"
+    """Half of it, then silence."""
+
+
+@dataclass(frozen=True)
+class _Answer:
+    status: int
+    body: bytes
+    headers: Mapping[str, str]
+
+
+@dataclass
+class Memory:
+    """What other servers have answered: each is asked once, however many mirrors there are."""
+
+    _answers: dict[str, _Answer] = field(default_factory=dict)
+    _locks: dict[str, threading.Lock] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def get(self, url: str) -> _Answer:
+        with self._lock:
+            lock = self._locks.setdefault(url, threading.Lock())
+        with lock:
+            if url not in self._answers:
+                answer = _fetch(url)
+                if answer.status != http.client.OK:
+                    return answer
+                self._answers[url] = answer
+            return self._answers[url]
+
+
+def _fetch(url: str) -> _Answer:
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=60)
+    try:
+        connection.request("GET", url.partition(parts.netloc)[2] or "/")
+        reply = connection.getresponse()
+        kept = {key: value for key, value in reply.getheaders() if key.lower() in ("last-modified", "content-type")}
+        return _Answer(reply.status, reply.read(), kept)
+    finally:
+        connection.close()
+
+
+class Mirror:
+    """Serves the folder; `url` is where. As a proxy (the same address) it fetches whatever else is asked of it."""
+
+    def __init__(self, url: str, folder: Path, memory: Memory) -> None:
+        self.url = url
+        self.fault = Fault.NONE
+        self.own_too = True
+        """Whether what is in the folder goes bad as well, and not only what is fetched from others."""
+        self.released = threading.Event()
+        """Ends all silence."""
+        self._folder = folder
+        self._memory = memory
+
+    def break_down(self, fault: Fault) -> None:
+        self.fault = fault
+
+    def fault_of(self, target: str) -> Fault:
+        own = not target.startswith("http://") or target.startswith(self.url)
+        return Fault.NONE if own and not self.own_too else self.fault
+
+    def answer(self, target: str) -> _Answer:
+        """The answer as it should be."""
+        if target.startswith("http://") and not target.startswith(self.url):
+            return self._memory.get(target)
+        path = self._folder / unquote(urlsplit(target).path).lstrip("/")
+        if not path.is_file():
+            return _Answer(http.client.NOT_FOUND, b"", {})
+        return _Answer(http.client.OK, path.read_bytes(), {"Content-Type": "application/octet-stream"})
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    mirror: Mirror
+
+    def do_GET(self) -> None:
+        fault = self.mirror.fault_of(self.path)
+        if fault is Fault.UNAVAILABLE:
+            self._send(_Answer(http.client.SERVICE_UNAVAILABLE, b"", {}))
+        elif fault is Fault.GONE:
+            self._send(_Answer(http.client.NOT_FOUND, b"", {}))
+        elif fault is Fault.PORTAL:
+            self._send(_Answer(http.client.OK, _PORTAL, {"Content-Type": "text/html"}))
+        else:
+            self._send_from(self.mirror.answer(self.path), fault)
+
+    def _send_from(self, right: _Answer, fault: Fault) -> None:
+        half = right.body[: len(right.body) // 2]
+        if fault is Fault.NONE or right.status != http.client.OK:
+            self._send(right)
+        elif fault is Fault.GARBAGE:
+            self._send(_Answer(right.status, _GARBAGE.randbytes(len(right.body)), right.headers))
+        elif fault is Fault.SHORT:
+            self._send(_Answer(right.status, half, right.headers))
+        else:
+            self._send(right, body=half)
+            self.close_connection = True
+            if fault is Fault.HANG:
+                self.mirror.released.wait(120)
+            # Zero seconds of lingering: the other side sees a reset, not an end (socket(7), SO_LINGER).
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    def _send(self, answer: _Answer, *, body: bytes | None = None) -> None:
+        with contextlib.suppress(ConnectionError):
+            self.send_response(answer.status)
+            for key, value in answer.headers.items():
+                self.send_header(key, value)
+            self.send_header("Content-Length", str(len(answer.body)))
+            self.end_headers()
+            self.wfile.write(answer.body if body is None else body)
+            self.wfile.flush()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+        pass
+
+
+@contextmanager
+def mirror(folder: Path, memory: Memory) -> Iterator[Mirror]:
+    """A mirror of the folder, on an address that containers reach."""
+    handler = type("Handler", (_Handler,), {})
+    server = http.server.ThreadingHTTPServer((bridge_address(), 0), handler)
+    server.daemon_threads = True
+    host, port = server.server_address[0], server.server_port
+    served = Mirror(f"http://{host!s}:{port}/", folder, memory)
+    handler.mirror = served  # type: ignore[attr-defined]
+    thread = threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True)
+    thread.start()
+    try:
+        yield served
+    finally:
+        served.released.set()
+        server.shutdown()
+        server.server_close()
+        thread.join()
