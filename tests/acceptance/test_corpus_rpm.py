@@ -9,45 +9,26 @@ from typing import Any
 
 import pytest
 
-from alts.images import image_resolver
-from alts.stop import Stop
-from alts.tools.docker import Engine
-from alts.tools.docker_build import DockerBuilds
-from tests.acceptance.embedded import ROOT, EmbeddedService
-from tests.builders import a_config, a_spec
+from tests.acceptance.embedded import EmbeddedService
+from tests.acceptance.fixtures import STANDIN
 from tests.corpus.debs import Row
-from tests.corpus.rpm_builder import build, repositories
-from tests.corpus.rpms import ROWS, RPMS
+from tests.corpus.rpm_builder import repositories
+from tests.corpus.rpms import ROWS
 from tests.services.stack import schedule, wait_for
 
-pytestmark = [pytest.mark.docker, pytest.mark.long]
+# The first row waits for all: they run several at once.
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(2700)]
 
-STANDIN = {"dist_name": "rpm-standin", "dist_version": "9", "dist_arch": "x86_64"}
 # What hangs must be stopped long before its deadline in production, and nobody else may come near this one.
 HANGING = {"install": 60, "remove": 60}
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The corpus's repositories, built in a container of the stand-in."""
-    folder = tmp_path_factory.mktemp("rpms")
-    config = a_config(cache_folder=str(ROOT / ".alts/cache"))
-    engine = Engine(config.docker_host)
-    try:
-        resolver = image_resolver(config, engine, DockerBuilds(engine))
-        image = resolver.resolve(a_spec(package_name="rpm", **STANDIN), stop=Stop(900), log=print)
-    finally:
-        engine.close()
-    build(folder, RPMS, image=image.id, docker_host=config.docker_host)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def results(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Row, dict[str, Any]]]:
+def results(rpm_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Row, dict[str, Any]]]:
     """What the service says of every row, all of them scheduled at once."""
     with (
         EmbeddedService(tmp_path_factory.mktemp("service"), stage_timeouts=HANGING) as service,
-        repositories(corpus) as offered,
+        repositories(rpm_corpus) as offered,
         service.client as client,
     ):
         tasks = {
