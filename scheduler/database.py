@@ -26,7 +26,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from alts.shared.errors import ConfigurationError, LedgerUnavailable
-from scheduler.tables import metadata
+from scheduler import schema
 
 # How long a transaction waits for another process that writes to the same SQLite file.
 BUSY_SECONDS = 10.0
@@ -40,9 +40,10 @@ class Database:
     """Short transactions on SQLite, or on whatever else SQLAlchemy speaks to."""
 
     def __init__(self, url: str, *, busy_seconds: float = BUSY_SECONDS) -> None:
-        """Opens the database, and makes the schema where there is none.
+        """Opens the database, and brings its tables to this version's.
 
-        Raises ConfigurationError where the address cannot be right, LedgerUnavailable where nobody answers there.
+        Raises ConfigurationError where the address cannot be right or a newer version has used the database,
+        LedgerUnavailable where nobody answers there.
         """
         parsed = _parsed(url)
         self._sqlite = parsed.get_backend_name() == "sqlite"
@@ -54,7 +55,7 @@ class Database:
         )
         if self._sqlite:
             _prepare_sqlite(self._engine, parsed)
-        self._make_schema()
+        self._upgrade()
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -74,12 +75,12 @@ class Database:
         """Give the connections back; the next transaction opens new ones."""
         self._engine.dispose()
 
-    def _make_schema(self) -> None:
+    def _upgrade(self) -> None:
+        # Several schedulers may start at once: they take turns, on SQLite because every writer does.
         with self.writing() as connection:
             if self._engine.dialect.name == "postgresql":
-                # Two schedulers that start at once: CREATE TABLE IF NOT EXISTS alone may fail in PostgreSQL.
                 connection.execute(select(func.pg_advisory_xact_lock(_SCHEMA_LOCK)))
-            metadata.create_all(connection)
+            schema.upgrade(connection)
 
 
 def _parsed(url: str) -> URL:

@@ -49,6 +49,7 @@ tasks = Table(
     Index("tasks_by_lease", "state", "lease_expires_at"),
     Index("tasks_by_resend", "state", "resend_at"),
     Index("tasks_by_caller", "submitted_by", "state"),
+    Index("tasks_by_age", "created_at", "id"),
 )
 
 outbox = Table(
@@ -59,6 +60,9 @@ outbox = Table(
     Column("task_id", String(36), ForeignKey("tasks.id"), nullable=False, unique=True),
     Column("queue", String(100), nullable=False),
     Column("due_at", Double, nullable=False),
+    # The relay that is sending it, and until when nobody else does.
+    Column("taken_by", String(36)),
+    Column("taken_until", Double, nullable=False, default=0.0, server_default="0"),
     Index("outbox_by_due", "due_at"),
     sqlite_autoincrement=True,
 )
@@ -90,4 +94,17 @@ workers = Table(
     # JSON: a list of names, empty where the worker has not said.
     Column("queues", Text, nullable=False),
     Column("announced_at", Double, nullable=False),
+)
+
+# Repeated submissions: the task that a caller's key stands for.
+submissions = Table(
+    "submissions",
+    metadata,
+    # SHA-256: a caller's name may be longer than what a primary key takes.
+    Column("caller_digest", String(64), primary_key=True),
+    Column("key", String(255), primary_key=True),
+    Column("request_digest", String(64), nullable=False),
+    Column("task_id", String(36), ForeignKey("tasks.id"), nullable=False),
+    Column("created_at", Double, nullable=False),
+    Index("submissions_by_age", "created_at"),
 )

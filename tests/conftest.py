@@ -9,9 +9,9 @@ import pytest
 
 from tests.acceptance.fixtures import hello_report, rpm_corpus
 from tests.leftovers import leftovers, unnamed_things
-from tests.services.fixtures import rabbitmq, s3
+from tests.services.fixtures import database_url, postgresql, rabbitmq, s3
 
-__all__ = ["hello_report", "nothing_left_behind", "rabbitmq", "rpm_corpus", "s3"]
+__all__ = ["database_url", "hello_report", "nothing_left_behind", "postgresql", "rabbitmq", "rpm_corpus", "s3"]
 
 
 @pytest.fixture(autouse=True)

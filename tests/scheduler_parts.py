@@ -41,9 +41,9 @@ class HandClock:
         self.now += seconds
 
 
-def a_ledger(folder: Path, clock: HandClock, *, filled: threading.Event | None = None, **rules: Any) -> SqlLedger:
-    """On SQLite, in that folder; whoever asks twice gets two ledgers on one file."""
-    database = Database(f"sqlite:///{folder}/ledger.sqlite")
+def a_ledger(where: Path | str, clock: HandClock, *, filled: threading.Event | None = None, **rules: Any) -> SqlLedger:
+    """On SQLite in that folder, or at that address; whoever asks twice gets two ledgers on one database."""
+    database = Database(where if isinstance(where, str) else f"sqlite:///{where}/ledger.sqlite")
     return SqlLedger(database, LedgerRules(**rules), clock=clock, outbox_filled=filled)
 
 

@@ -98,7 +98,7 @@ apt update
 # shellcheck disable=SC2086 # a list of words
 apt install -y --no-install-recommends $missing
 
-# Packages enable their services for the next boot: a RabbitMQ that only tests use must not come up by itself.
+# Packages enable their services for the next boot: what only tests use must not come up by itself.
 case $missing in
     *rabbitmq-server*)
         units="rabbitmq-server.service"
@@ -108,6 +108,15 @@ case $missing in
             systemctl disable $units </dev/null >>"$log" 2>&1
         else
             update-rc.d rabbitmq-server disable >>"$log" 2>&1
+        fi
+        ;;
+esac
+case $missing in
+    *postgresql*)
+        if command -v systemctl >/dev/null; then
+            systemctl disable postgresql.service </dev/null >>"$log" 2>&1
+        else
+            update-rc.d postgresql disable >>"$log" 2>&1
         fi
         ;;
 esac

@@ -24,6 +24,7 @@ from scheduler.store import SqlLedger
 from tests.builders import TASK_ID, a_report, a_spec
 from tests.fakes import FakeLedger
 from tests.scheduler_parts import QUEUE, HandClock, a_ledger, a_token, serving, some_services
+from tests.services.postgresql import PrivatePostgreSQL
 
 STAGES = (StageResult(stage="install", outcome=Outcome.PASSED, seconds=1.5, exit_code=0),)
 
@@ -78,12 +79,17 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield Server(url, app)
 
 
-@pytest.fixture(params=["fake", "sql", "http"])
+@pytest.fixture(params=["fake", "sql", "http", pytest.param("postgresql", marks=pytest.mark.services)])
 def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
     clock = HandClock()
     if request.param == "fake":
         fake = FakeLedger(clock=clock, retry_delay=10.0)
         yield Desk(fake, fake, clock)
+        return
+    if request.param == "postgresql":
+        postgresql: PrivatePostgreSQL = request.getfixturevalue("postgresql")
+        with postgresql.database() as url, closing(a_ledger(url, clock)) as sql:
+            yield Desk(sql, sql, clock)
         return
     with closing(a_ledger(tmp_path, clock)) as sql:
         if request.param == "sql":

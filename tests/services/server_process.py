@@ -49,12 +49,12 @@ class ServerProcess:
                 raise ServerDidNotStart(f"{self._argv[0]}:\n{tail}")
             time.sleep(0.1)
 
-    def stop(self, *, stop_timeout: float = 30.0) -> None:
+    def stop(self, *, how: signal.Signals = signal.SIGTERM, stop_timeout: float = 30.0) -> None:
         """Ask politely; kill what is still there after `stop_timeout` seconds."""
         if self._process is None:
             return
         if self.running:
-            self._process.terminate()
+            self._process.send_signal(how)
             with suppress(subprocess.TimeoutExpired):  # kill() is next
                 self._process.wait(stop_timeout)
         self.kill()

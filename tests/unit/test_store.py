@@ -10,9 +10,11 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine
 
 from alts.shared.errors import ConfigurationError, LedgerUnavailable, TaskFinished, UnknownTask
 from alts.shared.ledger import Assignment, TaskState
@@ -32,10 +34,9 @@ def clock() -> HandClock:
 
 
 @pytest.fixture
-def ledger(tmp_path: Path, clock: HandClock) -> Iterator[SqlLedger]:
-    one = a_ledger(tmp_path, clock)
-    yield one
-    one.close()
+def ledger(database_url: str, clock: HandClock) -> Iterator[SqlLedger]:
+    with closing(a_ledger(database_url, clock)) as one:
+        yield one
 
 
 def added(ledger: SqlLedger) -> str:
@@ -52,10 +53,11 @@ def invited(ledger: SqlLedger) -> list[str]:
     return [invitation.task_id for invitation in ledger.due_invitations(limit=10)]
 
 
-def change_by_hand(folder: Path, statement: str) -> None:
-    with sqlite3.connect(folder / "ledger.sqlite") as connection:
-        connection.execute(statement)
-    connection.close()
+def change_by_hand(database_url: str, statement: str) -> None:
+    engine = create_engine(database_url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(statement)
+    engine.dispose()
 
 
 def test_a_new_task_is_there_with_everything_that_was_asked(ledger: SqlLedger, clock: HandClock) -> None:
@@ -69,31 +71,31 @@ def test_a_new_task_is_there_with_everything_that_was_asked(ledger: SqlLedger, c
     assert (row.created_at, row.started_at, row.finished_at) == (clock.now, None, None)
 
 
-def test_a_new_task_and_its_invitation_are_seen_by_another_process(tmp_path: Path, ledger: SqlLedger) -> None:
+def test_a_new_task_and_its_invitation_are_seen_by_another_process(database_url: str, ledger: SqlLedger) -> None:
     task_id = added(ledger)
 
-    other = a_ledger(tmp_path, HandClock())
+    other = a_ledger(database_url, HandClock())
 
     assert other.get(task_id).task_id == task_id
     assert invited(other) == [task_id]
     other.close()
 
 
-def test_an_accepted_task_survives_kill_9(tmp_path: Path, clock: HandClock) -> None:
+def test_an_accepted_task_survives_kill_9(database_url: str, clock: HandClock) -> None:
     program = (
-        "import os, signal, sys; from pathlib import Path\n"
+        "import os, signal, sys\n"
         "from tests.scheduler_parts import HandClock, a_ledger, QUEUE; from tests.builders import a_spec\n"
-        "ledger = a_ledger(Path(sys.argv[1]), HandClock())\n"
+        "ledger = a_ledger(sys.argv[1], HandClock())\n"
         "print(ledger.add(a_spec(), queue=QUEUE, submitted_by=''), flush=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
 
     done = subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-c", program, database_url], cwd=ROOT, capture_output=True, text=True, check=False
     )
 
     assert done.returncode == -signal.SIGKILL, done.stderr
-    ledger = a_ledger(tmp_path, clock)
+    ledger = a_ledger(database_url, clock)
     assert invited(ledger) == [done.stdout.strip()]
     ledger.close()
 
@@ -106,9 +108,9 @@ def test_an_id_that_is_none_is_unknown(ledger: SqlLedger, task_id: str) -> None:
         ledger.request_cancel(task_id)
 
 
-def test_writing_an_invitation_sets_the_event(tmp_path: Path, clock: HandClock) -> None:
+def test_writing_an_invitation_sets_the_event(database_url: str, clock: HandClock) -> None:
     filled = threading.Event()
-    ledger = a_ledger(tmp_path, clock, filled=filled)
+    ledger = a_ledger(database_url, clock, filled=filled)
 
     added(ledger)
 
@@ -226,8 +228,8 @@ def test_a_lapsed_lease_invites_at_once(ledger: SqlLedger, clock: HandClock) -> 
     assert ledger.get(task_id).reason == "the worker worker-1 stopped answering"
 
 
-def test_the_report_of_a_task_whose_workers_all_died_says_so(tmp_path: Path, clock: HandClock) -> None:
-    ledger = a_ledger(tmp_path, clock, max_attempts=1)
+def test_the_report_of_a_task_whose_workers_all_died_says_so(database_url: str, clock: HandClock) -> None:
+    ledger = a_ledger(database_url, clock, max_attempts=1)
     task_id = added(ledger)
     ledger.claim(task_id, worker="worker-1")
     shown = StageResult(stage="provision", outcome=Outcome.PASSED)
@@ -257,9 +259,9 @@ def test_a_cancelled_waiting_task_is_not_sent(ledger: SqlLedger) -> None:
         ledger.request_cancel(task_id)
 
 
-def test_a_request_that_this_version_does_not_take_any_more_ends_the_task(tmp_path: Path, ledger: SqlLedger) -> None:
+def test_a_request_that_this_version_does_not_take_any_more_ends_the_task(database_url: str, ledger: SqlLedger) -> None:
     task_id = added(ledger)
-    change_by_hand(tmp_path, """UPDATE tasks SET spec = '{"dist_name": "gone"}'""")
+    change_by_hand(database_url, """UPDATE tasks SET spec = '{"dist_name": "gone"}'""")
 
     assert ledger.claim(task_id, worker="worker-1") is None
 
@@ -269,11 +271,11 @@ def test_a_request_that_this_version_does_not_take_any_more_ends_the_task(tmp_pa
 
 
 def test_stages_that_this_version_cannot_read_do_not_stop_the_lapse(
-    tmp_path: Path, ledger: SqlLedger, clock: HandClock
+    database_url: str, ledger: SqlLedger, clock: HandClock
 ) -> None:
     task_id = added(ledger)
     ledger.claim(task_id, worker="worker-1")
-    change_by_hand(tmp_path, """UPDATE tasks SET progress = '[{"stage": 1}]', attempt = 3""")
+    change_by_hand(database_url, """UPDATE tasks SET progress = '[{"stage": 1}]', attempt = 3""")
     clock.pass_by(31)
 
     assert ledger.expire_leases() == (task_id,)
@@ -291,8 +293,8 @@ def test_names_with_characters_that_no_database_takes_are_kept_without_them(ledg
     assert (row.submitted_by, row.worker, row.reason) == ("me?@example.org", "worker-1", "?")
 
 
-def test_of_many_workers_one_gets_the_task(tmp_path: Path, ledger: SqlLedger, clock: HandClock) -> None:
-    other_process = a_ledger(tmp_path, clock)
+def test_of_many_workers_one_gets_the_task(database_url: str, ledger: SqlLedger, clock: HandClock) -> None:
+    other_process = a_ledger(database_url, clock)
     task_id = added(ledger)
 
     def claim(number: int) -> Assignment | None:

@@ -1,0 +1,1 @@
+"""One file a step; the number in front is its place."""

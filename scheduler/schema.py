@@ -1,0 +1,49 @@
+"""The database's tables brought to this version's, whatever version made them."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config as AlembicConfig
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, inspect
+
+from alts.shared.errors import ConfigurationError
+
+log = logging.getLogger(__name__)
+
+FIRST = "0001"
+"""What databases have that were made before versions were written down."""
+
+
+def upgrade(db: Connection) -> None:
+    """Take the steps that are missing, in the transaction of `db`, which nobody else may write beside.
+
+    Raises ConfigurationError where a newer version, or something else, has made the database.
+    """
+    config = AlembicConfig(attributes={"connection": db})
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    steps = ScriptDirectory.from_config(config)
+    found = MigrationContext.configure(db).get_current_revision()
+    if found is None:
+        tables = set(inspect(db).get_table_names())
+        if "history" in tables:
+            raise _wrong("the database's version is not written in it", "restore it from a copy, or name another one")
+        if "tasks" in tables:
+            command.stamp(config, FIRST)
+            found = FIRST
+    elif found not in {step.revision for step in steps.walk_revisions()}:
+        raise _wrong(
+            f"the database was made by a newer version than this one (its tables are of {found})",
+            f"start that version again: this one knows tables up to {steps.get_current_head()}",
+        )
+    if found != steps.get_current_head():
+        command.upgrade(config, "head")
+        log.info("ledger's tables brought to this version's", extra={"found": found, "now": steps.get_current_head()})
+
+
+def _wrong(message: str, resolution: str) -> ConfigurationError:
+    return ConfigurationError("database_url", message, resolution=resolution)
