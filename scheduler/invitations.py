@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, insert, select, update
@@ -32,14 +32,36 @@ def withdraw(db: Connection, task_id: str) -> None:
 
 
 def due(db: Connection, *, now: float, limit: int) -> tuple[Invitation, ...]:
-    """Those to be sent by now, the longest due first."""
+    """Those to be sent by now that no relay has taken, the longest due first."""
     query = (
         select(outbox.c.entry, outbox.c.task_id, outbox.c.queue)
-        .where(outbox.c.due_at <= now)
+        .where(outbox.c.due_at <= now, outbox.c.taken_until <= now)
         .order_by(outbox.c.due_at, outbox.c.entry)
         .limit(limit)
     )
     return tuple(Invitation(row.entry, row.task_id, row.queue) for row in db.execute(query))
+
+
+def take(db: Connection, wanted: Sequence[Invitation], *, relay: str, now: float, until: float) -> set[int]:
+    """Keep them from other relays until then; the entries that are ours now, and nobody else's."""
+    free = (
+        select(outbox.c.entry)
+        .where(outbox.c.entry.in_([one.entry for one in wanted]), outbox.c.taken_until <= now)
+        .order_by(outbox.c.entry)
+        # Of two relays that want the same ones each gets what it comes to first; neither waits for the other.
+        .with_for_update(skip_locked=True)
+    )
+    entries = set(db.execute(free).scalars())
+    if entries:
+        db.execute(update(outbox).where(outbox.c.entry.in_(entries)).values(taken_by=relay, taken_until=until))
+    return entries
+
+
+def give_back(db: Connection, taken: Iterable[Invitation], *, relay: str) -> None:
+    """For any relay to take at once; those that another one has taken meanwhile are left to it."""
+    entries = [one.entry for one in taken]
+    ours = outbox.c.entry.in_(entries), outbox.c.taken_by == relay
+    db.execute(update(outbox).where(*ours).values(taken_by=None, taken_until=0.0))
 
 
 def sent(db: Connection, invitations: Iterable[Invitation], *, now: float) -> None:
@@ -66,4 +88,5 @@ def sent(db: Connection, invitations: Iterable[Invitation], *, now: float) -> No
 
 def postpone(db: Connection, invitation: Invitation, *, until: float) -> None:
     """Not to be sent before."""
-    db.execute(update(outbox).where(outbox.c.entry == invitation.entry).values(due_at=until))
+    later = {"due_at": until, "taken_by": None, "taken_until": 0.0}
+    db.execute(update(outbox).where(outbox.c.entry == invitation.entry).values(later))

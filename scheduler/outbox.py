@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable
+import time
+import uuid
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from alts.shared.errors import UnknownQueue
@@ -19,6 +21,9 @@ POLL_SECONDS = 0.5
 # How long an invitation rests whose queue the configuration does not have: until an operator has mended that.
 UNKNOWN_QUEUE_SECONDS = 60.0
 
+# Several relays may work on one ledger: what one takes is its own for so long, and anybody's when it has died.
+TAKEN_SECONDS = 10.0
+
 Send = Callable[[str, str], None]
 """Sends the invitation of a task id to a queue. Raises BrokerUnavailable or UnknownQueue."""
 
@@ -27,6 +32,10 @@ class Outbox(Protocol):
     """What the relay needs of the ledger."""
 
     def due_invitations(self, *, limit: int) -> tuple[Invitation, ...]: ...
+
+    def take(self, wanted: Sequence[Invitation], *, relay: str, seconds: float) -> tuple[Invitation, ...]: ...
+
+    def give_back(self, taken: Iterable[Invitation], *, relay: str) -> None: ...
 
     def mark_sent(self, invitations: Iterable[Invitation]) -> None: ...
 
@@ -41,27 +50,44 @@ class Relay:
     """
 
     def __init__(
-        self, ledger: Outbox, send: Send, *, filled: threading.Event, longest_pause: float = LONGEST_PAUSE
+        self,
+        ledger: Outbox,
+        send: Send,
+        *,
+        filled: threading.Event,
+        longest_pause: float = LONGEST_PAUSE,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ledger = ledger
         self._send = send
+        self._clock = clock
+        self._id = str(uuid.uuid4())
         self._loop = Loop("relay", self.step, wake=filled, longest_pause=longest_pause)
         self.start = self._loop.start
         self.close = self._loop.close
 
     def step(self) -> float:
         """Send one batch; how long to wait for the next one, in seconds. Raises InfrastructureError."""
-        invitations = self._ledger.due_invitations(limit=BATCH)
+        until = self._clock() + TAKEN_SECONDS / 2
+        due = self._ledger.due_invitations(limit=BATCH)
+        taken = self._ledger.take(due, relay=self._id, seconds=TAKEN_SECONDS)
         sent: list[Invitation] = []
+        done = 0
         try:
-            for invitation in invitations:
+            for invitation in taken:
+                # A relay that was held up for long leaves the rest to the others: they may have it by now.
+                if self._clock() > until:
+                    break
                 if self._deliver(invitation):
                     sent.append(invitation)
+                done += 1
         finally:
             # Also where the broker went away in the middle: what it took must not go out a second time.
             if sent:
                 self._ledger.mark_sent(sent)
-        return 0.0 if len(invitations) == BATCH else POLL_SECONDS
+            if done < len(taken):
+                self._ledger.give_back(taken[done:], relay=self._id)
+        return 0.0 if len(due) == BATCH else POLL_SECONDS
 
     def _deliver(self, invitation: Invitation) -> bool:
         try:

@@ -263,6 +263,20 @@ class SqlLedger:
         with self._database.reading() as db:
             return invitations.due(db, now=self._clock(), limit=limit)
 
+    def take(self, wanted: Sequence[Invitation], *, relay: str, seconds: float) -> tuple[Invitation, ...]:
+        """Those of them that are the relay's to send, and for so long nobody else's. `relay`: its id, a UUID."""
+        if not wanted:
+            return ()
+        now = self._clock()
+        with self._database.writing() as db:
+            taken = invitations.take(db, wanted, relay=relay, now=now, until=now + seconds)
+        return tuple(one for one in wanted if one.entry in taken)
+
+    def give_back(self, taken: Iterable[Invitation], *, relay: str) -> None:
+        """For any relay to take at once."""
+        with self._database.writing() as db:
+            invitations.give_back(db, taken, relay=relay)
+
     def mark_sent(self, sent: Iterable[Invitation]) -> None:
         """Strike them out; the tasks that nobody claimed meanwhile are QUEUED now."""
         with self._database.writing() as db:
@@ -275,14 +289,18 @@ class SqlLedger:
 
     # what the reconciler does
 
-    def expire_leases(self) -> tuple[str, ...]:
-        """Take the tasks whose workers stopped answering away from them; the tasks' ids.
+    def now(self) -> float:
+        """Seconds since the epoch, by the clock that leases go by."""
+        return self._clock()
+
+    def expire_leases(self, *, as_of: float | None = None) -> tuple[str, ...]:
+        """Take the tasks whose workers had stopped answering by then away from them; the tasks' ids.
 
         They get their next attempt at once, or are FINISHED: ERRORED where no attempt is left, CANCELLED where
         somebody had asked for that.
         """
         now = self._clock()
-        lapsed = tasks.c.state == TaskState.RUNNING, tasks.c.lease_expires_at < now
+        lapsed = tasks.c.state == TaskState.RUNNING, tasks.c.lease_expires_at < (now if as_of is None else as_of)
         with self._database.writing() as db:
             rows = _free_rows(db, *lapsed)
             for row in rows:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from alts.shared.broker import celery_app, check_broker, send_invitation
 from alts.shared.errors import BrokerUnavailable, LedgerUnavailable, UnknownQueue
 from alts.shared.ledger import TaskState
 from scheduler.invitations import Invitation
-from scheduler.outbox import BATCH, Relay
+from scheduler.outbox import BATCH, TAKEN_SECONDS, Relay
 from tests.builders import a_config, a_spec
 from tests.scheduler_parts import QUEUE, HandClock, a_ledger
 
@@ -48,12 +48,21 @@ class Entries:
     def __init__(self, count: int = 0) -> None:
         self.waiting = [Invitation(entry, f"task-{entry}", QUEUE) for entry in range(count)]
         self.postponed: list[int] = []
+        self.others: set[int] = set()
+        """Entries that another relay has taken."""
+        self.given_back: list[int] = []
         self.troubles: list[Exception] = []
 
     def due_invitations(self, *, limit: int) -> tuple[Invitation, ...]:
         if self.troubles:
             raise self.troubles.pop()
         return tuple(self.waiting[:limit])
+
+    def take(self, wanted: Sequence[Invitation], *, relay: str, seconds: float) -> tuple[Invitation, ...]:
+        return tuple(one for one in wanted if one.entry not in self.others)
+
+    def give_back(self, taken: Iterable[Invitation], *, relay: str) -> None:
+        self.given_back += [one.entry for one in taken]
 
     def mark_sent(self, invitations: Iterable[Invitation]) -> None:
         for invitation in invitations:
@@ -112,6 +121,38 @@ def test_what_the_broker_took_before_it_went_away_is_not_sent_again() -> None:
     relay.step()
 
     assert broker.taken == ["task-0", "task-1", "task-2"]
+
+
+def test_what_the_broker_did_not_take_is_given_back_for_any_relay() -> None:
+    entries, broker = Entries(3), Broker()
+    broker.up_for = 1
+
+    with pytest.raises(BrokerUnavailable):
+        Relay(entries, broker.send, filled=threading.Event()).step()
+
+    assert entries.given_back == [1, 2]
+
+
+def test_what_another_relay_has_taken_is_left_to_it() -> None:
+    entries, broker = Entries(3), Broker()
+    entries.others = {1}
+
+    Relay(entries, broker.send, filled=threading.Event()).step()
+
+    assert broker.taken == ["task-0", "task-2"]
+
+
+def test_a_relay_that_was_held_up_leaves_the_rest_to_others() -> None:
+    entries, broker, clock = Entries(3), Broker(), HandClock()
+
+    def send(task_id: str, queue: str) -> None:
+        broker.send(task_id, queue)
+        clock.pass_by(TAKEN_SECONDS * 0.3)
+
+    Relay(entries, send, filled=threading.Event(), clock=clock).step()
+
+    assert broker.taken == ["task-0", "task-1"]
+    assert entries.given_back == [2]
 
 
 def test_a_queue_that_nobody_offers_does_not_hold_up_the_others() -> None:

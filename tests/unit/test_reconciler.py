@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -20,14 +21,22 @@ class Leases:
         self.away = False
         self.expiries = 0
         self.resends = 0
+        self.wall = HandClock()
+        self.as_of: float | None = None
+        self.takes_long: Callable[[], None] = lambda: None
 
-    def expire_leases(self) -> tuple[str, ...]:
+    def now(self) -> float:
+        return self.wall.now
+
+    def expire_leases(self, *, as_of: float | None = None) -> tuple[str, ...]:
         self.expiries += 1
+        self.as_of = as_of
         return ("task-1",)
 
     def resend_lost(self) -> tuple[str, ...]:
         if self.away:
             raise LedgerUnavailable("away")
+        self.takes_long()
         self.resends += 1
         return ("task-2",)
 
@@ -86,6 +95,40 @@ def test_a_short_hiccup_does_not_put_off_the_lapse() -> None:
     reconciler.step()
 
     assert leases.expiries == before + 1
+
+
+def test_a_step_that_is_held_up_lets_nothing_lapse_that_was_good_when_it_began() -> None:
+    leases, clock = Leases(), HandClock()
+    reconciler = a_reconciler(leases, clock)
+    steps(reconciler, clock, seconds=LEASE + 4)
+    begun = leases.wall.now
+
+    def hold_up() -> None:
+        clock.pass_by(LEASE * 10)
+        leases.wall.pass_by(LEASE * 10)
+
+    leases.takes_long = hold_up
+    reconciler.step()
+    assert leases.as_of == begun
+
+    leases.takes_long = lambda: None
+    expiries = leases.expiries
+    steps(reconciler, clock, seconds=LEASE)
+    assert leases.expiries == expiries
+
+
+def test_a_ledgers_clock_that_was_set_forward_lets_nothing_lapse_at_once() -> None:
+    leases, clock = Leases(), HandClock()
+    reconciler = a_reconciler(leases, clock)
+    steps(reconciler, clock, seconds=LEASE + 4)
+    before = leases.expiries
+
+    leases.wall.pass_by(3600)
+    steps(reconciler, clock, seconds=LEASE)
+    assert leases.expiries == before
+
+    steps(reconciler, clock, seconds=4)
+    assert leases.expiries > before
 
 
 def test_it_looks_by_itself_until_it_is_closed() -> None:
