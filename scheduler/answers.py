@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -11,6 +12,7 @@ from pydantic import BaseModel, Field
 from alts.shared.ledger import TaskState
 from alts.shared.report import Outcome, Report, StageResult
 from alts.shared.spec import TaskSpec
+from scheduler.history import Entry, Event
 from scheduler.task_row import TaskRow
 
 CeleryState = Literal["PENDING", "STARTED", "RETRY", "SUCCESS", "FAILURE", "REVOKED"]
@@ -63,6 +65,26 @@ class TaskDetails(BaseModel):
     updated_at: str
     progress: list[StageResult] = Field(description="The last attempt's stages so far")
     spec: TaskSpec
+
+
+class Transition(BaseModel):
+    """One entry of a task's history. The time is ISO 8601, UTC."""
+
+    at: str
+    event: Event
+    phase: TaskState = Field(description="What the task was from then on, in the ledger's own words")
+    attempt: int
+    worker: str | None
+    outcome: Outcome | None = Field(description="Of the attempt that was reported, or of the task")
+    reason: str
+    artifacts: str | None
+
+
+class TaskHistory(BaseModel):
+    """Every transition of a task, the first one first; those before an upgrade from the first release are not known."""
+
+    task_id: str
+    history: list[Transition]
 
 
 class CancelAnswer(BaseModel):
@@ -118,6 +140,26 @@ def task_details(row: TaskRow) -> dict[str, Any]:
         "progress": json.loads(row.progress_json),
         "spec": json.loads(row.spec_json),
     }
+
+
+def task_history(task_id: str, entries: Iterable[Entry]) -> TaskHistory:
+    """In the API's words."""
+    return TaskHistory(
+        task_id=task_id,
+        history=[
+            Transition(
+                at=_iso(entry.at) or "",
+                event=entry.event,
+                phase=entry.state,
+                attempt=entry.attempt,
+                worker=entry.worker,
+                outcome=entry.outcome,
+                reason=entry.reason,
+                artifacts=entry.artifacts,
+            )
+            for entry in entries
+        ],
+    )
 
 
 def _iso(seconds: float | None) -> str | None:

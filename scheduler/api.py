@@ -23,9 +23,11 @@ from scheduler.answers import (
     HealthAnswer,
     ScheduledTask,
     TaskDetails,
+    TaskHistory,
     TaskResult,
     celery_state,
     task_details,
+    task_history,
     task_result,
 )
 from scheduler.auth import Reader, TokenReader, Writer, check_may_cancel
@@ -113,6 +115,12 @@ def result(task_id: str, _caller: Reader, services: Served) -> JSONResponse:
     return JSONResponse(task_result(services.ledger.get(task_id)))
 
 
+@tasks.get("/{task_id}/history", response_model=TaskHistory, responses=responses(404))
+def history(task_id: str, _caller: Reader, services: Served) -> TaskHistory:
+    """Every transition of a task: when, which attempt, on which worker, why."""
+    return task_history(task_id, services.ledger.history(task_id))
+
+
 @tasks.get("/{task_id}/artifacts/{attempt}/{name}", response_class=Response, responses=responses(404))
 def artifact(task_id: str, attempt: Attempt, name: str, _caller: Reader, services: Served) -> Response:
     """A log or a report of an attempt, such as `install.log` or `report.json`."""
@@ -143,6 +151,8 @@ def details(task_id: str, _caller: Reader, services: Served) -> JSONResponse:
 )
 def cancel(task_id: str, caller: Writer, services: Served) -> JSONResponse:
     """End a waiting task at once (200), or ask the worker of a running one to stop (202).
+
+    Saying it again is harmless, also when the task has been cancelled; 409 where it has ended otherwise.
 
     Only for who asked for it, and for admins.
     """

@@ -107,13 +107,15 @@ class SqlLedger:
     def request_cancel(self, task_id: str) -> TaskRow:
         """End a waiting task at once, ask the worker of a running one to stop; the task as it is then.
 
-        Raises UnknownTask or TaskFinished.
+        Saying it again is harmless. Raises UnknownTask, or TaskFinished where it has ended otherwise.
         """
         now = self._clock()
         with self._database.writing() as db:
             row = row_of(db, task_id, lock=True)
             if row is None:
                 raise UnknownTask(f"no task has the id {task_id[:50]}")
+            if row.outcome is Outcome.CANCELLED:
+                return row
             if row.state is TaskState.FINISHED:
                 raise TaskFinished(f"the task has ended already: {row.outcome}")
             if row.state is TaskState.RUNNING:

@@ -430,6 +430,8 @@ class FakeLedger:
         task = self._tasks.get(task_id)
         if task is None:
             raise UnknownTask(task_id)
+        if task.outcome is Outcome.CANCELLED:
+            return
         if task.state is TaskState.FINISHED:
             raise TaskFinished(task_id)
         task.cancel_requested = True

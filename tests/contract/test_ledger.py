@@ -559,3 +559,17 @@ def test_any_number_of_attempts_can_be_asked_for(desk: Desk) -> None:
     unknown = [(str(uuid.uuid4()), 1) for _ in range(2500)]
 
     assert desk.ledger.over([*unknown, (task_id, 1)]) == {(task_id, 1)}
+
+
+def test_cancelling_again_is_harmless(desk: Desk) -> None:
+    waiting, running = desk.add(), desk.claimed()
+
+    for _ in range(2):
+        desk.inside.request_cancel(waiting)
+        desk.inside.request_cancel(running)
+    assert desk.inside.get(waiting).outcome is Outcome.CANCELLED
+    assert desk.ledger.heartbeat(running, 1) is True
+
+    desk.ledger.report(running, 1, a_report(task_id=running, outcome=Outcome.CANCELLED))
+    desk.inside.request_cancel(running)
+    assert desk.inside.get(running).outcome is Outcome.CANCELLED

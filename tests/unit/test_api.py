@@ -302,7 +302,7 @@ def test_the_details_show_the_stages_as_they_happen(service: Service) -> None:
     assert details["finished_at"] is None
 
 
-def test_a_waiting_task_is_cancelled_at_once_and_a_second_time_is_too_late(service: Service) -> None:
+def test_a_waiting_task_is_cancelled_at_once_and_a_second_time_changes_nothing(service: Service) -> None:
     task_id = service.scheduled()
 
     answer = service.client.post(f"/tasks/{task_id}/cancel", headers=bearer())
@@ -310,7 +310,26 @@ def test_a_waiting_task_is_cancelled_at_once_and_a_second_time_is_too_late(servi
     assert answer.status_code == 200
     assert answer.json() == {"task_id": task_id, "state": "REVOKED", "cancel_requested": True}
     assert service.get(f"/tasks/{task_id}/result").json()["outcome"] == "cancelled"
-    assert service.client.post(f"/tasks/{task_id}/cancel", headers=bearer()).status_code == 409
+    again = service.client.post(f"/tasks/{task_id}/cancel", headers=bearer())
+    assert (again.status_code, again.json()) == (200, answer.json())
+
+
+def test_the_history_of_a_task_is_shown_with_times_attempts_and_workers(service: Service) -> None:
+    task_id = service.scheduled()
+    service.ledger.claim(task_id, worker="worker-1")
+    service.ledger.release(task_id, 1, reason="draining")
+
+    answer = service.get(f"/tasks/{task_id}/history")
+
+    assert answer.status_code == 200
+    assert [(one["event"], one["phase"], one["attempt"], one["worker"]) for one in answer.json()["history"]] == [
+        ("accepted", "accepted", 0, None),
+        ("claimed", "running", 1, "worker-1"),
+        ("released", "accepted", 1, "worker-1"),
+    ]
+    assert answer.json()["history"][2]["reason"] == "draining"
+    assert answer.json()["history"][0]["at"] == "2023-11-14T22:13:20.000+00:00"
+    assert service.get(f"/tasks/{TASK_ID}/history").status_code == 404
 
 
 def test_a_running_tasks_cancel_is_on_its_way(service: Service) -> None:

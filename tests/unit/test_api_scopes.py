@@ -22,6 +22,7 @@ NEEDED = {
     ("post", "/tasks/schedule"): WRITE,
     ("get", "/tasks/{task_id}"): READ,
     ("get", "/tasks/{task_id}/result"): READ,
+    ("get", "/tasks/{task_id}/history"): READ,
     ("get", "/tasks/{task_id}/artifacts/{attempt}/{name}"): READ,
     ("post", "/tasks/{task_id}/cancel"): WRITE,
     ("post", "/worker/tasks/{task_id}/claim"): WORKER,

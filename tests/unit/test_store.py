@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine
 
-from alts.shared.errors import ConfigurationError, LedgerUnavailable, TaskFinished, UnknownTask
+from alts.shared.errors import ConfigurationError, LedgerUnavailable, UnknownTask
 from alts.shared.ledger import Assignment, TaskState
 from alts.shared.report import Kind, Outcome, StageResult
 from scheduler.database import Database
@@ -255,8 +255,7 @@ def test_a_cancelled_waiting_task_is_not_sent(ledger: SqlLedger) -> None:
 
     assert (row.state, row.outcome) == (TaskState.FINISHED, Outcome.CANCELLED)
     assert invited(ledger) == []
-    with pytest.raises(TaskFinished):
-        ledger.request_cancel(task_id)
+    assert ledger.request_cancel(task_id) == row
 
 
 def test_a_request_that_this_version_does_not_take_any_more_ends_the_task(database_url: str, ledger: SqlLedger) -> None:
@@ -349,3 +348,78 @@ def test_a_file_that_is_no_database_is_the_operators_problem(tmp_path: Path) -> 
 def test_a_folder_that_cannot_be_made_is_the_operators_problem() -> None:
     with pytest.raises(ConfigurationError, match="database_url"):
         Database(f"sqlite:///{os.devnull}/ledger.sqlite")
+
+
+def test_the_history_tells_every_transition_with_its_reason(ledger: SqlLedger, clock: HandClock) -> None:
+    task_id = sent(ledger)
+    ledger.claim(task_id, worker="worker-1")
+    ledger.report(task_id, 1, a_report(task_id=task_id, outcome=Outcome.ERRORED, reason="no mirror", retryable=True))
+    clock.pass_by(10)
+    ledger.mark_sent(ledger.due_invitations(limit=10))
+    ledger.decline(task_id, worker="worker-2", reason="disk full")
+    clock.pass_by(5)
+    ledger.claim(task_id, worker="worker-2")
+    ledger.request_cancel(task_id)
+    ledger.request_cancel(task_id)
+    ledger.report(task_id, 2, a_report(task_id=task_id, attempt=2, outcome=Outcome.CANCELLED, reason="cancelled"))
+
+    found = [(one.event.value, one.state.value, one.attempt, one.worker, one.reason) for one in ledger.history(task_id)]
+
+    assert found == [
+        ("accepted", "accepted", 0, None, ""),
+        ("sent", "queued", 0, None, ""),
+        ("claimed", "running", 1, "worker-1", ""),
+        ("reported", "accepted", 1, "worker-1", "no mirror"),
+        ("sent", "queued", 1, None, ""),
+        ("declined", "accepted", 1, "worker-2", "disk full"),
+        ("claimed", "running", 2, "worker-2", ""),
+        ("cancel_requested", "running", 2, "worker-2", ""),
+        ("reported", "finished", 2, "worker-2", "cancelled"),
+    ]
+
+
+def test_a_task_that_is_declined_for_days_does_not_fill_its_history(ledger: SqlLedger, clock: HandClock) -> None:
+    task_id = sent(ledger)
+
+    for _ in range(100):
+        ledger.decline(task_id, worker="worker-1", reason="disk full")
+        clock.pass_by(60)
+
+    assert ledger.get(task_id).declined == 100
+    assert len(ledger.history(task_id)) == 2 + 7  # 1, 2, 4 ... 64
+
+
+def test_a_callers_unfinished_tasks_are_counted(ledger: SqlLedger) -> None:
+    running, cancelled = added(ledger), added(ledger)
+    added(ledger)
+    ledger.claim(running, worker="worker-1")
+    ledger.request_cancel(cancelled)
+
+    assert ledger.unfinished_of("me@example.org") == 2
+    assert ledger.unfinished_of("you@example.org") == 0
+
+
+def test_workers_are_there_for_as_long_as_they_announce_themselves(ledger: SqlLedger, clock: HandClock) -> None:
+    ledger.announce("worker-1", ready=True, queues=[QUEUE])
+    ledger.announce("worker-2", ready=True)
+    clock.pass_by(20)
+    ledger.announce("worker-2", ready=False, reason="disk full")
+
+    assert [(one.worker, one.ready, one.reason) for one in ledger.workers()] == [
+        ("worker-1", True, ""),
+        ("worker-2", False, "disk full"),
+    ]
+    clock.pass_by(10)
+    assert [one.worker for one in ledger.workers()] == ["worker-2"]
+
+
+def test_a_retry_may_be_for_the_same_worker_where_the_others_listen_elsewhere(
+    ledger: SqlLedger, clock: HandClock
+) -> None:
+    task_id = sent(ledger)
+    ledger.claim(task_id, worker="worker-1")
+    ledger.report(task_id, 1, a_report(task_id=task_id, outcome=Outcome.ERRORED, retryable=True))
+    clock.pass_by(10)
+    ledger.announce("worker-2", ready=True, queues=["docker-aarch64-0"])
+
+    assert ledger.claim(task_id, worker="worker-1") is not None
