@@ -84,10 +84,10 @@ def write_index(folder: Path) -> None:
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[str]:
-    """The folder over HTTP, on an address that containers reach; gives its URL."""
+def serving(folder: Path, *, address: str | None = None) -> Iterator[str]:
+    """The folder over HTTP, on an address that containers reach (the default engine's); gives its URL."""
     handler = functools.partial(_QuietHandler, directory=str(folder))
-    server = http.server.ThreadingHTTPServer((bridge_address(), 0), handler)
+    server = http.server.ThreadingHTTPServer((address or bridge_address(), 0), handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

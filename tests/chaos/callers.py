@@ -74,7 +74,7 @@ class Callers:
         thread.start()
 
     def _submit(self, asked: Asked) -> None:
-        answer = self._patiently(lambda: self._schedule(asked, _body(asked)), asked, expected=(201,))
+        answer = self._patiently(lambda: self._schedule(asked, self._body(asked)), asked, expected=(201,))
         if answer is not None:
             asked.task_id = str(answer.json()["task_id"])
             asked.ready.set()
@@ -82,9 +82,9 @@ class Callers:
     def _submit_again(self, asked: Asked) -> None:
         if not asked.ready.wait(PATIENCE):
             return
-        answer = self._patiently(lambda: self._schedule(asked, _body(asked)), asked, expected=(200, 201))
+        answer = self._patiently(lambda: self._schedule(asked, self._body(asked)), asked, expected=(200, 201))
         asked.again = None if answer is None else str(answer.json()["task_id"])
-        other = {**_body(asked), "package_version": "2.0"}
+        other = {**self._body(asked), "package_version": "2.0"}
         answer = self._patiently(lambda: self._schedule(asked, other), asked, expected=(409,))
         asked.other_body_status = None if answer is None else answer.status_code
 
@@ -120,11 +120,12 @@ class Callers:
         asked.trouble.append(f"expected {expected}, heard {said}")
         return None
 
-
-def _body(asked: Asked) -> dict[str, Any]:
-    return {
-        "dist_name": "debian",
-        "dist_version": "12",
-        "dist_arch": "x86_64",
-        "package_name": asked.submission.package.name,
-    }
+    def _body(self, asked: Asked) -> dict[str, Any]:
+        repository = self._world.repository
+        return {
+            "dist_name": "debian",
+            "dist_version": "12",
+            "dist_arch": "x86_64",
+            "package_name": asked.submission.package.name,
+            "repositories": [{"url": repository, "trusted": True}] if repository else [],
+        }

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
 
 from tests.chaos.invariants import Broken
-from tests.chaos.plan import plan_for
+from tests.chaos.plan import is_real, plan_for
+from tests.chaos.private_engine import PrivateEngine
 from tests.chaos.run import Result, run
 from tests.chaos.world import ROOT, Servers
 from tests.services.rabbitmq import PrivateRabbitMQ
@@ -38,22 +41,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run_all(seeds: Sequence[int], *, tasks: int, jobs: int, folder: Path) -> Iterator[Result]:
     """The results as they come. `jobs`: how many runs at once, each with servers of its own."""
     with ExitStack() as stack:
-        lanes: SimpleQueue[Servers] = SimpleQueue()
-        for _ in range(min(jobs, len(seeds))):
-            lanes.put(Servers(stack.enter_context(PrivateRabbitMQ()), stack.enter_context(PrivateS3())))
+        lanes = Lanes(stack, min(jobs, len(seeds)), real=any(is_real(seed) for seed in seeds))
         pool = stack.enter_context(ThreadPoolExecutor(max(1, jobs)))
         yield from pool.map(lambda seed: _run_one(seed, lanes, tasks=tasks, folder=folder), seeds)
 
 
-def _run_one(seed: int, lanes: SimpleQueue[Servers], *, tasks: int, folder: Path) -> Result:
-    servers = lanes.get()
+class Lanes:
+    """Servers for so many runs at once; those with real machines take turns on the one engine."""
+
+    def __init__(self, stack: ExitStack, count: int, *, real: bool) -> None:
+        self._free: SimpleQueue[Servers] = SimpleQueue()
+        for _ in range(count):
+            self._free.put(Servers(stack.enter_context(PrivateRabbitMQ()), stack.enter_context(PrivateS3())))
+        self._engine = stack.enter_context(PrivateEngine()) if real else None
+        self._turn = threading.Lock()
+
+    @contextmanager
+    def servers(self, *, real: bool) -> Iterator[Servers]:
+        with self._turn if real else nullcontext():
+            mine = self._free.get()
+            try:
+                yield replace(mine, engine=self._engine) if real else mine
+            finally:
+                self._free.put(mine)
+
+
+def _run_one(seed: int, lanes: Lanes, *, tasks: int, folder: Path) -> Result:
     mine = folder / f"seed-{seed}"
     shutil.rmtree(mine, ignore_errors=True)
     mine.mkdir(parents=True)
-    try:
-        result = run(plan_for(seed, tasks=tasks), mine, servers)
-    finally:
-        lanes.put(servers)
+    plan = plan_for(seed, tasks=tasks)
+    with lanes.servers(real=plan.real) as servers:
+        result = run(plan, mine, servers)
     if result.violations:
         (mine / "violations.txt").write_text(shown(result) + "\n")
     else:

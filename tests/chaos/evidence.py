@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,11 @@ import boto3
 from tests.chaos.callers import Asked
 from tests.chaos.journal import Entry, Journal
 from tests.chaos.ledger_file import LedgerTask, tasks_of
+from tests.chaos.private_engine import PrivateEngine
 from tests.chaos.stub_runner import MACHINES_FOLDER
 from tests.chaos.world import LEASE_SECONDS, MAX_ATTEMPTS, World
+
+_ENGINES_OWN = ("bridge", "host", "none")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +99,18 @@ def leftovers(world: World) -> list[str]:
         *(f"work folder {path}" for path in sorted(world.folder.glob("disk/*/*/tasks/*"))),
         *(f"shared folder {path}" for path in sorted(world.folder.glob("disk/*/*/shared/*"))),
         *(f"process {command}" for command in processes_of(world.folder)),
+        *(on_the_engine(world.servers.engine) if world.servers.engine else ()),
     ]
+
+
+def on_the_engine(engine: PrivateEngine) -> list[str]:
+    """Whatever is on the suite's own engine, where nothing is but what the runs make."""
+    with closing(engine.client()) as client:
+        return [
+            *(f"container {container.name}" for container in client.containers.list(all=True)),
+            *(f"volume {volume.name}" for volume in client.volumes.list()),
+            *(f"network {network.name}" for network in client.networks.list() if network.name not in _ENGINES_OWN),
+        ]
 
 
 def processes_of(folder: Path) -> list[str]:

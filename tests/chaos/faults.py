@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
+import docker
+
+from alts.runners.docker import TASK_LABEL
 from tests.chaos.ledger_file import unfinished
 from tests.chaos.network import Mode
 from tests.chaos.plan import Fault, Kind
+from tests.chaos.private_engine import PrivateEngine
 from tests.chaos.world import World
 
 DRAIN_PATIENCE = 20.0
 """How long a worker may take to end after a SIGTERM, all told, on a busy machine (seconds)."""
+
+VICTIM_SECONDS = 5.0
+"""How long a fault waits for somebody to strike."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +72,56 @@ _MENDABLE: Mapping[str, Callable[[World, str], tuple[Act, Act]]] = {
     "fill disk": lambda world, _: (world.disk.fill, world.disk.clear),
     "purge queue": lambda world, _: (world.queue.purge, _nothing),
     "duplicate queue": lambda world, _: (lambda: world.queue.publish(unfinished(world.ledger)), _nothing),
+    "restart docker": lambda world, _: (_engine(world).stop, _engine(world).start),
+    "kill docker": lambda world, _: (_engine(world).kill, _engine(world).start),
+    "kill machine": lambda world, _: (lambda: _kill_machine(_engine(world)), _nothing),
+    "kill provider": lambda world, _: (lambda: _kill_process(world, "alts.provider"), _nothing),
+    "kill terraform": lambda world, _: (lambda: _kill_process(world, "terraform"), _nothing),
 }
 """A fault's name → what breaks its target, and what mends it."""
+
+
+def _engine(world: World) -> PrivateEngine:
+    assert world.servers.engine is not None
+    return world.servers.engine
+
+
+def _kill_machine(engine: PrivateEngine) -> None:
+    """The machine that is up the longest, as soon as there is one."""
+    with closing(engine.client()) as client:
+
+        def kill() -> bool:
+            try:
+                for machine in client.containers.list(filters={"label": TASK_LABEL})[-1:]:
+                    machine.remove(force=True)
+                    return True
+            except (docker.errors.APIError, OSError):
+                return False  # it has gone by itself meanwhile, or the engine has
+            return False
+
+        _try_for_a_while(kill)
+
+
+def _kill_process(world: World, word: str) -> None:
+    """kill -9 of a process that a worker has started, as soon as there is one."""
+
+    def kill() -> bool:
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                words = (process / "cmdline").read_bytes()
+                place = str((process / "cwd").readlink())
+                if word.encode() in words and place.startswith(f"{world.folder}/"):
+                    os.kill(int(process.name), signal.SIGKILL)
+                    return True
+        return False
+
+    _try_for_a_while(kill)
+
+
+def _try_for_a_while(act: Callable[[], bool]) -> None:
+    until = time.monotonic() + VICTIM_SECONDS
+    while not act() and time.monotonic() < until:
+        time.sleep(0.02)
 
 
 @contextmanager

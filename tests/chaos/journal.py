@@ -12,6 +12,8 @@ from pathlib import Path
 JOURNAL_NAME = "journal.jsonl"
 FOLDER_VARIABLE = "ALTS_CHAOS_FOLDER"
 """Names the run's folder in the environment of its processes."""
+REAL_VARIABLE = "ALTS_CHAOS_REAL"
+"""Is set there where a run's machines are real."""
 
 
 class Step(StrEnum):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,12 +69,12 @@ def run(plan: Plan, folder: Path, servers: Servers) -> Result:
 
 
 def _wait_until_ready(world: World) -> None:
-    def ready() -> bool:
-        logs = [world.log_of(name) for name in WORKERS]
-        return _answers(world) and all(log.exists() and "ready." in log.read_text(errors="replace") for log in logs)
-
-    if not _wait(ready, START_SECONDS):
+    if not _wait(lambda: _ready(world), START_SECONDS):
         raise RuntimeError(f"the service did not start; its logs are in {world.folder}")
+
+
+def _ready(world: World) -> bool:
+    return _answers(world) and all(world.services[name].has_said("ready.") for name in WORKERS)
 
 
 def _answers(world: World) -> bool:
@@ -87,18 +87,13 @@ def _answers(world: World) -> bool:
 
 def _strike_all(world: World, started: float) -> list[Struck]:
     """Every fault of the plan at its time, each in a thread of its own."""
-    struck: list[Struck] = []
 
-    def strike_at(fault: Fault) -> None:
+    def strike_at(fault: Fault) -> Struck:
         time.sleep(max(0.0, started + fault.at - time.monotonic()))
-        struck.append(strike(world, fault))
+        return strike(world, fault)
 
-    threads = [threading.Thread(target=strike_at, args=(fault,)) for fault in world.plan.faults]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return struck
+    with ThreadPoolExecutor(len(world.plan.faults)) as pool:
+        return list(pool.map(strike_at, world.plan.faults))
 
 
 def _mend(world: World) -> list[str]:
@@ -114,12 +109,13 @@ def _mend(world: World) -> list[str]:
 
 
 def _converged(world: World) -> bool:
-    """Every task has ended, everything about it is stored, and no message waits for anybody."""
+    """Every task has ended, everything about it is stored, no message waits, and everybody is ready for more."""
     return (
         not unfinished(world.ledger)
         and not waiting_invitations(world.ledger)
         and store_is_complete(tasks_of(world.ledger), objects_of(world))
         and world.queue.messages() == 0
+        and _ready(world)
     )
 
 

@@ -22,6 +22,7 @@ class Service:
         self._log = log
         self._lock = threading.RLock()
         self._process: subprocess.Popen[bytes] | None = None
+        self._log_start = 0
         self.killed: dict[int, float] = {}
         """Process id → when it was killed (the monotonic clock's seconds)."""
 
@@ -36,11 +37,18 @@ class Service:
         with self._lock:
             return None if self._process is None else self._process.poll()
 
+    def has_said(self, words: str) -> bool:
+        """Whether they are in what the last process has printed."""
+        with self._lock, self._log.open("rb") as log:
+            log.seek(self._log_start)
+            return words.encode() in log.read()
+
     def start(self) -> None:
         """Nothing happens where it runs already."""
         with self._lock, self._log.open("ab") as log:
             if self.running:
                 return
+            self._log_start = log.tell()
             self._process = subprocess.Popen(
                 self._argv,
                 env=self._env,

@@ -1,6 +1,7 @@
 """A worker process of a chaos run: the real one, but for a runner that keeps a journal.
 
-`celery -A tests.chaos.worker_app worker ...`, with ALTS_CONFIG as ever and the run's folder in ALTS_CHAOS_FOLDER.
+`celery -A tests.chaos.worker_app worker ...`, with ALTS_CONFIG as ever, the run's folder in ALTS_CHAOS_FOLDER,
+and something in ALTS_CHAOS_REAL where the machines are to be real.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ from pathlib import Path
 
 from alts.shared.config import config_path, load_config
 from alts.worker_process import create_worker_app
-from tests.chaos.journal import FOLDER_VARIABLE
+from tests.chaos.journal import FOLDER_VARIABLE, REAL_VARIABLE
+from tests.chaos.real_runner import real_runner
 from tests.chaos.stub_runner import stub_runner
 
 _folder = Path(os.environ[FOLDER_VARIABLE])
+_runner = real_runner if os.environ.get(REAL_VARIABLE) else stub_runner
 
-app = create_worker_app(load_config(config_path()), runners={"docker": partial(stub_runner, run_folder=_folder)})
+app = create_worker_app(load_config(config_path()), runners={"docker": partial(_runner, run_folder=_folder)})

@@ -20,9 +20,11 @@ from alts.shared.config import Config, parse_config
 from alts.shared.tokens import issue_token
 from tests.builders import SECRET
 from tests.chaos.disk import SmallDisk
-from tests.chaos.journal import FOLDER_VARIABLE
+from tests.chaos.journal import FOLDER_VARIABLE, REAL_VARIABLE
 from tests.chaos.network import Network
 from tests.chaos.plan import WORKERS, Plan
+from tests.chaos.private_engine import PrivateEngine
+from tests.chaos.repository import package_repository
 from tests.chaos.run_queue import RunQueue
 from tests.chaos.service import Service
 from tests.services.ports import free_ports
@@ -43,8 +45,8 @@ class Servers:
 
     rabbitmq: PrivateRabbitMQ
     s3: PrivateS3
-    docker_host: str = ""
-    """Of the suite's own engine; empty where there is none."""
+    engine: PrivateEngine | None = None
+    """For runs with real machines alone."""
 
 
 class World:
@@ -61,6 +63,8 @@ class World:
         self.network = Network()
         self.disk = SmallDisk(folder / "disk")
         self.services: dict[str, Service] = {}
+        self.repository = ""
+        """Where real machines find the packages; empty where the machines are stubs."""
         self.config = parse_config(self._settings())
         """As it is without the broken network."""
         self.queue = RunQueue(self.config)
@@ -70,6 +74,9 @@ class World:
         with ExitStack() as undo:
             undo.enter_context(self.network)
             undo.enter_context(self.disk)
+            if self.servers.engine is not None:
+                address = self.servers.engine.host_address
+                self.repository = undo.enter_context(package_repository(self.folder / "debs", address=address))
             self.services["scheduler"] = self._scheduler()
             for name in WORKERS:
                 self.services[name] = self._worker(name)
@@ -119,9 +126,15 @@ class World:
             "max_attempts": MAX_ATTEMPTS,
             "drain_timeout": DRAIN_TIMEOUT,
             "cache_folder": str(ROOT / ".alts/cache"),
-            **({"docker_host": self.servers.docker_host} if self.servers.docker_host else {}),
+            **self._machines(),
             **changes,
         }
+
+    def _machines(self) -> dict[str, Any]:
+        engine = self.servers.engine
+        if engine is None:
+            return {}
+        return {"docker_host": engine.docker_host, "image_pull": False, "instance_limits": {"memory_mb": 256}}
 
     def _scheduler(self) -> Service:
         config = self._write("scheduler", self._ports_for("scheduler"))
@@ -151,6 +164,8 @@ class World:
 
     def _service(self, name: str, *arguments: str, config: Path) -> Service:
         env = {**os.environ, "ALTS_CONFIG": str(config), FOLDER_VARIABLE: str(self.folder)}
+        if self.servers.engine is not None:
+            env[REAL_VARIABLE] = "yes"
         return Service(name, [sys.executable, "-m", *arguments], env=env, cwd=ROOT, log=self.log_of(name))
 
 
