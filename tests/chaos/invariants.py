@@ -10,6 +10,7 @@ from typing import Any
 
 from alts.shared.report import Outcome
 from scheduler.closing_report import STAGE as CLOSING_STAGE
+from scheduler.history import Event
 from tests.chaos.callers import Asked
 from tests.chaos.evidence import Evidence, report_in, summary_in
 from tests.chaos.journal import Entry, Step
@@ -64,12 +65,30 @@ def _doubled(evidence: Evidence) -> Iterator[str]:
     for (task_id, attempt), count in Counter((entry.task_id, entry.attempt) for entry in starts).items():
         if count > 1:
             yield f"attempt {attempt} of {task_id} was executed {count} times"
+    for task in evidence.tasks:
+        yield from (f"{_name(task)}: {what}" for what in _history_is_single(task))
+    lapsed = {
+        (task.task_id, transition.attempt)
+        for task in evidence.tasks
+        for transition in task.history
+        if transition.event == Event.LOST
+    }
     for before, after in _overlapping(evidence):
+        what = f"attempt {after.attempt} of {after.task_id} began while attempt {before.attempt} was at work"
         if after.at - before.at < evidence.lease_seconds:
-            yield (
-                f"attempt {after.attempt} of {after.task_id} began while attempt {before.attempt} was at work, "
-                "before a lease could lapse"
-            )
+            yield f"{what}, before a lease could lapse"
+        elif (before.task_id, before.attempt) not in lapsed:
+            yield f"{what}, and no lease had lapsed"
+
+
+def _history_is_single(task: LedgerTask) -> Iterator[str]:
+    """Every attempt was claimed once, and the task has ended once."""
+    claims = Counter(one.attempt for one in task.history if one.event == Event.CLAIMED)
+    for attempt in range(1, task.attempt + 1):
+        if claims[attempt] != 1:
+            yield f"attempt {attempt} was claimed {claims[attempt]} times"
+    if (ends := sum(one.state == "finished" for one in task.history)) != 1:
+        yield f"it has ended {ends} times"
 
 
 def _asked_twice(evidence: Evidence) -> Iterator[str]:
@@ -152,7 +171,7 @@ def _store_agrees(task: LedgerTask, _: Asked | None, evidence: Evidence) -> Iter
         yield "the store has no report of the attempt that counted"
         return
     overruled = task.outcome == Outcome.CANCELLED and stored["outcome"] == Outcome.ERRORED
-    ignored = {"artifacts", *(("outcome", "reason", "retryable") if overruled else ())}
+    ignored = {"artifacts", "attempts", *(("outcome", "reason", "retryable") if overruled else ())}
     different = [key for key in report if key not in ignored and report[key] != stored.get(key)]
     if different:
         yield f"the store's report differs from the ledger's in {', '.join(different)}"

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transition:
+    """One row of the table `history`."""
+
+    event: str
+    state: str
+    attempt: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,11 +33,15 @@ class LedgerTask:
     released: int
     cancel_requested: bool
     report: Mapping[str, Any] | None
-    resent: bool = False
+    history: Sequence[Transition] = ()
 
 
 def tasks_of(ledger: Path) -> list[LedgerTask]:
     """Every task, the oldest first; none where there is no ledger yet."""
+    history: dict[str, list[Transition]] = {}
+    for row in _rows(ledger, "select * from history order by entry"):
+        transition = Transition(event=row["event"], state=row["state"], attempt=row["attempt"])
+        history.setdefault(row["task_id"], []).append(transition)
     return [
         LedgerTask(
             task_id=row["id"],
@@ -40,6 +53,7 @@ def tasks_of(ledger: Path) -> list[LedgerTask]:
             released=row["released"],
             cancel_requested=bool(row["cancel_requested"]),
             report=None if row["report"] is None else json.loads(row["report"]),
+            history=tuple(history.get(row["id"], ())),
         )
         for row in _rows(ledger, "select * from tasks order by created_at")
     ]

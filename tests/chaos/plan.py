@@ -167,8 +167,9 @@ def _submission(dice: random.Random, packages: Sequence[Package], *, stretch: fl
         cancel_at = at + dice.uniform(1.0, 4.0) * stretch
     elif dice.random() < 0.12:
         cancel_at = at + dice.uniform(0.0, 2.0) * stretch
-    if dice.random() < 0.15 and ONE_KEY_IS_ONE_TASK:
-        again_at = at + dice.uniform(0.1, 3.0)
+    again, later = dice.random() < 0.15, dice.uniform(0.1, 3.0)
+    if again and ONE_KEY_IS_ONE_TASK:
+        again_at = at + later
     return Submission(at, package, cancel_at, again_at)
 
 

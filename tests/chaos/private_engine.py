@@ -71,8 +71,8 @@ class PrivateEngine:
     def kill(self) -> None:
         """kill -9 of dockerd; its containers go on until it comes back."""
         self._server.kill_alone()
-        # Its containerd died with it, but whoever became its parent may be slow to reap it; and for a pid file's zombie,
-        # or whoever got its number, the next dockerd would wait in vain.
+        # Its containerd died with it, but whoever became its parent may be slow to reap it; and for the zombie that a
+        # pid file names the next dockerd would wait in vain.
         for pid_file in ("pid", "exec/containerd/containerd.pid"):
             (self.folder / pid_file).unlink(missing_ok=True)
 

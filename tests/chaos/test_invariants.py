@@ -15,7 +15,7 @@ from tests.chaos.callers import Asked
 from tests.chaos.evidence import Evidence
 from tests.chaos.invariants import Broken, violations
 from tests.chaos.journal import Entry, Step
-from tests.chaos.ledger_file import LedgerTask
+from tests.chaos.ledger_file import LedgerTask, Transition
 from tests.chaos.packages import ENDLESS, GOOD, Package
 from tests.chaos.plan import Submission
 
@@ -23,6 +23,13 @@ ID = "00000000-0000-4000-8000-000000000001"
 LOG = f"artifacts/{ID}/1/install.log"
 MACHINE = "m1"
 WORKER_PID = 7
+HISTORY = [
+    Transition(event="accepted", state="accepted", attempt=0),
+    Transition(event="claimed", state="running", attempt=1),
+]
+ENDED = Transition(event="reported", state="finished", attempt=1)
+LOST = Transition(event="lost", state="accepted", attempt=1)
+CLAIMED_AGAIN = Transition(event="claimed", state="running", attempt=2)
 
 
 def good_run(package: Package = GOOD, **changes: Any) -> Evidence:
@@ -58,6 +65,7 @@ def a_task(**changes: Any) -> LedgerTask:
         "released": 0,
         "cancel_requested": False,
         "report": {},
+        "history": [*HISTORY, ENDED],
         **changes,
     }
     return LedgerTask(**fields)
@@ -96,6 +104,9 @@ BREAKS: dict[str, tuple[Broken, Callable[[Evidence], Evidence]]] = {
     "never ended": (Broken.LOST, task_changed(state="running", outcome=None, report=None)),
     "no report": (Broken.LOST, task_changed(report=None)),
     "executed twice": (Broken.DOUBLED, with_entries(an_entry(Step.START, at=9.0))),
+    "claimed twice": (Broken.DOUBLED, task_changed(history=[*HISTORY, HISTORY[-1], ENDED])),
+    "never claimed": (Broken.DOUBLED, task_changed(history=[HISTORY[0], ENDED])),
+    "ended twice": (Broken.DOUBLED, task_changed(history=[*HISTORY, ENDED, ENDED])),
     "two attempts at once": (Broken.DOUBLED, with_entries(an_entry(Step.START, at=1.5, attempt=2, machine="m2"))),
     "too many attempts": (Broken.WRONG, task_changed(attempt=4)),
     "another outcome": (Broken.WRONG, task_changed(outcome="failed")),
@@ -135,8 +146,17 @@ def test_a_broken_promise_is_seen(broken: Broken, change: Callable[[Evidence], E
 
 
 def test_an_attempt_may_begin_while_a_lapsed_one_is_still_at_work() -> None:
-    run = good_run(executions=[an_entry(Step.START, at=1.0), an_entry(Step.START, at=4.0, attempt=2, machine="m2")])
+    run = good_run(
+        executions=[
+            an_entry(Step.START, at=1.0),
+            an_entry(Step.START, at=4.0, attempt=2, machine="m2"),
+            an_entry(Step.END, at=5.0),
+        ]
+    )
+    lapsed = task_changed(attempt=2, history=[*HISTORY, LOST, CLAIMED_AGAIN, ENDED])
 
+    assert [violation for violation in violations(run) if "no lease had lapsed" in violation.what]
+    run = lapsed(run)
     assert not [violation for violation in violations(run) if violation.broken is Broken.DOUBLED]
 
 

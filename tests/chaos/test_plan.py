@@ -21,12 +21,10 @@ def test_every_tenth_run_has_real_machines() -> None:
 
 
 @pytest.mark.parametrize("real", [False, True], ids=["stub", "real"])
-def test_two_hundred_runs_break_everything_more_than_once(real: bool) -> None:
+def test_two_hundred_runs_break_everything(real: bool) -> None:
     plans = [plan_for(seed, tasks=24) for seed in SEEDS if is_real(seed) is real]
-    struck = [fault.name for plan in plans for fault in plan.faults]
 
-    assert set(struck) == names_of_faults(real=real)
-    assert min(struck.count(name) for name in names_of_faults(real=real)) > 1
+    assert {fault.name for plan in plans for fault in plan.faults} == names_of_faults(real=real)
 
 
 def test_a_target_is_broken_in_one_way_at_a_time() -> None:
