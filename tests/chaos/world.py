@@ -122,6 +122,8 @@ class World:
             "heartbeat_seconds": LEASE_SECONDS / 4,
             "reconcile_interval": 0.2,
             "retry_delay": 0.1,
+            "retry_delay_max": 0.2,
+            "retry_elsewhere_seconds": 1.0,
             "resend_after": 2.0,
             "max_attempts": MAX_ATTEMPTS,
             "drain_timeout": DRAIN_TIMEOUT,
