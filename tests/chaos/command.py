@@ -15,7 +15,7 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from tests.chaos.invariants import Broken
-from tests.chaos.plan import is_real, plan_for
+from tests.chaos.plan import plan_for
 from tests.chaos.private_engine import PrivateEngine
 from tests.chaos.run import Result, run
 from tests.chaos.world import ROOT, Servers
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run_all(seeds: Sequence[int], *, tasks: int, jobs: int, folder: Path) -> Iterator[Result]:
     """The results as they come. `jobs`: how many runs at once, each with servers of its own."""
     with ExitStack() as stack:
-        lanes = Lanes(stack, min(jobs, len(seeds)), real=any(is_real(seed) for seed in seeds))
+        lanes = Lanes(stack, min(jobs, len(seeds)))
         pool = stack.enter_context(ThreadPoolExecutor(max(1, jobs)))
         yield from pool.map(lambda seed: _run_one(seed, lanes, tasks=tasks, folder=folder), seeds)
 
@@ -49,16 +49,19 @@ def run_all(seeds: Sequence[int], *, tasks: int, jobs: int, folder: Path) -> Ite
 class Lanes:
     """Servers for so many runs at once; those with real machines take turns on the one engine."""
 
-    def __init__(self, stack: ExitStack, count: int, *, real: bool) -> None:
+    def __init__(self, stack: ExitStack, count: int) -> None:
+        self._stack = stack
         self._free: SimpleQueue[Servers] = SimpleQueue()
         for _ in range(count):
             self._free.put(Servers(stack.enter_context(PrivateRabbitMQ()), stack.enter_context(PrivateS3())))
-        self._engine = stack.enter_context(PrivateEngine()) if real else None
+        self._engine: PrivateEngine | None = None
         self._turn = threading.Lock()
 
     @contextmanager
     def servers(self, *, real: bool) -> Iterator[Servers]:
         with self._turn if real else nullcontext():
+            if real and self._engine is None:
+                self._engine = self._stack.enter_context(PrivateEngine())
             mine = self._free.get()
             try:
                 yield replace(mine, engine=self._engine) if real else mine

@@ -70,8 +70,11 @@ _MENDABLE: Mapping[str, Callable[[World, str], tuple[Act, Act]]] = {
     "restart broker": lambda world, _: (world.servers.rabbitmq.stop, world.servers.rabbitmq.start),
     "kill s3": lambda world, _: (world.servers.s3.kill, world.servers.s3.start),
     "fill disk": lambda world, _: (world.disk.fill, world.disk.clear),
-    "purge queue": lambda world, _: (world.queue.purge, _nothing),
-    "duplicate queue": lambda world, _: (lambda: world.queue.publish(unfinished(world.ledger)), _nothing),
+    "purge queue": lambda world, _: (lambda: _try_for_a_while(world.queue.purge), _nothing),
+    "duplicate queue": lambda world, _: (
+        lambda: _try_for_a_while(lambda: world.queue.publish(unfinished(world.ledger))),
+        _nothing,
+    ),
     "restart docker": lambda world, _: (_engine(world).stop, _engine(world).start),
     "kill docker": lambda world, _: (_engine(world).kill, _engine(world).start),
     "kill machine": lambda world, _: (lambda: _kill_machine(_engine(world)), _nothing),

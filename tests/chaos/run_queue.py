@@ -7,9 +7,11 @@ from contextlib import suppress
 
 from amqp.exceptions import NotFound
 from kombu.connection import Connection
+from kombu.exceptions import OperationalError
 
 from alts.shared.broker import DEAD_LETTER_QUEUE, broker_url, celery_app, send_invitation
 from alts.shared.config import Config
+from alts.shared.errors import BrokerUnavailable
 
 QUEUE = "docker-x86_64-0"
 
@@ -27,17 +29,26 @@ class RunQueue:
             return int(connection.default_channel.queue_declare(QUEUE, passive=True).message_count)
         return 0
 
-    def purge(self) -> int:
-        """Lose every invitation that waits; how many."""
-        with self._connection() as connection, suppress(NotFound):
-            return int(connection.default_channel.queue_purge(QUEUE) or 0)
-        return 0
+    def purge(self) -> bool:
+        """Lose every invitation that waits; False where the broker is away."""
+        try:
+            with self._connection() as connection:
+                connection.default_channel.queue_purge(QUEUE)
+        except NotFound:
+            return True
+        except OperationalError:
+            return False
+        return True
 
-    def publish(self, task_ids: Iterable[str]) -> None:
-        """Invite once more."""
-        with celery_app(self._config) as app:
-            for task_id in task_ids:
-                send_invitation(app, task_id, QUEUE)
+    def publish(self, task_ids: Iterable[str]) -> bool:
+        """Invite once more; False where the broker is away."""
+        try:
+            with celery_app(self._config) as app:
+                for task_id in task_ids:
+                    send_invitation(app, task_id, QUEUE)
+        except BrokerUnavailable:
+            return False
+        return True
 
     def delete(self) -> None:
         """So that the next run starts with none."""

@@ -9,8 +9,8 @@ import pytest
 from tests.chaos.command import run_all, shown, summary
 from tests.chaos.plan import is_real, names_of_faults, plan_for
 
-STUB_SEEDS = (3, 40, 803, 21)
-REAL_SEED = 19
+STUB_SEEDS = (5, 26, 6246, 210)
+REAL_SEED = 569
 TASKS = 20
 
 
@@ -24,6 +24,9 @@ def test_the_short_form_breaks_everything_once() -> None:
 
     assert kinds(struck) == kinds(names_of_faults(real=False))
     assert is_real(REAL_SEED)
+    assert {"restart docker", "kill provider", "kill terraform", "kill machine"} <= {
+        fault.name for fault in plan_for(REAL_SEED, tasks=TASKS).faults
+    }
 
 
 @pytest.mark.docker
