@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import boto3
-
 from tests.chaos.callers import Asked
 from tests.chaos.journal import Entry, Journal
 from tests.chaos.ledger_file import LedgerTask, tasks_of
@@ -58,13 +56,7 @@ def collect(world: World, asked: Sequence[Asked], *, trouble: Sequence[str]) -> 
 
 def objects_of(world: World) -> dict[str, bytes]:
     """The bucket's keys, with the content of reports and summaries."""
-    client = boto3.client(
-        "s3",
-        endpoint_url=world.servers.s3.endpoint_url,
-        region_name="us-east-1",
-        aws_access_key_id=world.servers.s3.access_key_id,
-        aws_secret_access_key=world.servers.s3.secret_access_key,
-    )
+    client = world.bucket_client
     found: dict[str, bytes] = {}
     try:
         for page in client.get_paginator("list_objects_v2").paginate(Bucket=world.bucket):
@@ -74,8 +66,6 @@ def objects_of(world: World) -> dict[str, bytes]:
                 found[key] = client.get_object(Bucket=world.bucket, Key=key)["Body"].read() if wanted else b""
     except client.exceptions.NoSuchBucket:
         return {}
-    finally:
-        client.close()
     return found
 
 
@@ -98,9 +88,15 @@ def leftovers(world: World) -> list[str]:
         *(f"machine {path.name}" for path in machines),
         *(f"work folder {path}" for path in sorted(world.folder.glob("disk/*/*/tasks/*"))),
         *(f"shared folder {path}" for path in sorted(world.folder.glob("disk/*/*/shared/*"))),
+        *(f"on its way to store or ledger {path}" for path in on_their_way(world)),
         *(f"process {command}" for command in processes_of(world.folder)),
         *(on_the_engine(world.servers.engine) if world.servers.engine else ()),
     ]
+
+
+def on_their_way(world: World) -> list[Path]:
+    """What workers have kept on their disks for a store or a ledger that was away."""
+    return sorted(path for folder in ("spool", "reports") for path in world.folder.glob(f"disk/*/*/{folder}/*"))
 
 
 def on_the_engine(engine: PrivateEngine) -> list[str]:

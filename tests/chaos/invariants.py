@@ -171,7 +171,7 @@ def _store_agrees(task: LedgerTask, _: Asked | None, evidence: Evidence) -> Iter
         yield "the store has no report of the attempt that counted"
         return
     overruled = task.outcome == Outcome.CANCELLED and stored["outcome"] == Outcome.ERRORED
-    ignored = {"artifacts", "attempts", *(("outcome", "reason", "retryable") if overruled else ())}
+    ignored = {"artifacts", *(("outcome", "reason", "retryable") if overruled else ())}
     different = [key for key in report if key not in ignored and report[key] != stored.get(key)]
     if different:
         yield f"the store's report differs from the ledger's in {', '.join(different)}"

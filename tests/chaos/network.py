@@ -79,8 +79,8 @@ class Link:
         self._connections.add(connection)
         try:
             await self._serve(connection)
-        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            pass  # either side hung up
+        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, asyncio.CancelledError):
+            pass  # either side hung up, or the run is over
         finally:
             connection.reset()
             self._connections.discard(connection)

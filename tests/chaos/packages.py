@@ -26,7 +26,7 @@ class Package:
 
 
 GOOD = Package("chaos-good", Outcome.PASSED, weight=6)
-SLOW = Package("chaos-slow", Outcome.PASSED, weight=6, seconds=(1.0, 2.5))
+SLOW = Package("chaos-slow", Outcome.PASSED, weight=6, seconds=(0.8, 2.0))
 BAD = Package("chaos-bad", Outcome.FAILED, weight=5)
 MISSING = Package("chaos-missing", Outcome.FAILED, weight=2)
 ERRORS_ONCE = Package("chaos-errors-once", Outcome.PASSED, weight=3)

@@ -9,8 +9,8 @@ from enum import StrEnum
 
 from tests.chaos.packages import REAL_PACKAGES, STUB_PACKAGES, Package
 
-SUBMITTING = 3.5  # seconds from a run's start in which its tasks are submitted
-BREAKING = (0.5, 6.0)  # in which its faults begin
+SUBMITTING = 2.5  # seconds from a run's start in which its tasks are submitted
+BREAKING = (0.3, 4.0)  # in which its faults begin
 REAL_EVERY = 10
 """Of so many seeds one is for a run with real machines."""
 REAL_STRETCH = 4.0
@@ -94,22 +94,22 @@ def _links(*servers: str, clients: Iterable[str] = WORKERS) -> tuple[str, ...]:
 
 _ALL_LINKS = (*_links("scheduler", "broker", "s3"), "scheduler>broker", "scheduler>s3")
 
-# Seconds: a lease is two. What is frozen or cut off for longer has lost its tasks when it comes back.
+# Seconds: a lease is 1.6. What is frozen or cut off for longer has lost its tasks when it comes back.
 _FAULTS = (
     _Row(Kind.KILL, WORKERS, (0.1, 2.0), 8),
-    _Row(Kind.FREEZE, WORKERS, (0.5, 4.5), 8),
+    _Row(Kind.FREEZE, WORKERS, (0.5, 3.5), 8),
     _Row(Kind.DRAIN, WORKERS, (0.1, 2.0), 6),
     _Row(Kind.KILL, ("scheduler",), (0.1, 2.0), 6),
-    _Row(Kind.FREEZE, ("scheduler",), (0.5, 4.0), 5),
+    _Row(Kind.FREEZE, ("scheduler",), (0.5, 3.0), 5),
     _Row(Kind.KILL, ("broker",), (0.0, 1.0), 1),
     _Row(Kind.RESTART, ("broker",), (0.0, 1.0), 1),
     _Row(Kind.KILL, ("s3",), (0.1, 3.0), 2),
-    _Row(Kind.CUT, _ALL_LINKS, (0.1, 4.0), 4),
-    _Row(Kind.HANG, _ALL_LINKS, (0.5, 4.0), 4),
+    _Row(Kind.CUT, _ALL_LINKS, (0.1, 3.0), 4),
+    _Row(Kind.HANG, _ALL_LINKS, (0.5, 3.0), 4),
     _Row(Kind.LOSE, _links("scheduler", "s3"), (0.5, 3.0), 3),
     _Row(Kind.SWALLOW, (*_links("scheduler", "s3"), "scheduler>broker"), (0.3, 2.0), 5),
-    _Row(Kind.SLOW, _ALL_LINKS, (1.0, 4.0), 2),
-    _Row(Kind.REFUSE, _links("s3"), (0.5, 4.0), 4),
+    _Row(Kind.SLOW, _ALL_LINKS, (1.0, 3.0), 2),
+    _Row(Kind.REFUSE, _links("s3"), (0.5, 3.0), 4),
     _Row(Kind.FILL, ("disk",), (0.5, 3.0), 3),
     _Row(Kind.PURGE, ("queue",), (0.0, 0.0), 4),
     _Row(Kind.DUPLICATE, ("queue",), (0.0, 0.0), 4),
@@ -166,7 +166,7 @@ def _submission(dice: random.Random, packages: Sequence[Package], *, stretch: fl
     at = dice.uniform(0, SUBMITTING * stretch)
     cancel_at = again_at = None
     if package.endless:
-        cancel_at = at + dice.uniform(1.0, 4.0) * stretch
+        cancel_at = at + dice.uniform(0.5, 2.5) * stretch
     elif dice.random() < 0.12:
         cancel_at = at + dice.uniform(0.0, 2.0) * stretch
     again, later = dice.random() < 0.15, dice.uniform(0.1, 3.0)

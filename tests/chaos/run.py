@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 
 from tests.chaos.callers import Callers
-from tests.chaos.evidence import collect, objects_of
+from tests.chaos.evidence import collect, objects_of, on_their_way
 from tests.chaos.faults import DRAIN_PATIENCE, Struck, strike
 from tests.chaos.invariants import Violation, store_is_complete, violations
 from tests.chaos.ledger_file import tasks_of, unfinished, waiting_invitations
@@ -22,7 +22,7 @@ from tests.chaos.world import Servers, World
 START_SECONDS = 90.0
 CONVERGE_SECONDS = 90.0
 """How long a mended service may take to bring every task to its end, on a busy machine."""
-LOOK_INTERVAL = 0.2
+LOOK_INTERVAL = 0.3
 
 
 @dataclass(frozen=True)
@@ -113,6 +113,7 @@ def _converged(world: World) -> bool:
     return (
         not unfinished(world.ledger)
         and not waiting_invitations(world.ledger)
+        and not on_their_way(world)
         and store_is_complete(tasks_of(world.ledger), objects_of(world))
         and world.queue.messages() == 0
         and _ready(world)
