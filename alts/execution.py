@@ -98,6 +98,7 @@ class Executor:
         return Report(
             task_id=order.task_id,
             attempt=order.attempt,
+            attempts=order.earlier,
             outcome=outcome,
             reason=reason_of_stages(result.stages),
             retryable=outcome is Outcome.ERRORED and result.retryable,

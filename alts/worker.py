@@ -119,7 +119,7 @@ class Worker:
                 if assignment.attempt > 1:
                     # Whoever had it before may have died on this host.
                     self.remove_leftovers()
-                order = Order(assignment.task_id, assignment.attempt, assignment.spec, folder)
+                order = Order(assignment.task_id, assignment.attempt, assignment.spec, folder, assignment.earlier)
                 return executor.execute(order, stop=stop, show=heart.show)
         finally:
             del self._stops[key]
@@ -349,6 +349,7 @@ def internal_error(assignment: Assignment, *, worker: str, message: str) -> Repo
     return Report(
         task_id=assignment.task_id,
         attempt=assignment.attempt,
+        attempts=assignment.earlier,
         outcome=Outcome.ERRORED,
         reason=f"internal: {message}",
         retryable=assignment.attempt == 1,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from alts.command import Completed, OutputSink
-from alts.shared.report import Kind
+from alts.shared.report import AttemptSummary, Kind
 from alts.shared.spec import TaskSpec
 from alts.stop import Stop
 
@@ -80,6 +80,8 @@ class Order:
     spec: TaskSpec
     work_folder: Path
     """Exists, is empty and belongs to this attempt alone; whoever made it removes it."""
+    earlier: tuple[AttemptSummary, ...] = ()
+    """What the attempts before this one have brought, for the report."""
 
 
 @dataclass(frozen=True)

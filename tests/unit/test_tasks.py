@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from alts.plan import PLANS
 from alts.runners.base import Order, Provisioned
 from alts.shared.errors import LedgerUnavailable, ProvisionFailed
 from alts.shared.ledger import TaskState
-from alts.shared.report import Outcome, Report
+from alts.shared.report import REPORT, Outcome, Report
 from alts.stop import Stop
 from alts.tasks import run_task
 from alts.work_folder import WorkFolder
@@ -160,6 +160,21 @@ def test_a_second_attempt_removes_what_the_first_has_left(bench: Bench) -> None:
     assert summary is not None
     assert summary["attempt"] == 2
     assert bench.runner.leftovers_removed == [(task_id, 2)]
+
+
+def test_the_stored_report_tells_of_earlier_attempts_as_the_ledgers_does(bench: Bench) -> None:
+    task_id = bench.ledger.add(a_spec())
+    bench.ledger.claim(task_id, worker="somebody-else")
+    bench.ledger.release(task_id, 1, reason="gone")
+    worker, store = bench.worker(), FakeStore()
+    worker.executors = {"docker": replace(worker.executors["docker"], artifacts=store)}
+
+    run_task(worker, task_id)
+
+    heard = bench.ledger.get(task_id).report
+    assert heard is not None
+    assert [attempt.attempt for attempt in heard.attempts] == [1]
+    assert REPORT.validate_json(store.content[f"artifacts/{task_id}/2/report.json"]) == heard
 
 
 def test_a_cancel_is_heard_in_mid_stage_and_reported(bench: Bench) -> None:
