@@ -34,15 +34,31 @@ def machines_of(folder: Path) -> set[str]:
         client.close()
 
 
+def networks_of(folder: Path) -> set[str]:
+    """Names of the networks of the same workers."""
+    client = docker.from_env()
+    try:
+        return {
+            str(network.name)
+            for identity in folder.glob("**/work/*/identity")
+            for network in client.networks.list(filters={"label": f"{WORKER_LABEL}={identity.read_text()}"})
+        }
+    finally:
+        client.close()
+
+
 def unnamed_things() -> set[str]:
-    """Volumes that come with containers, and networks that no other stack has made."""
+    """Volumes that come with containers, and networks of nobody whose name they bear.
+
+    A worker's are known by its identity: another test's may be at work meanwhile.
+    """
     client = docker.from_env()
     try:
         volumes = {f"volume {volume.name}" for volume in client.volumes.list() if _ANONYMOUS.fullmatch(volume.name)}
         networks = {
             f"network {network.name}"
             for network in client.networks.list()
-            if COMPOSE_LABEL not in (network.attrs.get("Labels") or {})
+            if not {COMPOSE_LABEL, WORKER_LABEL} & (network.attrs.get("Labels") or {}).keys()
         }
         return volumes | networks
     finally:
@@ -71,6 +87,7 @@ def leftovers(before: set[str], folder: Path) -> list[str]:
     while True:
         left = [
             *(f"container {name}" for name in sorted(machines_of(folder))),
+            *(f"network {name}" for name in sorted(networks_of(folder))),
             *sorted(unnamed_things() - before),
             *(f"process {command}" for command in sorted(processes_in(folder))),
             *(f"work folder {path}" for path in folder.glob("**/work/*/tasks/*")),
