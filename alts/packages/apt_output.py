@@ -145,30 +145,41 @@ def _fields(stanza: str) -> Iterator[tuple[str, str]]:
 
 
 def transaction_findings(spec: TaskSpec, output: str) -> Iterator[Finding]:
-    """Why an installation did not end well."""
-    yield from repository_findings(spec, output)
-    for line in output.splitlines():
+    """Why an installation did not end well.
+
+    apt fetches and resolves before dpkg works. Afterwards packages' own scripts print what they like, apt's words, too.
+    """
+    before = _before_dpkg(output)
+    yield from repository_findings(spec, before)
+    for line in before.splitlines():
         if _UNKNOWN_NAME.match(line):
             yield _about(spec, Kind.PACKAGE_NOT_FOUND, "no repository has the package", line)
         elif _UNKNOWN_VERSION.match(line):
             yield _about(spec, Kind.VERSION_NOT_AVAILABLE, "no repository has that version", line)
-        elif match := _OVERWRITE.search(line):
+        elif _LOSES_ESSENTIAL.match(line):
+            message = "cannot be installed beside what the machine cannot do without"
+            yield _about(spec, Kind.PACKAGE_CONFLICT, message, line)
+    for line in output.splitlines():
+        if match := _OVERWRITE.search(line):
             message = f"a file of it is another package's: {match['path']}"
             yield _about(spec, Kind.FILE_CONFLICT, message, line)
         elif _DPKG_CONFLICT.match(line):
             yield _about(spec, Kind.PACKAGE_CONFLICT, "conflicts with an installed package", line)
-        elif _LOSES_ESSENTIAL.match(line):
-            message = "cannot be installed beside what the machine cannot do without"
-            yield _about(spec, Kind.PACKAGE_CONFLICT, message, line)
     yield from scriptlet_findings(output)
     yield from _archive_findings(output)
-    for unmet in read_unmet(output):
+    for unmet in read_unmet(before):
         conflict = unmet.relation in CONFLICTS
         yield Finding(
             kind=Kind.PACKAGE_CONFLICT if conflict else Kind.DEPENDENCY_UNMET,
             message=f"{unmet.package}: {unmet.relation} {unmet.text}",
             evidence=f"{unmet.package} : {unmet.relation}: {unmet.text}",
         )
+
+
+def _before_dpkg(output: str) -> str:
+    """What apt alone has said."""
+    works = _DPKG_WORKS.search(output)
+    return output[: works.start()] if works else output
 
 
 CONFLICTS = ("Conflicts", "Breaks")

@@ -126,9 +126,11 @@ class Dnf(RpmState):
         scriptlets = _each_once(dnf_output.scriptlet_findings(done.output))
         if done.ok:
             return scriptlets
+        # Of an installation whose script failed, only what was said before rpm worked is surely not the script's words.
+        believed = dnf_output.before_rpm(done.output) if scriptlets else done.output
         return (
-            _each_once(dnf_output.repository_findings(spec, done.output))
-            or _each_once(dnf_output.package_file_findings(spec, done.output))
+            _each_once(dnf_output.repository_findings(spec, believed))
+            or _each_once(dnf_output.package_file_findings(spec, believed))
             or scriptlets
             or _each_once(dnf_output.conflict_findings(done.output))
             or dnf_problems.problem_findings(spec.package_name, done.output, {})

@@ -135,6 +135,12 @@ def not_found_findings(spec: TaskSpec, output: str) -> Iterator[Finding]:
             return
 
 
+def before_rpm(output: str) -> str:
+    """What dnf or yum has said before any script of a package could run."""
+    works = _RPM_WORKS.search(output)
+    return output[: works.start()] if works else output
+
+
 def hangs_at(output: str) -> Kind:
     """See alts.packages.base.PackageManager."""
     if _RPM_WORKS.search(output):

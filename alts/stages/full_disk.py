@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from alts.command import Completed
 from alts.packages.base import PackageManager
@@ -17,11 +18,15 @@ _DF_LINE = re.compile(r"^\S.*? +(?P<all>\d+) +\d+ +(?P<available>-?\d+) +\d+% (?
 _ROOM = 1024  # KiB; nothing of a package manager's work can be done in less
 
 
-def full_disk(context: StageContext, failed: Completed) -> tuple[Finding, ...]:
+def full_disk(context: StageContext, failed: Completed, findings: Sequence[Finding]) -> tuple[Finding, ...]:
     """What the failure of a command comes down to where the disk is full, or was: what is unpacked in part is removed.
 
+    `findings`: what the package manager says of it. Where it blames a package's script, the words may be the script's
+    own, of a small file system that it has filled or of none at all: then only the machine itself is believed.
     Raises Stopped or InstanceLost.
     """
+    if any(finding.kind is Kind.SCRIPTLET_FAILED for finding in findings):
+        return disk_full(context)
     line = next((line for line in failed.output.splitlines() if _NO_SPACE.search(line)), None)
     return disk_full(context) if line is None else (_full(line.strip()),)
 

@@ -25,7 +25,7 @@ def install_by(context: StageContext, argv: Sequence[str], candidate: Candidate)
     if findings:
         return (
             _ruined(context, done, Kind.INSTALL_FAILED)
-            or full_disk(context, done)
+            or full_disk(context, done, findings)
             or _in_plain_words(context, done, findings)
         )
     installed = context.installed()
@@ -55,7 +55,7 @@ def remove_by(context: StageContext, argv: Sequence[str]) -> tuple[Finding, ...]
     spec, packages = context.spec, context.packages
     done = context.run(argv)
     if findings := packages.remove_findings(spec, done):
-        return _ruined(context, done, Kind.REMOVAL_FAILED) or full_disk(context, done) or findings
+        return _ruined(context, done, Kind.REMOVAL_FAILED) or full_disk(context, done, findings) or findings
     left = context.installed()
     if left is None:
         return ()
@@ -74,7 +74,7 @@ def purge_by(context: StageContext, argv: Sequence[str]) -> tuple[Finding, ...]:
     findings = context.packages.purge_findings(context.spec, done)
     if not findings:
         return ()
-    return _ruined(context, done, Kind.REMOVAL_FAILED) or full_disk(context, done) or findings
+    return _ruined(context, done, Kind.REMOVAL_FAILED) or full_disk(context, done, findings) or findings
 
 
 def _ruined(context: StageContext, failed: Completed, killed: Kind) -> tuple[Finding, ...]:

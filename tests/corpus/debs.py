@@ -64,6 +64,14 @@ class Row:
 
 
 AMD64 = {"Architecture": "amd64"}
+# What would be nobody's fault but the mirror's and the machine's, if apt and not a script said it.
+LIES = """\
+echo 'Err:1 http://deb.debian.org/debian bookworm InRelease'
+echo 'E: Failed to fetch http://deb.debian.org/debian/pool/main/h/hello.deb  503  Service Unavailable' >&2
+echo 'E: Unable to locate package lying-postinst' >&2
+echo "cp: error writing '/dev/shm/x': No space left on device" >&2
+exit 1
+"""
 
 GOOD = (
     Deb("good-all"),
@@ -127,6 +135,7 @@ UNINSTALLABLE = (
     Deb("failing-postinst", scripts={"postinst": "echo it goes wrong >&2; exit 4"}),
     Deb("hanging-postinst", scripts={"postinst": "sleep 3600"}),
     Deb("hungry-postinst", scripts={"postinst": "tail /dev/zero"}),
+    Deb("lying-postinst", scripts={"postinst": LIES}),
     Deb("killed-postinst", scripts={"postinst": "kill -KILL $$"}),
     Deb("needs-failing-postinst", fields={"Depends": "failing-postinst"}),
     Deb("truncated", cut_short=True),
@@ -207,6 +216,7 @@ ROWS = (
     Row("failing-postinst", ("scriptlet_failed",)),
     Row("needs-failing-postinst", ("scriptlet_failed",), says="failing-postinst"),
     Row("killed-postinst", ("scriptlet_failed",)),
+    Row("lying-postinst", ("scriptlet_failed",)),
     Row("hungry-postinst", ("out_of_memory",)),
     Row("hanging-postinst", ("timeout",), slow=True),
     Row("truncated", ("install_failed",), says="damaged"),

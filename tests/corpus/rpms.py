@@ -39,6 +39,13 @@ class Rpm:
 Row = partial(AnyRow, distribution="9")
 
 X86_64 = "x86_64"
+# What would be nobody's fault but the mirror's and the machine's, if dnf and not a script said it.
+LIES = """\
+echo "Error: Failed to download metadata for repo 'debian': Status code: 503 for http://mirror.example/repomd.xml" >&2
+echo "Curl error (28): Timeout was reached for http://mirror.example/repomd.xml" >&2
+echo "cp: error writing '/dev/shm/x': No space left on device" >&2
+exit 1
+"""
 # What rpmbuild finds in an ELF file would be required by the package, so that it could not even be installed.
 NO_AUTOREQ = ("AutoReq: no",)
 
@@ -91,6 +98,7 @@ UNINSTALLABLE = (
     Rpm("file-conflict", files={"/usr/bin/sha256sum": "not the real one\n"}),
     Rpm("failing-pre", scripts={"pre": "echo it goes wrong >&2; exit 3"}),
     Rpm("failing-post", scripts={"post": "echo it goes wrong >&2; exit 4"}),
+    Rpm("lying-pre", scripts={"pre": LIES}),
     Rpm("killed-post", scripts={"post": "kill -KILL $$"}),
     Rpm("hanging-post", scripts={"post": "sleep 3600"}),
     Rpm("needs-failing-post", tags=("Requires: failing-post",)),
@@ -182,6 +190,7 @@ ROWS = (
     Row("needs-both-rivals", ("package_conflict",), says="rival-a"),
     Row("file-conflict", ("file_conflict",), says="/usr/bin/sha256sum"),
     Row("failing-pre", ("scriptlet_failed",), says="%pre"),
+    Row("lying-pre", ("scriptlet_failed",)),
     Row("failing-post", ("scriptlet_failed",), says="%post"),
     Row("killed-post", ("scriptlet_failed",)),
     Row("needs-failing-post", ("scriptlet_failed",), says="failing-post"),

@@ -113,6 +113,30 @@ def test_a_failed_installation_is_named_by_what_apt_says(output: str, expected: 
     assert all(finding.evidence for finding in findings)
 
 
+LIES = (
+    "E: Failed to fetch http://deb.debian.org/debian/pool/h.deb  503  Service Unavailable",
+    "E: The repository 'http://deb.debian.org/debian bookworm Release' is not signed.",
+    "cp: error writing '/dev/shm/x': No space left on device",
+    "E: Unable to locate package bad",
+    "E: Version '1' for 'bad' was not found",
+    "E: Essential packages were removed and -y was used without --allow-remove-essential.",
+    "The following packages have unmet dependencies:\n bad : Depends: one but it is not installable",
+)
+
+
+@pytest.mark.parametrize("works", ["Setting up bad (1.0) ...", "Preparing to unpack .../archives/bad_1.0_all.deb ..."])
+@pytest.mark.parametrize("lie", LIES)
+def test_a_script_that_speaks_like_apt_is_not_believed(works: str, lie: str) -> None:
+    output = (
+        f"Need to get 1,020 B of archives.\n{works}\n{lie}\n"
+        "dpkg: error processing package bad (--configure):\n"
+        " installed bad package post-installation script subprocess returned error exit status 1\n"
+        "E: Sub-process /usr/bin/dpkg returned an error code (1)\n"
+    )
+
+    assert kinds(APT.install_findings(SPEC, done(output))) == [Kind.SCRIPTLET_FAILED]
+
+
 def test_an_installation_that_ended_well_has_no_findings_whatever_its_scripts_print() -> None:
     output = "Setting up hello (2.10-3) ...\nE: Unable to locate package x\nNo space left on device\n"
 

@@ -111,6 +111,26 @@ INSTALL_OUTPUTS = {
 }
 
 
+@pytest.mark.parametrize(
+    "lie",
+    [
+        "Error: Failed to download metadata for repo 'debian': Status code: 503 for http://mirror.example/repomd.xml",
+        "cp: error writing '/dev/shm/x': No space left on device",
+        "package bad-1.0-1.noarch does not verify: Payload SHA256 digest: BAD",
+        "Package bad-1.0-1.noarch.rpm is not signed",
+        "Failed to retrieve GPG key for repo 'debian'",
+    ],
+)
+def test_a_script_that_speaks_like_dnf_is_not_believed(lie: str) -> None:
+    output = (
+        f"Downloading Packages:\nRunning transaction test\nTransaction test succeeded.\nRunning transaction\n{lie}\n"
+        "error: %prein(bad-1.0-1.noarch) scriptlet failed, exit status 1\n\n"
+        "Error in PREIN scriptlet in rpm package bad\nError: Transaction failed\n"
+    )
+
+    assert kinds(DNF.install_findings(a_spec(), done(output))) == [Kind.SCRIPTLET_FAILED]
+
+
 @pytest.mark.parametrize(("output", "expected"), INSTALL_OUTPUTS.values(), ids=INSTALL_OUTPUTS)
 def test_a_failed_installation_says_why(output: str, expected: list[Kind]) -> None:
     assert kinds(DNF.install_findings(SPEC, done(output))) == expected

@@ -425,6 +425,22 @@ def test_a_hanging_installation_is_the_fault_of_what_hangs(output: str, kind: Ki
     assert outcome_of_stages(result.stages) is outcome
 
 
+def test_a_script_that_speaks_of_a_full_disk_fails_where_the_disk_has_room() -> None:
+    debian = FakeDebian()
+    debian.overrides["install"] = Answer(
+        100,
+        "Setting up hello (2.10-3) ...\ncp: error writing '/dev/shm/x': No space left on device\n"
+        " installed hello package post-installation script subprocess returned error exit status 1\n",
+    )
+    roomy = Answer(0, f"{DF}overlay 61255492 12 61255480 1% /\n")
+
+    result = run(FakeInstance({**debian.programs, "df": lambda argv: roomy if "-Pk" in argv else Answer()}))
+
+    assert outcome_of_stages(result.stages) is Outcome.FAILED
+    assert only_finding(result) is Kind.SCRIPTLET_FAILED
+    assert not result.retryable
+
+
 DF = "Filesystem     1024-blocks     Used Available Capacity Mounted on\n"
 
 
