@@ -78,7 +78,7 @@ class Service:
         self._signal(signal.SIGTERM)
 
     def wait(self, seconds: float) -> int | None:
-        """The exit code; None where it has not ended in time."""
+        """The exit code; None where it has not ended in time, and then its log says where it hangs."""
         with self._lock:
             process = self._process
         if process is None:
@@ -86,6 +86,9 @@ class Service:
         try:
             return process.wait(seconds)
         except subprocess.TimeoutExpired:
+            # Celery prints the stacks of all threads then (celery.apps.worker.install_cry_handler).
+            self._signal(signal.SIGUSR1)
+            time.sleep(1)
             return None
 
     def kill_all(self) -> None:
