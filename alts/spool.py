@@ -21,6 +21,7 @@ from alts.shared.errors import StorageUnavailable
 log = logging.getLogger(__name__)
 
 _THREADS = 4
+_SETTLE_SECONDS = 5.0
 _FIRST_PAUSE = 0.5  # seconds after the store was away for the first time, doubled with every further time
 _LONGEST_PAUSE = 15.0
 _NEARLY_FULL = 0.8  # of the limit: what runs already still finds room
@@ -79,7 +80,8 @@ class Spool:
     ) -> None:
         """Take an artifact; `group` is by default what its key's folder says, so that an attempt keeps its order.
 
-        Raises StorageUnavailable where there is no room for it.
+        Where the disk takes nothing it goes to the store at once. Raises StorageUnavailable where there is no room
+        for it, or neither of both takes it.
         """
         group = group or group_of(key)
         head = json.dumps({"key": key, "content_type": content_type}).encode() + b"\n"
@@ -100,7 +102,11 @@ class Spool:
             draft.unlink(missing_ok=True)
             with self._changed:
                 self._size -= size
-            raise StorageUnavailable(f"cannot write {path}: {error.strerror}") from error
+            log.warning("the spool takes nothing", extra={"artifact": key, "error": str(error)})
+            # Behind what is on its way already, so that a report still comes after its logs.
+            self.settle(group, seconds=_SETTLE_SECONDS)
+            self._store.put(key, content, content_type=content_type)
+            return
         with self._changed:
             self._add(group, _Waiting(path, size))
 

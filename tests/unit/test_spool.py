@@ -142,12 +142,23 @@ def test_a_full_spool_says_so_before_it_is_and_refuses_when_it_is(new_spool: New
     spool.put("artifacts/t/1/remove.log", bytes(1 << 20))
 
 
-def test_a_disk_that_takes_nothing_is_said_and_costs_no_room(new_spool: NewSpool, tmp_path: Path) -> None:
-    spool = new_spool(FakeStore())
+def test_what_the_disk_does_not_take_goes_to_the_store_at_once(new_spool: NewSpool, tmp_path: Path) -> None:
+    store = FakeStore()
+    spool = new_spool(store)
     (tmp_path / "spool").rmdir()
 
     for _ in range(5):
-        with pytest.raises(StorageUnavailable, match="cannot write"):
+        spool.put("artifacts/t/1/install.log", bytes(LIMIT // 2))
+
+    assert store.content == {"artifacts/t/1/install.log": bytes(LIMIT // 2)}
+
+
+def test_a_disk_and_a_store_that_take_nothing_are_said_and_cost_no_room(new_spool: NewSpool, tmp_path: Path) -> None:
+    spool = new_spool(FakeStore(refusals=AWAY))
+    (tmp_path / "spool").rmdir()
+
+    for _ in range(5):
+        with pytest.raises(StorageUnavailable, match="is away"):
             spool.put("artifacts/t/1/install.log", bytes(LIMIT // 2))
 
 
