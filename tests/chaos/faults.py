@@ -19,7 +19,7 @@ from tests.chaos.plan import Fault, Kind
 from tests.chaos.private_engine import PrivateEngine
 from tests.chaos.world import World
 
-DRAIN_PATIENCE = 20.0
+DRAIN_PATIENCE = 45.0
 """How long a worker may take to end after a SIGTERM, all told, on a busy machine (seconds)."""
 
 VICTIM_SECONDS = 5.0
