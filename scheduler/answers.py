@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from alts.shared.ledger import TaskState
 from alts.shared.report import Outcome, Report, StageResult
@@ -93,6 +93,29 @@ class CancelAnswer(BaseModel):
     task_id: str
     state: CeleryState
     cancel_requested: bool = True
+
+
+class CancelRequest(BaseModel):
+    """Which tasks are not wanted any more."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    task_ids: list[Annotated[str, Field(max_length=36)]] = Field(min_length=1, max_length=1000)
+
+
+class CancelledTask(BaseModel):
+    """What has become of one: REVOKED, STARTED until its worker has stopped, or null with the reason why not."""
+
+    task_id: str
+    state: CeleryState | None
+    cancel_requested: bool = True
+    problem: str = ""
+
+
+class CancelAnswers(BaseModel):
+    """One for each id, in the order of the request."""
+
+    tasks: list[CancelledTask]
 
 
 class Part(BaseModel):

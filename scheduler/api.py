@@ -7,19 +7,23 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, FastAPI, Path, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Header, Path, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 from fastapi_offline import FastAPIOffline
 
 from alts.shared.artifacts import artifact_key
-from alts.shared.errors import UnknownArtifact
+from alts.shared.errors import RequestError, UnknownArtifact
 from alts.shared.ledger import TaskState
 from alts.shared.spec import TaskSpec
 from alts.shared.token_keys import TokenKeys
+from alts.shared.tokens import Caller
 from scheduler import problems, worker_api
 from scheduler.answers import (
     CancelAnswer,
+    CancelAnswers,
+    CancelledTask,
+    CancelRequest,
     HealthAnswer,
     ScheduledTask,
     TaskDetails,
@@ -38,6 +42,7 @@ from scheduler.problems import responses
 from scheduler.quota import Quota
 from scheduler.rate_limit import RateLimit
 from scheduler.services import Services
+from scheduler.store import SqlLedger
 from scheduler.strict_json import StrictRoute
 
 DESCRIPTION = """Does a package install, work and go away cleanly on a distribution?
@@ -48,6 +53,7 @@ Every request but `/health` needs a bearer token: press **Authorize** and paste 
 _ARTIFACT_NAME = re.compile(r"(?=.{1,100}\Z)[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+")
 
 Attempt = Annotated[int, Path(ge=1, le=2**31 - 1)]
+IdempotencyKey = Annotated[str | None, Header(min_length=1, max_length=255, pattern=r"^[!-~]+$")]
 
 tasks = APIRouter(prefix="/tasks", tags=["tasks"], route_class=StrictRoute)
 service = APIRouter(tags=["service"])
@@ -102,10 +108,14 @@ Served = Annotated[Services, Depends(_services)]
 Taking = Annotated[Intake, Depends(_intake)]
 
 
-@tasks.post("/schedule", status_code=201, response_model=ScheduledTask, responses=responses())
-def schedule(spec: TaskSpec, caller: Writer, intake: Taking) -> ScheduledTask:
-    """Ask for a package to be tested. The answer comes when the task is on disk."""
-    task_id = intake.accept(spec, caller)
+@tasks.post("/schedule", status_code=201, response_model=ScheduledTask, responses=responses(409))
+def schedule(spec: TaskSpec, caller: Writer, intake: Taking, idempotency_key: IdempotencyKey = None) -> ScheduledTask:
+    """Ask for a package to be tested. The answer comes when the task is on disk.
+
+    With an `Idempotency-Key`, a random text of your own, the request can be sent again when its answer got lost: the
+    same request gets the same task (201 as before), another one 409.
+    """
+    task_id = intake.accept(spec, caller, key=idempotency_key)
     return ScheduledTask(task_id=task_id)
 
 
@@ -160,6 +170,20 @@ def cancel(task_id: str, caller: Writer, services: Served) -> JSONResponse:
     row = services.ledger.request_cancel(task_id)
     answer = CancelAnswer(task_id=task_id, state=celery_state(row))
     return JSONResponse(answer.model_dump(), 200 if row.state is TaskState.FINISHED else 202)
+
+
+@tasks.post("/cancel", response_model=CancelAnswers, responses=responses())
+def cancel_many(wanted: CancelRequest, caller: Writer, services: Served) -> CancelAnswers:
+    """Cancel each of the tasks, as far as it can be: the answer says of each what has become of it, in their order."""
+    return CancelAnswers(tasks=[_cancelled(task_id, caller, services.ledger) for task_id in wanted.task_ids])
+
+
+def _cancelled(task_id: str, caller: Caller, ledger: SqlLedger) -> CancelledTask:
+    try:
+        check_may_cancel(caller, ledger.get(task_id).submitted_by)
+        return CancelledTask(task_id=task_id, state=celery_state(ledger.request_cancel(task_id)))
+    except RequestError as error:
+        return CancelledTask(task_id=task_id, state=None, cancel_requested=False, problem=str(error))
 
 
 @service.get(

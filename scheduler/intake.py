@@ -16,6 +16,7 @@ from alts.shared.routing import queue_for
 from alts.shared.spec import TaskSpec
 from alts.shared.tokens import Caller
 from scheduler.quota import Quota
+from scheduler.submissions import Submission
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +24,9 @@ log = logging.getLogger(__name__)
 class Book(Protocol):
     """What the intake needs of the ledger."""
 
-    def add(self, spec: TaskSpec, *, queue: str, submitted_by: str) -> str: ...
+    def submitted(self, submission: Submission) -> str | None: ...
+
+    def add(self, spec: TaskSpec, *, queue: str, submitted_by: str, key: str | None = None) -> str: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,15 +38,19 @@ class Intake:
     networks: NetworkRules
     quota: Quota
 
-    def accept(self, spec: TaskSpec, caller: Caller) -> str:
+    def accept(self, spec: TaskSpec, caller: Caller, *, key: str | None = None) -> str:
         """The id of the new task, which is on disk together with the wish to invite a worker.
 
-        Raises UnsupportedPlatform, RepositoryDenied, TooManyRequests or LedgerUnavailable.
+        With the caller's own `key`, of the task that the same request has brought before.
+        Raises UnsupportedPlatform, RepositoryDenied, KeyReused, TooManyRequests or LedgerUnavailable.
         """
+        # Asked before anything else: what was accepted once is no new task, whatever may be refused by now.
+        if key is not None and (earlier := self.ledger.submitted(Submission(caller.email, key, spec))):
+            return earlier
         check_addresses(spec, self.networks)
         queue = queue_for(spec, self.runners)
         with nullcontext() if caller.is_admin else self.quota.one_more(caller.email):
-            task_id = self.ledger.add(spec, queue=queue, submitted_by=caller.email)
+            task_id = self.ledger.add(spec, queue=queue, submitted_by=caller.email, key=key)
         log.info("task accepted", extra={"task_id": task_id, "queue": queue, "submitted_by": caller.email})
         return task_id
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, select
 
+from alts.shared.errors import InfrastructureError
 from scheduler.rows import insert_on, storable
 from scheduler.tables import workers
 
@@ -55,3 +57,14 @@ def somebody_else(db: Connection, *, worker: str, queue: str, now: float) -> boo
     return any(
         one.ready and one.worker != worker and (not one.queues or queue in one.queues) for one in present(db, now=now)
     )
+
+
+def check_workers(present: Callable[[], Sequence[Presence]]) -> None:
+    """Raises InfrastructureError where no worker is there, or one takes no tasks, saying which and why."""
+    seen = present()
+    if not seen:
+        raise InfrastructureError("no worker has announced itself lately")
+    if waiting := [one for one in seen if not one.ready]:
+        ready = len(seen) - len(waiting)
+        named = "; ".join(f"{one.worker}: {one.reason or 'takes no tasks'}" for one in waiting)
+        raise InfrastructureError(f"{ready} of {len(seen)} workers take tasks; not {named}")

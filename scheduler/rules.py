@@ -18,6 +18,7 @@ class LedgerRules:
     retry_delay_max: float = 300.0
     retry_elsewhere_seconds: float = 60.0
     resend_after: float = 600.0
+    idempotency_seconds: float = 86_400.0
 
     def retry_wait(self, failures: int) -> float:
         """Seconds before the next attempt: retry_delay after the first failure, twice as long after every further."""

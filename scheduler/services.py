@@ -16,6 +16,7 @@ from alts.shared.storage import artifact_store
 from scheduler.database import Database
 from scheduler.health import CHECK_SECONDS, Health
 from scheduler.outbox import Relay
+from scheduler.presence import check_workers
 from scheduler.reconciler import Reconciler
 from scheduler.rules import LedgerRules
 from scheduler.store import SqlLedger
@@ -72,11 +73,13 @@ def build_services(config: Config) -> Services:
         retry_delay_max=config.retry_delay_max,
         retry_elsewhere_seconds=config.retry_elsewhere_seconds,
         resend_after=config.resend_after,
+        idempotency_seconds=config.idempotency_hours * 3600,
     )
     ledger = SqlLedger(Database(config.database_url), rules, outbox_filled=outbox_filled)
     celery = celery_app(config)
     storage = artifact_store(config)
     checks = {"ledger": ledger.check, "storage": storage.check}
+    checks["workers"] = partial(check_workers, ledger.workers)
     checks["broker"] = partial(check_broker, celery, seconds=CHECK_SECONDS)
     return Services(
         config=config,

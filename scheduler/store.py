@@ -22,19 +22,24 @@ from alts.shared.errors import StaleAttempt, TaskFinished, UnknownTask
 from alts.shared.ledger import Assignment, TaskState
 from alts.shared.report import REPORT, Outcome, Report, StageResult
 from alts.shared.spec import TaskSpec
-from scheduler import closing_report, invitations, presence
+from scheduler import closing_report, invitations, presence, submissions
 from scheduler.database import Database
 from scheduler.history import Entry, Event, attempts_of, entries_of, note
 from scheduler.invitations import Invitation
 from scheduler.presence import Presence
 from scheduler.rows import change, is_id, owned, row_of, storable
 from scheduler.rules import LedgerRules
+from scheduler.submissions import Submission
 from scheduler.tables import tasks
 from scheduler.task_row import STAGES, TaskRow
 
 WAITING = (TaskState.ACCEPTED, TaskState.QUEUED)
 # SQLite takes 32766 parameters in a statement, PostgreSQL's protocol 65535.
 IDS_AT_ONCE = 500
+
+
+class _NamedAlreadyError(Exception):
+    """Two requests with one key at once: the other one was quicker."""
 
 
 class SqlLedger:
@@ -58,28 +63,54 @@ class SqlLedger:
 
     # what callers ask
 
-    def add(self, spec: TaskSpec, *, queue: str, submitted_by: str) -> str:
-        """Write down a task and the wish to send its invitation; both are on disk when this returns the task's id."""
+    def submitted(self, submission: Submission) -> str | None:
+        """The id of the task that the submission has brought before, None where it is new. Raises KeyReused."""
+        with self._database.reading() as db:
+            return submissions.task_of(db, submission, since=self._clock() - self._rules.idempotency_seconds)
+
+    def add(self, spec: TaskSpec, *, queue: str, submitted_by: str, key: str | None = None) -> str:
+        """Write down a task and the wish to send its invitation; both are on disk when this returns the task's id.
+
+        `key`: the caller's own; with it, who asks for the same again gets the same task. Raises KeyReused.
+        """
+        submission = None if key is None else Submission(submitted_by, key, spec)
+        if submission is not None and (earlier := self.submitted(submission)):
+            return earlier
         task_id = str(uuid.uuid4())
-        now = self._clock()
-        with self._database.writing() as db:
-            db.execute(
-                insert(tasks).values(
-                    id=task_id,
-                    spec=spec.model_dump_json(),
-                    queue=queue,
-                    submitted_by=storable(submitted_by),
-                    state=TaskState.ACCEPTED,
-                    due_at=now,
-                    resend_interval=self._rules.resend_after,
-                    created_at=now,
-                    updated_at=now,
-                )
-            )
-            invitations.put(db, task_id, queue, due_at=now)
-            note(db, task_id, Entry(at=now, event=Event.ACCEPTED, state=TaskState.ACCEPTED, attempt=0))
+        try:
+            with self._database.writing() as db:
+                self._insert(db, task_id, spec, queue=queue, submitted_by=submitted_by)
+                if submission is not None:
+                    self._name(db, submission, task_id)
+        except _NamedAlreadyError:
+            return self.add(spec, queue=queue, submitted_by=submitted_by, key=key)
         self._outbox_filled.set()
         return task_id
+
+    def _insert(self, db: Connection, task_id: str, spec: TaskSpec, *, queue: str, submitted_by: str) -> None:
+        now = self._clock()
+        db.execute(
+            insert(tasks).values(
+                id=task_id,
+                spec=spec.model_dump_json(),
+                queue=queue,
+                submitted_by=storable(submitted_by),
+                state=TaskState.ACCEPTED,
+                due_at=now,
+                resend_interval=self._rules.resend_after,
+                created_at=now,
+                updated_at=now,
+            )
+        )
+        invitations.put(db, task_id, queue, due_at=now)
+        note(db, task_id, Entry(at=now, event=Event.ACCEPTED, state=TaskState.ACCEPTED, attempt=0))
+
+    def _name(self, db: Connection, submission: Submission, task_id: str) -> None:
+        """Raises _NamedAlreadyError, which takes the transaction back, where the key has got another task meanwhile."""
+        now = self._clock()
+        since = now - self._rules.idempotency_seconds
+        if not submissions.remember(db, submission, task_id, now=now, since=since):
+            raise _NamedAlreadyError
 
     def get(self, task_id: str) -> TaskRow:
         """Raises UnknownTask."""

@@ -30,6 +30,7 @@ HOMES = {
         "scheduler.rows",
         "scheduler.schema",
         "scheduler.store",
+        "scheduler.submissions",
         "scheduler.tables",
     },
     "limits": {"scheduler.rate_limit"},

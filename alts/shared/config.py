@@ -109,6 +109,7 @@ class Config(_Section):
     retry_delay: float = Field(default=10.0, ge=0)
     retry_delay_max: float = Field(default=300.0, ge=0)
     retry_elsewhere_seconds: float = Field(default=60.0, ge=0)
+    idempotency_hours: float = Field(default=24.0, gt=0)
     resend_after: float = Field(default=600.0, gt=0)
     reconcile_interval: float = Field(default=2.0, gt=0)
     caller_requests_per_minute: int = Field(default=12_000, ge=0)

@@ -7,6 +7,7 @@ AltsError
 │   ├── UnknownTask             404  no task of that id
 │   ├── UnknownArtifact         404  the attempt has no log or report of that name
 │   ├── TaskFinished            409  too late to cancel
+│   ├── KeyReused               409  an Idempotency-Key that stands for another request
 │   ├── InvalidToken            401  the bearer token is missing, forged or expired
 │   ├── MissingScope            403  the bearer token does not allow this
 │   ├── NotTheirTask            403  only who asked for a task, or an admin, may cancel it
@@ -77,6 +78,10 @@ class UnknownTask(RequestError):  # noqa: N818
 
 class TaskFinished(RequestError):  # noqa: N818
     """The task has ended already: there is nothing left to cancel."""
+
+
+class KeyReused(RequestError):  # noqa: N818
+    """The caller's Idempotency-Key stands for another request already."""
 
 
 class UnknownArtifact(RequestError):  # noqa: N818

@@ -466,3 +466,50 @@ def test_after_the_application_has_ended_its_tasks_are_still_there(tmp_path: Pat
     ledger = a_ledger(tmp_path, clock)
     assert ledger.get(task_id).state in (TaskState.ACCEPTED, TaskState.QUEUED)
     ledger.close()
+
+
+def test_a_request_that_is_sent_again_with_its_key_gets_its_task_again(service: Service) -> None:
+    def send(key: str, package: str = "hello") -> Any:
+        headers = {**bearer(), "Idempotency-Key": key}
+        return service.client.post("/tasks/schedule", json={**REQUEST, "package_name": package}, headers=headers)
+
+    first, again, other = send("a-key"), send("a-key"), send("a-key", "jq")
+
+    assert (first.status_code, again.status_code, other.status_code) == (201, 201, 409)
+    assert first.json() == again.json()
+    assert "Idempotency-Key" in other.json()["detail"]
+
+
+@pytest.mark.parametrize("key", ["", "two words", "x" * 256, "ümlaut".encode().decode("latin-1")])
+def test_a_key_of_odd_letters_or_length_is_refused(service: Service, key: str) -> None:
+    headers = {**bearer(), "Idempotency-Key": key.encode("latin-1")}
+    answer = service.client.post("/tasks/schedule", json=REQUEST, headers=headers)
+
+    assert answer.status_code == 422
+    assert answer.json()["detail"][0]["loc"] == ["header", "idempotency-key"]
+
+
+def test_a_list_of_tasks_is_cancelled_as_far_as_it_can_be(service: Service) -> None:
+    waiting, running, finished = (service.scheduled() for _ in range(3))
+    theirs = service.client.post("/tasks/schedule", json=REQUEST, headers=bearer(email="you@example.org"))
+    service.ledger.claim(running, worker="w")
+    service.ledger.claim(finished, worker="w")
+    service.ledger.report(finished, 1, a_report(task_id=finished))
+    ids = [waiting, running, finished, theirs.json()["task_id"], TASK_ID, "../etc"]
+
+    answer = service.client.post("/tasks/cancel", json={"task_ids": ids}, headers=bearer())
+
+    assert answer.status_code == 200
+    said = answer.json()["tasks"]
+    assert [one["task_id"] for one in said] == ids
+    assert [one["state"] for one in said] == ["REVOKED", "STARTED", None, None, None, None]
+    assert [one["cancel_requested"] for one in said] == [True, True, False, False, False, False]
+    assert all(one["problem"] for one in said[2:])
+    assert service.ledger.get(theirs.json()["task_id"]).state is TaskState.ACCEPTED
+
+
+@pytest.mark.parametrize("ids", [[], [TASK_ID] * 1001, "all", [1], ["x" * 37]], ids=lambda ids: str(ids)[:12])
+def test_a_list_to_cancel_is_of_ids_and_bounded(service: Service, ids: Any) -> None:
+    answer = service.client.post("/tasks/cancel", json={"task_ids": ids}, headers=bearer())
+
+    assert answer.status_code == 422
