@@ -25,6 +25,7 @@ NEEDED = {
     ("get", "/tasks/{task_id}/history"): READ,
     ("get", "/tasks/{task_id}/artifacts/{attempt}/{name}"): READ,
     ("post", "/tasks/{task_id}/cancel"): WRITE,
+    ("post", "/tasks/cancel"): WRITE,
     ("post", "/worker/tasks/{task_id}/claim"): WORKER,
     ("post", "/worker/tasks/{task_id}/attempts/{attempt}/heartbeat"): WORKER,
     ("post", "/worker/tasks/{task_id}/attempts/{attempt}/report"): WORKER,
