@@ -12,9 +12,7 @@ from typing import Any, TypeVar
 
 import httpx
 
-from tests.chaos.ledger_file import tasks_of
-from tests.chaos.packages import PACKAGES
-from tests.chaos.plan import ONE_KEY_IS_ONE_TASK, Submission
+from tests.chaos.plan import Submission
 from tests.chaos.world import World
 
 ANSWER_SECONDS = 3.0
@@ -64,18 +62,7 @@ class Callers:
     def join(self) -> None:
         for thread in self._threads:
             thread.join(PATIENCE + 10)
-        if not ONE_KEY_IS_ONE_TASK:
-            self._cancel_the_unknown()
         self._client.close()
-
-    def _cancel_the_unknown(self) -> None:
-        """Tasks whose acceptance nobody heard of are in the ledger twice: those that never end are cancelled here."""
-        known = {asked.task_id for asked in self.asked}
-        for task in tasks_of(self._world.ledger):
-            if task.task_id not in known and PACKAGES[task.package].endless:
-                asked = next(one for one in self.asked if one.submission.package.name == task.package)
-                path = f"/tasks/{task.task_id}/cancel"
-                self._patiently(partial(self._client.post, path), asked, expected=(200, 202, 409))
 
     def _at(self, seconds: float, act: Callable[[], None]) -> None:
         def wait_and_act() -> None:

@@ -16,7 +16,6 @@ from tests.chaos.evidence import Evidence, report_in, summary_in
 from tests.chaos.journal import Entry, Step
 from tests.chaos.ledger_file import LedgerTask
 from tests.chaos.packages import PACKAGES
-from tests.chaos.plan import ONE_KEY_IS_ONE_TASK
 
 
 class Broken(StrEnum):
@@ -59,8 +58,7 @@ def _lost(evidence: Evidence) -> Iterator[str]:
 
 
 def _doubled(evidence: Evidence) -> Iterator[str]:
-    if ONE_KEY_IS_ONE_TASK:
-        yield from _asked_twice(evidence)
+    yield from _asked_twice(evidence)
     starts = [entry for entry in evidence.executions if entry.step is Step.START]
     for (task_id, attempt), count in Counter((entry.task_id, entry.attempt) for entry in starts).items():
         if count > 1:

@@ -18,9 +18,6 @@ REAL_STRETCH = 4.0
 REAL_TASKS = 0.5
 """Tasks of a run with real machines, for each of another run."""
 
-ONE_KEY_IS_ONE_TASK = False
-"""Whether the service knows the Idempotency-Key yet."""
-
 WORKERS = ("worker-1", "worker-2")
 
 
@@ -170,7 +167,7 @@ def _submission(dice: random.Random, packages: Sequence[Package], *, stretch: fl
     elif dice.random() < 0.12:
         cancel_at = at + dice.uniform(0.0, 2.0) * stretch
     again, later = dice.random() < 0.15, dice.uniform(0.1, 3.0)
-    if again and ONE_KEY_IS_ONE_TASK:
+    if again:
         again_at = at + later
     return Submission(at, package, cancel_at, again_at)
 
