@@ -18,7 +18,7 @@ from typing import Any
 from pydantic import ValidationError
 from sqlalchemy import Connection, func, insert, select, update
 
-from alts.shared.errors import StaleAttempt, TaskFinished, UnknownTask
+from alts.shared.errors import LedgerUnavailable, StaleAttempt, TaskFinished, UnknownTask
 from alts.shared.ledger import Assignment, TaskState
 from alts.shared.report import REPORT, Outcome, Report, StageResult
 from alts.shared.spec import TaskSpec
@@ -83,7 +83,9 @@ class SqlLedger:
                 if submission is not None:
                     self._name(db, submission, task_id)
         except _NamedAlreadyError:
-            return self.add(spec, queue=queue, submitted_by=submitted_by, key=key)
+            if submission is not None and (earlier := self.submitted(submission)):
+                return earlier
+            raise LedgerUnavailable("the same request is being written down just now") from None
         self._outbox_filled.set()
         return task_id
 

@@ -59,4 +59,5 @@ def remember(db: Connection, submission: Submission, task_id: str, *, now: float
         task_id=task_id,
         created_at=now,
     )
-    return db.execute(new.on_conflict_do_nothing()).rowcount == 1
+    # Not the count of rows: PostgreSQL's driver does not tell it of an insert.
+    return db.execute(new.on_conflict_do_nothing().returning(submissions.c.task_id)).one_or_none() is not None

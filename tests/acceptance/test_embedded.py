@@ -134,7 +134,8 @@ def test_a_running_task_can_be_cancelled(service: EmbeddedService, tmp_path: Pat
         wait_until_stage(client, task_id, "system_info")
         assert client.post(f"/tasks/{task_id}/cancel").status_code == 202
         result = wait_for(client, task_id, seconds=30)
-        assert client.post(f"/tasks/{task_id}/cancel").status_code == 409
+        # Saying it again is harmless.
+        assert client.post(f"/tasks/{task_id}/cancel").status_code == 200
 
     assert (result["state"], result["outcome"]) == ("REVOKED", "cancelled")
 
