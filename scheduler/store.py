@@ -74,8 +74,6 @@ class SqlLedger:
         `key`: the caller's own; with it, who asks for the same again gets the same task. Raises KeyReused.
         """
         submission = None if key is None else Submission(submitted_by, key, spec)
-        if submission is not None and (earlier := self.submitted(submission)):
-            return earlier
         task_id = str(uuid.uuid4())
         try:
             with self._database.writing() as db:
