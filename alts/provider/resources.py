@@ -310,8 +310,12 @@ def _hardening(planned: State) -> dict[str, Any]:
 
 def _address_pools(planned: State) -> IPAMConfig | None:
     """Where a network's addresses come from; None where the engine is to choose."""
-    subnets = [block["subnet"] for block in planned.get("ipam_config") or () if block.get("subnet")]
-    return IPAMConfig(pool_configs=[IPAMPool(subnet=subnet) for subnet in subnets]) if subnets else None
+    pools = [
+        IPAMPool(subnet=block["subnet"], gateway=_known(block, "gateway"))
+        for block in planned.get("ipam_config") or ()
+        if block.get("subnet")
+    ]
+    return IPAMConfig(pool_configs=pools) if pools else None
 
 
 def _is_positive(number: str) -> bool:

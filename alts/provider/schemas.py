@@ -116,7 +116,10 @@ def network_schema() -> Schema:
             _optional("internal", Bool()),
             _optional("options", Map(String())),
         ],
-        block_types=[_labels(), SetNestedBlock("ipam_config", Block([_optional("subnet", String())]))],
+        block_types=[
+            _labels(),
+            SetNestedBlock("ipam_config", Block([_optional("subnet", String()), _optional("gateway", String())])),
+        ],
     )
 
 

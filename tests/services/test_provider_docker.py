@@ -50,6 +50,9 @@ def terraform(tmp_path: Path) -> Iterator[Terraform]:
     provider.close()
 
 
+POOL = {"subnet": "10.214.255.240/29", "gateway": "10.214.255.246"}
+
+
 def write_module(terraform: Terraform, resources: object, outputs: dict[str, str] | None = None) -> None:
     module: dict[str, object] = {
         "terraform": {"required_providers": {"docker": {"source": "registry.terraform.io/kreuzwerker/docker"}}},
@@ -67,7 +70,7 @@ def test_containers_on_a_network_of_their_own(terraform: Terraform, engine: dock
     write_module(
         terraform,
         {
-            "docker_network": {"net": {"name": name, "internal": True, "labels": labels}},
+            "docker_network": {"net": {"name": name, "internal": True, "labels": labels, "ipam_config": POOL}},
             "docker_container": {
                 "machine": {
                     "name": name,
@@ -86,6 +89,8 @@ def test_containers_on_a_network_of_their_own(terraform: Terraform, engine: dock
     network = engine.networks.get(str(outputs["network"]))
     networks = engine.containers.get(name).attrs["NetworkSettings"]["Networks"]
     assert (network.attrs["Internal"], network.attrs["Labels"]) == (True, {"alts.task": name})
+    [pool] = network.attrs["IPAM"]["Config"]
+    assert {name.lower(): value for name, value in pool.items()} == POOL
     assert list(networks) == [name]
     assert "machine" in networks[name]["Aliases"]
     assert outputs["data"] == [

@@ -14,8 +14,11 @@ resource "docker_network" "instance" {
   dynamic "ipam_config" {
     for_each = var.subnet == "" ? [] : [var.subnet]
 
+    # A network without a gateway of its own choice makes dockerd 20.10 panic at every start (libnetwork, reservePools)
+    # when it was killed between giving the network's addresses back and forgetting the network.
     content {
-      subnet = ipam_config.value
+      subnet  = ipam_config.value
+      gateway = cidrhost(ipam_config.value, 1)
     }
   }
 
