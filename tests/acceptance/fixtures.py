@@ -33,6 +33,12 @@ STANDIN = {"dist_name": "rpm-standin", "dist_version": "9", "dist_arch": "x86_64
 def rpm_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The repositories of tests.corpus.rpms, built in a container of the stand-in."""
     folder = tmp_path_factory.mktemp("rpms")
+    build(folder, RPMS, **standin_image())
+    return folder
+
+
+def standin_image() -> dict[str, str]:
+    """The stand-in's image, made where it is missing, as tests.corpus.rpm_builder.build wants it: "image" is its id."""
     config = a_config(cache_folder=str(ROOT / ".alts/cache"))
     engine = Engine(config.docker_host)
     try:
@@ -40,5 +46,4 @@ def rpm_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
         image = resolver.resolve(a_spec(package_name="rpm", **STANDIN), stop=Stop(900), log=print)
     finally:
         engine.close()
-    build(folder, RPMS, image=image.id, docker_host=config.docker_host)
-    return folder
+    return {"image": image.id, "docker_host": config.docker_host}

@@ -17,7 +17,8 @@ from tests.acceptance.faults import DebFamily, Family, RpmFamily, strikes
 from tests.acceptance.mirror import Fault, Memory, mirror
 from tests.leftovers import leftovers, unnamed_things
 
-pytestmark = [pytest.mark.docker, pytest.mark.long]
+# Each case waits for the one before it, and a mirror that hangs is waited for.
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(1800)]
 
 FAMILIES: Mapping[str, Family] = {"deb": DebFamily(), "rpm": RpmFamily()}
 
