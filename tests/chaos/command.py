@@ -118,6 +118,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
     parser.add_argument("--seed", type=int, default=1, help="of the first run; the others count on from it")
     parser.add_argument("--runs", type=int, default=20)
-    parser.add_argument("--tasks", type=int, default=24, help="of a run with stub machines; real ones get half of it")
+    parser.add_argument(
+        "--tasks", type=int, default=24, help="of a run with stub machines; real ones get five for six of them"
+    )
     parser.add_argument("--jobs", type=int, default=2, help="runs at once")
     return parser.parse_args(arguments)

@@ -16,7 +16,7 @@ from tests.chaos.evidence import collect, objects_of, on_their_way
 from tests.chaos.faults import DRAIN_PATIENCE, Struck, strike
 from tests.chaos.invariants import Violation, store_is_complete, violations
 from tests.chaos.ledger_file import tasks_of, unfinished, waiting_invitations
-from tests.chaos.plan import WORKERS, Fault, Plan
+from tests.chaos.plan import REAL_STRETCH, WORKERS, Fault, Plan
 from tests.chaos.world import Servers, World
 
 START_SECONDS = 90.0
@@ -52,7 +52,8 @@ def run(plan: Plan, folder: Path, servers: Servers) -> Result:
         trouble = [one.trouble for one in struck if one.trouble] + _mend(world)
         mended = time.monotonic()
         callers.join()
-        converged = _wait(lambda: _converged(world), CONVERGE_SECONDS)
+        patience = CONVERGE_SECONDS * (REAL_STRETCH if plan.real else 1)
+        converged = _wait(lambda: _converged(world), patience)
         converged_in = time.monotonic() - mended if converged else None
         trouble += _end(world)
         evidence = collect(world, callers.asked, trouble=trouble)
