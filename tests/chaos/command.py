@@ -6,6 +6,7 @@ import argparse
 import shutil
 import threading
 import time
+import traceback
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,7 @@ from queue import SimpleQueue
 from tests.chaos.invariants import Broken
 from tests.chaos.plan import plan_for
 from tests.chaos.private_engine import PrivateEngine
-from tests.chaos.run import Result, run
+from tests.chaos.run import Result, broken_off, run
 from tests.chaos.world import ROOT, Servers
 from tests.services.rabbitmq import PrivateRabbitMQ
 from tests.services.s3 import PrivateS3
@@ -53,7 +54,7 @@ class Lanes:
         self._stack = stack
         self._free: SimpleQueue[Servers] = SimpleQueue()
         for _ in range(count):
-            self._free.put(Servers(stack.enter_context(PrivateRabbitMQ()), stack.enter_context(PrivateS3())))
+            self._free.put(self._new())
         self._engine: PrivateEngine | None = None
         self._turn = threading.Lock()
 
@@ -65,8 +66,14 @@ class Lanes:
             mine = self._free.get()
             try:
                 yield replace(mine, engine=self._engine) if real else mine
-            finally:
-                self._free.put(mine)
+            except BaseException:
+                # A run that broke off may have left them broken.
+                self._free.put(self._new())
+                raise
+            self._free.put(mine)
+
+    def _new(self) -> Servers:
+        return Servers(self._stack.enter_context(PrivateRabbitMQ()), self._stack.enter_context(PrivateS3()))
 
 
 def _run_one(seed: int, lanes: Lanes, *, tasks: int, folder: Path) -> Result:
@@ -74,8 +81,12 @@ def _run_one(seed: int, lanes: Lanes, *, tasks: int, folder: Path) -> Result:
     shutil.rmtree(mine, ignore_errors=True)
     mine.mkdir(parents=True)
     plan = plan_for(seed, tasks=tasks)
-    with lanes.servers(real=plan.real) as servers:
-        result = run(plan, mine, servers)
+    try:
+        with lanes.servers(real=plan.real) as servers:
+            result = run(plan, mine, servers)
+    except Exception:
+        (mine / "traceback.txt").write_text(traceback.format_exc())
+        result = broken_off(plan, f"the run broke off, see {mine}/traceback.txt")
     if result.violations:
         (mine / "violations.txt").write_text(shown(result) + "\n")
     else:

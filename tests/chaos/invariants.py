@@ -25,6 +25,8 @@ class Broken(StrEnum):
     DOUBLED = "doubled"
     LEAKED = "leaked"
     WRONG = "wrong"
+    UNTRIED = "untried"
+    """None that can be told: the run itself broke off, so it has proved nothing."""
 
 
 @dataclass(frozen=True)

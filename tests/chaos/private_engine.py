@@ -62,7 +62,7 @@ class PrivateEngine:
         self._remove()
 
     def start(self) -> None:
-        self._server.start(ready=self.answers, start_timeout=120)
+        self._server.start(ready=self.answers, start_timeout=300)
 
     def stop(self) -> None:
         """The polite way: its containers end with it."""

@@ -14,7 +14,7 @@ import httpx
 from tests.chaos.callers import Callers
 from tests.chaos.evidence import collect, objects_of, on_their_way
 from tests.chaos.faults import DRAIN_PATIENCE, Struck, strike
-from tests.chaos.invariants import Violation, store_is_complete, violations
+from tests.chaos.invariants import Broken, Violation, store_is_complete, violations
 from tests.chaos.ledger_file import tasks_of, unfinished, waiting_invitations
 from tests.chaos.plan import REAL_STRETCH, WORKERS, Fault, Plan
 from tests.chaos.world import Servers, World
@@ -67,6 +67,12 @@ def run(plan: Plan, folder: Path, servers: Servers) -> Result:
         seconds=time.monotonic() - begun,
         violations=tuple(violations(evidence)),
     )
+
+
+def broken_off(plan: Plan, why: str) -> Result:
+    """Of a run that could not be carried out to its end."""
+    violation = Violation(Broken.UNTRIED, why)
+    return Result(plan, 0, 0, Counter(), Counter(), converged_in=None, seconds=0.0, violations=(violation,))
 
 
 def _wait_until_ready(world: World) -> None:

@@ -62,8 +62,8 @@ class PrivateRabbitMQ:
         self._remove()
 
     def start(self) -> None:
-        """6 to 10 seconds. Listens last of all, so that whoever can connect can work."""
-        self._server.start(ready=lambda: answers(self.port), start_timeout=120)
+        """6 to 10 seconds, minutes on a starved machine. Listens last of all, so that whoever can connect can work."""
+        self._server.start(ready=lambda: answers(self.port), start_timeout=300)
 
     def stop(self) -> None:
         """The polite way: what is durable is there again after start()."""

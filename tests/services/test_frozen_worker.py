@@ -1,0 +1,62 @@
+"""A worker that was frozen for longer than its lease, and wakes, harms nobody: neither report nor machine."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.deb_repository import build_deb, serving, write_index
+from tests.leftovers import machines_of
+from tests.services.rabbitmq import PrivateRabbitMQ
+from tests.services.s3 import PrivateS3
+from tests.services.stack import ServiceStack, schedule, until, wait_for
+from tests.services.test_full_stack import s3_objects
+
+pytestmark = [pytest.mark.docker, pytest.mark.services]
+
+
+@pytest.fixture
+def slow(tmp_path: Path) -> Iterator[Mapping[str, Any]]:
+    """A request for a package that takes long enough to freeze somebody meanwhile."""
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    build_deb(folder, "slow-to-install", scripts={"postinst": "sleep 15"})
+    write_index(folder)
+    with serving(folder) as url:
+        yield {"package_name": "slow-to-install", "repositories": [{"url": url, "trusted": True}]}
+
+
+def test_it_destroys_its_own_machine_alone_and_its_successors_report_stays(
+    tmp_path: Path, rabbitmq: PrivateRabbitMQ, s3: PrivateS3, slow: Mapping[str, Any]
+) -> None:
+    with ServiceStack(tmp_path, rabbitmq, s3) as stack, stack.client as client, stack.worker("first") as first:
+        task_id = schedule(client, **slow)
+        [own] = until(lambda: machines_of(tmp_path), seconds=120)
+        first.signal(signal.SIGSTOP)
+        with stack.worker("second"):
+            [successor] = until(lambda: machines_of(tmp_path) - {own}, seconds=120)
+            first.signal(signal.SIGCONT)
+            until(lambda: own not in machines_of(tmp_path), seconds=60)
+            assert successor in machines_of(tmp_path)
+            result = wait_for(client, task_id)
+            until(lambda: not machines_of(tmp_path), seconds=60)
+            # It works on as if nothing had been.
+            until(lambda: not list((tmp_path / "work").glob("*/tasks/*")), seconds=60)
+        again = wait_for(client, schedule(client, package_name="no-such-package"))
+        after = client.get(f"/tasks/{task_id}/result").json()
+        history = client.get(f"/tasks/{task_id}/history").json()
+
+    assert (result["outcome"], result["result"]["attempt"]) == ("passed", 2), result
+    assert after == result
+    assert again["outcome"] == "failed", again
+    assert own.endswith("-1")
+    assert successor.endswith("-2")
+    objects = s3_objects(s3)
+    assert json.loads(objects[f"artifacts/{task_id}/2/report.json"]) == result["result"]
+    assert json.loads(objects[f"results/celery-task-meta-{task_id}"])["result"]["attempt"] == 2
+    assert [entry["attempt"] for entry in history["history"] if entry["outcome"]] == [2], history
