@@ -11,12 +11,13 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
 import alts
 from alts.shared.errors import InfrastructureError
+from alts.stop import Stop
 
 REATTACH_VARIABLE = "TF_REATTACH_PROVIDERS"
 LOG_NAME = "provider.log"
@@ -27,6 +28,7 @@ _SOCKET_NAME = "socket"
 
 _READY_SECONDS = 60.0  # from start to ready; 0.6 s on an idle machine
 _END_SECONDS = 70.0  # a little more than it takes to undo what is under way, see alts.provider.server
+_LOOK_SECONDS = 0.2  # between two looks at a Stop
 _LOG_TAIL = 2000  # characters
 
 log = logging.getLogger(__name__)
@@ -48,14 +50,14 @@ class ProviderProcess:
         self._value = ""
         self._closed = False
 
-    def environment(self) -> dict[str, str]:
+    def environment(self, stop: Stop) -> dict[str, str]:
         """What attaches a terraform to the running provider: {"TF_REATTACH_PROVIDERS": ...}.
 
         Ask before every terraform: after a restart the socket is where it was, but a terraform that was told of the
         dead process cancels its work within a second.
-        Raises InfrastructureError where the provider does not start, or was closed.
+        Raises InfrastructureError where the provider does not start, or was closed, and Stopped.
         """
-        with self._lock:
+        with self._locked(stop):
             if self._closed:
                 raise InfrastructureError("the docker provider is closed: this worker is ending")
             if self._process is not None and self._process.poll() is not None:
@@ -63,7 +65,7 @@ class ProviderProcess:
                 self._put_away(self._process)
                 self._process = None
             if self._process is None:
-                self._process, self._value = self._start()
+                self._process, self._value = self._start(stop)
             return {REATTACH_VARIABLE: self._value}
 
     def close(self) -> None:
@@ -76,7 +78,17 @@ class ProviderProcess:
             if self._socket is not None:
                 shutil.rmtree(self._socket.parent, ignore_errors=True)
 
-    def _start(self) -> tuple[subprocess.Popen[bytes], str]:
+    @contextlib.contextmanager
+    def _locked(self, stop: Stop) -> Iterator[None]:
+        """Somebody else may be waiting for a provider that hangs while it starts."""
+        while not self._lock.acquire(timeout=_LOOK_SECONDS):
+            stop.check()
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    def _start(self, stop: Stop) -> tuple[subprocess.Popen[bytes], str]:
         """The running provider, and the value that attaches a terraform to it."""
         self._folder.mkdir(parents=True, exist_ok=True)
         socket = self._prepare_socket()
@@ -99,7 +111,7 @@ class ProviderProcess:
             )
         value = ""
         try:
-            value = self._wait_until_ready(process)
+            value = self._wait_until_ready(process, stop)
         finally:
             if not value:
                 process.kill()
@@ -118,10 +130,11 @@ class ProviderProcess:
         self._socket.parent.chmod(0o700)
         return self._socket
 
-    def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> str:
+    def _wait_until_ready(self, process: subprocess.Popen[bytes], stop: Stop) -> str:
         line = b""
         if process.stdout is not None:
-            line = _read_line(process.stdout, seconds=_READY_SECONDS)
+            line = _read_line(process.stdout, stop.within(_READY_SECONDS))
+        stop.check()
         if not line.endswith(b"\n"):
             said = (self._folder / LOG_NAME).read_text(encoding="utf-8", errors="replace")
             raise InfrastructureError("the docker provider does not start", details=said[-_LOG_TAIL:])
@@ -143,15 +156,15 @@ class ProviderProcess:
             process.stdout.close()
 
 
-def _read_line(file: IO[bytes], *, seconds: float) -> bytes:
-    """What comes until the first newline, the end of the file, or the end of the time."""
+def _read_line(file: IO[bytes], stop: Stop) -> bytes:
+    """What comes until the first newline, the end of the file, or the Stop."""
     line = b""
-    end = time.monotonic() + seconds
     with selectors.DefaultSelector() as selector:
         selector.register(file, selectors.EVENT_READ)
-        while not line.endswith(b"\n") and selector.select(max(0.0, end - time.monotonic())):
-            piece = os.read(file.fileno(), 65_536)
-            if not piece:
-                break
-            line += piece
+        while not line.endswith(b"\n") and stop.reason is None:
+            if selector.select(min(_LOOK_SECONDS, stop.remaining)):
+                piece = os.read(file.fileno(), 65_536)
+                if not piece:
+                    break
+                line += piece
     return line

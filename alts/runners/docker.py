@@ -135,8 +135,8 @@ class DockerRunner(TerraformedRunner):
             )
         return True
 
-    def environment(self) -> Mapping[str, str]:
-        return {} if self._provider is None else self._provider.environment()
+    def environment(self, stop: Stop) -> Mapping[str, str]:
+        return {} if self._provider is None else self._provider.environment(stop)
 
     def connect(self, outputs: Mapping[str, object]) -> Instance:
         return self._engine.instance(str(outputs["id"]), name=str(outputs["name"]), disk_mb=self._limits.disk_mb)

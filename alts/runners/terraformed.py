@@ -75,8 +75,8 @@ class TerraformedRunner(ABC):
         return None
 
     @abstractmethod
-    def environment(self) -> Mapping[str, str]:
-        """What Terraform needs in its environment to find the provider."""
+    def environment(self, stop: Stop) -> Mapping[str, str]:
+        """What Terraform needs in its environment to find the provider. Raises InfrastructureError or Stopped."""
 
     @abstractmethod
     def connect(self, outputs: Mapping[str, object]) -> Instance:
@@ -103,7 +103,7 @@ class TerraformedRunner(ABC):
         shutil.copytree(resource("terraform", self.name), folder)
         write_provider_override(folder, self._provider_version)
         try:
-            yield self._make(order, plan, self._module(folder, log), stop=stop, log=log)
+            yield self._make(order, plan, self._module(folder, log, stop), stop=stop, log=log)
         finally:
             hurried = stop.reason not in (None, StopReason.DEADLINE)
             if not (hurried and self._destroy_at_once(order)):
@@ -145,9 +145,9 @@ class TerraformedRunner(ABC):
     def _fetch(self, url: str, stop: Stop) -> bytes:
         return download(url, stop=stop, rules=self._networks)
 
-    def _module(self, folder: Path, log: OutputSink) -> Terraform:
+    def _module(self, folder: Path, log: OutputSink, stop: Stop) -> Terraform:
         # With the environment of now: the provider may have been started anew since the machine was made.
-        return Terraform(folder, executable=self._terraform, environment=self.environment(), sink=log)
+        return Terraform(folder, executable=self._terraform, environment=self.environment(stop), sink=log)
 
     def _destroy_at_once(self, order: Order) -> bool:
         """Without terraform, whose state goes with the work folder: somebody waits for the machine to be gone."""
@@ -163,7 +163,8 @@ class TerraformedRunner(ABC):
         """Cleaning up reports its own trouble, and leaves the verdict alone."""
         task = {"task_id": order.task_id, "attempt": order.attempt}
         try:
-            self._module(folder, sink).remove(Stop(REMOVE_TIMEOUT))
+            stop = Stop(REMOVE_TIMEOUT)
+            self._module(folder, sink, stop).remove(stop)
         except (InfrastructureError, Stopped, OSError) as error:
             details = getattr(error, "details", "")
             log.warning("terraform destroy failed", extra={**task, "error": str(error), "details": details})

@@ -84,7 +84,7 @@ def _run_one(seed: int, lanes: Lanes, *, tasks: int, folder: Path) -> Result:
     try:
         with lanes.servers(real=plan.real) as servers:
             result = run(plan, mine, servers)
-    except Exception:
+    except Exception:  # noqa: BLE001 - whatever it was, the other seeds are to be tried
         (mine / "traceback.txt").write_text(traceback.format_exc())
         result = broken_off(plan, f"the run broke off, see {mine}/traceback.txt")
     if result.violations:

@@ -39,10 +39,11 @@ class Struck:
 
 def strike(world: World, fault: Fault) -> Struck:
     """Break, wait, mend."""
-    begun = time.monotonic()
     trouble: list[str] = []
-    with _way(world, fault, trouble):
-        time.sleep(fault.seconds)
+    with world.turns[fault.target]:
+        begun = time.monotonic()
+        with _way(world, fault, trouble):
+            time.sleep(fault.seconds)
     return Struck(fault, begun, time.monotonic(), "; ".join(trouble))
 
 

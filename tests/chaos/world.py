@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -68,6 +69,8 @@ class World:
         self.network = Network()
         self.disk = SmallDisk(folder / "disk")
         self.services: dict[str, Service] = {}
+        self.turns = {fault.target: threading.Lock() for fault in plan.faults}
+        """Whoever breaks a target holds its lock until it is mended, which may take longer than the plan thinks."""
         self.repository = ""
         """Where real machines find the packages; empty where the machines are stubs."""
         self.config = parse_config(self._settings())

@@ -44,7 +44,7 @@ def terraform(tmp_path: Path) -> Iterator[Terraform]:
     yield Terraform(
         folder,
         executable=find_terraform(None, folder=tmp_path),
-        environment=provider.environment(),
+        environment=provider.environment(Stop(60)),
         sink=lambda text: None,
     )
     provider.close()

@@ -74,7 +74,7 @@ class Site:
         return Terraform(
             folder,
             executable=launcher_for_wheel(self._folder) if wheel else find_terraform(None, folder=self._folder),
-            environment=self.provider.environment(),
+            environment=self.provider.environment(Stop(60)),
             sink=self.heard.append,
         )
 
@@ -134,7 +134,7 @@ def running_terraform(folder: Path) -> list[int]:
 
 
 def provider_pid(site: Site) -> int:
-    (value,) = json.loads(site.provider.environment()["TF_REATTACH_PROVIDERS"]).values()
+    (value,) = json.loads(site.provider.environment(Stop(60))["TF_REATTACH_PROVIDERS"]).values()
     return int(value["Pid"])
 
 

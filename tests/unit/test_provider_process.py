@@ -18,6 +18,7 @@ import pytest
 from alts.provider import ADDRESS
 from alts.provider.process import ProviderProcess
 from alts.shared.errors import InfrastructureError
+from alts.stop import Stop, Stopped, StopReason
 from tests.processes import ended, pids_of
 
 HOST = "unix:///nonexistent/docker.sock"
@@ -27,8 +28,9 @@ WORKER = """
 import sys, time
 from pathlib import Path
 from alts.provider.process import ProviderProcess
+from alts.stop import Stop
 provider = ProviderProcess(Path(sys.argv[1]), docker_host="unix:///nonexistent/docker.sock")
-print(provider.environment()["TF_REATTACH_PROVIDERS"], flush=True)
+print(provider.environment(Stop(60))["TF_REATTACH_PROVIDERS"], flush=True)
 time.sleep(60)
 """
 
@@ -46,7 +48,7 @@ def reattach(value: str) -> dict[str, Any]:
 
 
 def attached(provider: ProviderProcess) -> dict[str, Any]:
-    return reattach(provider.environment()["TF_REATTACH_PROVIDERS"])
+    return reattach(provider.environment(Stop(60))["TF_REATTACH_PROVIDERS"])
 
 
 def test_it_is_started_by_the_first_who_asks_and_shared_by_all(provider: ProviderProcess, tmp_path: Path) -> None:
@@ -80,7 +82,7 @@ def test_close_ends_it_and_leaves_only_the_log(provider: ProviderProcess, tmp_pa
     assert ended(pid, within=0.1)
     assert [path.name for path in (tmp_path / "p").iterdir()] == ["provider.log"]
     with pytest.raises(InfrastructureError, match="closed"):
-        provider.environment()
+        provider.environment(Stop(60))
 
 
 def test_one_that_died_is_started_again_at_the_same_place(provider: ProviderProcess) -> None:
@@ -154,6 +156,34 @@ def test_one_that_does_not_start_tells_why(tmp_path: Path) -> None:
     (folder / "socket.d" / "socket").mkdir()
 
     with pytest.raises(InfrastructureError, match="does not start") as caught:
-        ProviderProcess(folder, docker_host=HOST).environment()
+        ProviderProcess(folder, docker_host=HOST).environment(Stop(60))
 
     assert "Error" in caught.value.details
+
+
+def test_whoever_waits_for_one_that_hangs_can_be_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hanging = tmp_path / "python"
+    hanging.write_text("#!/bin/sh\nexec sleep 300.20877\n")
+    hanging.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(hanging))
+    provider = ProviderProcess(tmp_path / "p", docker_host=HOST)
+    stops = [Stop(300), Stop(300)]
+    reasons: list[StopReason] = []
+
+    def ask(stop: Stop) -> None:
+        with pytest.raises(Stopped) as caught:
+            provider.environment(stop)
+        reasons.append(caught.value.reason)
+
+    threads = [threading.Thread(target=ask, args=(stop,)) for stop in stops]
+    for thread in threads:
+        thread.start()
+    # One waits for the provider, the other for the one who does.
+    for stop in stops:
+        stop.request(StopReason.CANCELLED)
+    for thread in threads:
+        thread.join(30)
+
+    assert reasons == [StopReason.CANCELLED, StopReason.CANCELLED]
+    assert pids_of("sleep 300.20877") == []
+    provider.close()

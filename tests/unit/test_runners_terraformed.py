@@ -49,7 +49,7 @@ class ScriptedRunner(TerraformedRunner):
             raise self._failure
         return Plan({"name": "machine"}, {"reference": "debian:12"})
 
-    def environment(self) -> Mapping[str, str]:
+    def environment(self, stop: Stop) -> Mapping[str, str]:
         return {}
 
     def connect(self, outputs: Mapping[str, object]) -> Instance:
