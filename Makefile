@@ -48,7 +48,7 @@ token: $(VENV)  ## print a token for the running service: make -s token
 test: setup-test  ## every test, with real containers, a private RabbitMQ and a private S3 server
 	$(BIN)/python -m pytest --timeout=$(TEST_TIMEOUT) -m 'not long' $(ARGS)
 
-test-long: setup-test  ## forty real packages, a fault of ours at every stage
+test-long: setup-test  ## fifty real packages of Debian, some of them twenty times
 	$(BIN)/python -m pytest --timeout=3600 -m long $(ARGS)
 
 bench-cancel: setup-test  ## fifty cancels of running installs, how long the worst took: ARGS='--tries 50 --full-stack'
