@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from alts.tools.process import kill_at_home_below
+
 SPOOL = "spool"
 REPORTS = "reports"
 
@@ -133,5 +135,7 @@ def _identity(slot: Path) -> str:
 
 
 def _empty(slot: Path) -> None:
+    # A terraform or an ansible that waits for its engine outlives a worker that was killed.
+    kill_at_home_below(slot / "tasks")
     for name in ("tasks", "shared"):
         shutil.rmtree(slot / name, ignore_errors=True)

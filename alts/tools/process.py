@@ -8,7 +8,7 @@ import selectors
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -68,9 +68,23 @@ def kill_by_variable(name: str, value: str) -> int:
     They are gone when this returns, but for one that the kernel does not let go within five seconds.
     """
     wanted = os.fsencode(f"{name}={value}")
+    return _kill_all(lambda environment: wanted in environment)
+
+
+def kill_at_home_below(folder: Path) -> int:
+    """Kill every process that was started with a HOME below the folder: what a dead worker has left running there.
+
+    Everything that a worker starts for an attempt has its HOME in the attempt's folder. As kill_by_variable.
+    """
+    wanted = b"HOME=" + os.fsencode(folder.absolute()) + b"/"
+    return _kill_all(lambda environment: any(variable.startswith(wanted) for variable in environment))
+
+
+def _kill_all(known: Callable[[list[bytes]], bool]) -> int:
+    """Of the processes whose environment, as NAME=VALUE, is `known`."""
     killed: set[int] = set()
     end = time.monotonic() + _DEATH_SECONDS
-    while (marked := set(_processes_with(wanted))) and time.monotonic() < end:
+    while (marked := set(_processes(known))) and time.monotonic() < end:
         for pid in marked:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
@@ -79,12 +93,12 @@ def kill_by_variable(name: str, value: str) -> int:
     return len(killed)
 
 
-def _processes_with(wanted: bytes) -> Iterator[int]:
+def _processes(known: Callable[[list[bytes]], bool]) -> Iterator[int]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
             # It may end while we look, or be another user's; a zombie has no environment any more.
             with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):
-                if wanted in (entry / "environ").read_bytes().split(b"\0"):
+                if known((entry / "environ").read_bytes().split(b"\0")):
                     yield int(entry.name)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -82,3 +84,30 @@ def test_closing_leaves_no_work_behind(tmp_path: Path) -> None:
     folder.close()
 
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["1", "1.lock", "identity"]
+
+
+@pytest.mark.parametrize("way", ["taken over", "looked at by a neighbour"])
+def test_what_a_dead_worker_has_left_running_is_ended_and_nobody_else(tmp_path: Path, way: str) -> None:
+    work = tmp_path / "work"
+    homes = {
+        "ansible": work / "1" / "tasks" / "t-1" / "ansible-x" / "home",
+        "neighbour": work / "2" / "tasks" / "t-1",
+        "stranger": tmp_path / "work1" / "tasks" / "t-1",
+    }
+    left = {name: subprocess.Popen(["sleep", "60"], env={"HOME": str(home)}) for name, home in homes.items()}
+    try:
+        dead = WorkFolder(work)
+        if way == "taken over":
+            dead.reset()
+        else:
+            living = WorkFolder(work)
+            os.close(dead._lock)
+            with living.dead() as slots:
+                assert [slot.identity for slot in slots] == [dead.identity]
+
+        assert left.pop("ansible").wait(10) == -signal.SIGKILL
+        assert [process.poll() for process in left.values()] == [None, None]
+    finally:
+        for process in left.values():
+            process.kill()
+            process.wait()
