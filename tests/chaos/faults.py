@@ -150,9 +150,11 @@ def _broken_link(world: World, link: str, mode: Mode) -> Iterator[None]:
 def _drained(world: World, name: str, trouble: list[str]) -> Iterator[None]:
     """As a supervisor stops a worker, and starts it again."""
     service = world.services[name]
+    begun = service.has_said("ready.")
     service.terminate()
     code = service.wait(DRAIN_PATIENCE)
-    if code != 0:
+    # Before it takes tasks, and has something to hand back, the signal ends it as it ends any program.
+    if code != 0 and (begun or code != -signal.SIGTERM):
         trouble.append(f"{name} ended with {code} after a SIGTERM" if code is not None else f"{name} did not drain")
         service.kill_all()
     try:
