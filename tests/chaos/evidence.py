@@ -117,6 +117,7 @@ def processes_of(folder: Path) -> list[str]:
             continue
         with suppress(OSError):
             known = (process / "environ").read_bytes() + (process / "cmdline").read_bytes()
-            if str(folder).encode() in known or str((process / "cwd").readlink()).startswith(str(folder)):
+            # With the slash: "seed-4" is not "seed-40".
+            if f"{folder}/".encode() in known or f"{(process / 'cwd').readlink()}/".startswith(f"{folder}/"):
                 found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace"))
     return found
