@@ -109,6 +109,15 @@ def _taking_signals(handler: Callable[[int, object], None]) -> type[bootsteps.St
     return TakeSignals
 
 
+def without_event_heartbeat(sender: Any, **_: object) -> None:
+    """Let a starting Celery worker send no events every two seconds, as --without-heartbeat does.
+
+    Nobody here listens to them; and while the broker is away, Celery's main thread tries to send one without end, and
+    does not hear that it should stop (celery.worker.heartbeat, retry=True).
+    """
+    sender.options["without_heartbeat"] = True
+
+
 def create_worker_app(config: Config, *, runners: Mapping[str, MakeRunner] = RUNNERS) -> Celery:
     """The Celery application of a worker process; `runners` makes the runners that the configuration names.
 
@@ -120,6 +129,7 @@ def create_worker_app(config: Config, *, runners: Mapping[str, MakeRunner] = RUN
     process = _WorkerProcess(config, runners)
     register_task(celery, process.get)
     celery.steps["worker"].add(_taking_signals(process.on_signal))
+    signals.worker_init.connect(without_event_heartbeat)
     # weak=False: nobody else holds these bound methods
     signals.worker_init.connect(process.open, weak=False)
     signals.worker_ready.connect(process.consume, weak=False)
