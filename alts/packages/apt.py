@@ -98,6 +98,9 @@ class Apt(DpkgState):
     def hangs_at(self, output: str) -> Kind:
         return apt_output.hangs_at(output)
 
+    def disk_full_line(self, output: str) -> str:
+        return apt_output.disk_full_line(output)
+
     def installed_argv(self, spec: TaskSpec) -> Sequence[str]:
         return ("dpkg-query", "--show", f"--showformat={apt_output.INSTALLED_FORMAT}", spec.package_name)
 
@@ -123,7 +126,7 @@ class Apt(DpkgState):
         return (*_APT_GET, "remove", "--", spec.package_name)
 
     def remove_findings(self, spec: TaskSpec, done: Completed) -> tuple[Finding, ...]:
-        return _removal_findings(done, f"{spec.package_name} could not be removed")
+        return _removal_findings(spec, done, f"{spec.package_name} could not be removed")
 
     # right_package
 
@@ -166,7 +169,7 @@ class Apt(DpkgState):
         return (*_APT_GET, "purge", "--", spec.package_name)
 
     def purge_findings(self, spec: TaskSpec, done: Completed) -> tuple[Finding, ...]:
-        return _removal_findings(done, f"{spec.package_name} could not be purged")
+        return _removal_findings(spec, done, f"{spec.package_name} could not be purged")
 
     # snapshots
 
@@ -206,9 +209,9 @@ class Apt(DpkgState):
         return apt_why.read_why(spec, failed, done)
 
 
-def _removal_findings(done: Completed, otherwise: str) -> tuple[Finding, ...]:
+def _removal_findings(spec: TaskSpec, done: Completed, otherwise: str) -> tuple[Finding, ...]:
     if done.ok:
         return ()
-    return tuple(apt_output.scriptlet_findings(done.output)) or (
+    return tuple(apt_output.scriptlet_findings(spec, done.output)) or (
         Finding(kind=Kind.REMOVAL_FAILED, message=otherwise, evidence=apt_output.last_error(done.output)),
     )

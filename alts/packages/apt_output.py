@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from alts.command import Completed
-from alts.packages.apt_sources import ARCHIVES, repository_findings
+from alts.packages.apt_sources import ARCHIVES, brought_by_task, repository_findings
 from alts.packages.base import Candidate, Identity, InstalledPackage
 from alts.shared.report import Finding, Kind, Severity
 from alts.shared.spec import TaskSpec
@@ -34,7 +34,8 @@ _SCRIPTLET = re.compile(
     r"(?:installed|new|old) (?P<package>\S+) package (?P<script>[a-z-]+) script subprocess "
     r"(?P<how>returned error exit status|failed|was killed by signal|was interrupted)"
 )
-# What the engine has mounted into the container, nobody in it can replace.
+# What the engine has mounted into the container, nobody in it can replace. Anybody can print the words, so they are
+# only believed of the distribution's own packages.
 _MOUNTED = re.compile(r"'?(?P<path>/etc/(?:resolv\.conf|hosts|hostname))'?: Device or resource busy$", re.MULTILINE)
 _OVERWRITE = re.compile(r"trying to overwrite (?:shared )?'(?P<path>[^']*)', which is (?:also|different)")
 _DPKG_CONFLICT = re.compile(r"^dpkg: regarding .*(?:conflicts with|breaks) ")
@@ -51,6 +52,10 @@ _DPKG_WORKS = re.compile(
     r"Unpacking |Setting up |Removing |Purging |Processing triggers|dpkg: )",
     re.MULTILINE,
 )
+_FETCHED = re.compile(r"^Get:\d+ ")
+# A full disk, in words that are not a script's: those begin otherwise.
+_NO_SPACE = re.compile(r"No space left on device|Disk quota exceeded")
+_OWN_WORDS = re.compile(r"^(?:E: |dpkg(?:-deb|-split)?(?: \(subprocess\))?: )")
 _SHA256 = re.compile(r"^(?P<sum>[0-9a-f]{64})  (?P<path>/.*)$")
 
 
@@ -165,7 +170,7 @@ def transaction_findings(spec: TaskSpec, output: str) -> Iterator[Finding]:
             yield _about(spec, Kind.FILE_CONFLICT, message, line)
         elif _DPKG_CONFLICT.match(line):
             yield _about(spec, Kind.PACKAGE_CONFLICT, "conflicts with an installed package", line)
-    yield from scriptlet_findings(output)
+    yield from scriptlet_findings(spec, output)
     yield from _archive_findings(output)
     for unmet in read_unmet(before):
         conflict = unmet.relation in CONFLICTS
@@ -217,7 +222,16 @@ def read_unmet(output: str) -> tuple[Unmet, ...]:
     return tuple(one for one in unmet if one.relation != "Recommends")
 
 
-def scriptlet_findings(output: str) -> Iterator[Finding]:
+def disk_full_line(output: str) -> str:
+    """See alts.packages.base.PackageManager. dpkg tells of an archive why it could not be unpacked on the next line."""
+    for before, line in itertools.pairwise(("", *output.splitlines())):
+        own = _OWN_WORDS.match(line) or _ARCHIVE_ERROR.match(before)
+        if own and _NO_SPACE.search(line):
+            return line.strip()
+    return ""
+
+
+def scriptlet_findings(spec: TaskSpec, output: str) -> Iterator[Finding]:
     """Maintainer scripts that failed, each once: dpkg also runs them to undo what went wrong."""
     seen = set()
     since = 0
@@ -228,12 +242,24 @@ def scriptlet_findings(output: str) -> Iterator[Finding]:
         seen.add((match["package"], match["script"]))
         how = "was killed" if match["how"].startswith("was killed") else "failed"
         message = f"{match['package'].split(':')[0]}: its {match['script']} script {how}"
-        if mounted := _MOUNTED.search(said):
+        if (mounted := _MOUNTED.search(said)) and _from_distribution(spec, output, match["package"]):
             # A machine that is no container would have let it.
             message += f": it must replace {mounted['path']}, which is not to be replaced in a container"
             yield Finding(kind=Kind.INTERNAL, message=message, evidence=_line_with(said, mounted))
         else:
             yield Finding(kind=Kind.SCRIPTLET_FAILED, message=message, evidence=_line_with(output, match))
+
+
+def _from_distribution(spec: TaskSpec, output: str, package: str) -> bool:
+    """Whether apt has fetched the package from there: "Get:1 http://deb.debian.org/debian bookworm/main amd64 hello".
+
+    Of a package that was not fetched just now nobody knows, unless there are no other repositories.
+    """
+    if not spec.repositories:
+        return True
+    name = package.partition(":")[0]
+    fetched = [line for line in _before_dpkg(output).splitlines() if _FETCHED.match(line) and name in line.split()]
+    return bool(fetched) and not any(brought_by_task(spec, line) for line in fetched)
 
 
 def _line_with(text: str, match: re.Match[str]) -> str:

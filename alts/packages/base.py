@@ -100,6 +100,9 @@ class PackageManager(Protocol):
         Kind.INTERNAL: it had not come that far.
         """
 
+    def disk_full_line(self, output: str) -> str:
+        """The line in which the package manager itself, and no package's script, says that the disk was full; or ""."""
+
     def installed_argv(self, spec: TaskSpec) -> Sequence[str]:
         """Asks whether the package is installed."""
 

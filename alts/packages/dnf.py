@@ -126,8 +126,8 @@ class Dnf(RpmState):
         scriptlets = _each_once(dnf_output.scriptlet_findings(done.output))
         if done.ok:
             return scriptlets
-        # Of an installation whose script failed, only what was said before rpm worked is surely not the script's words.
-        believed = dnf_output.before_rpm(done.output) if scriptlets else done.output
+        # Only what was said before rpm worked is surely not a script's words.
+        believed = dnf_output.before_rpm(done.output)
         return (
             _each_once(dnf_output.repository_findings(spec, believed))
             or _each_once(dnf_output.package_file_findings(spec, believed))
@@ -146,6 +146,9 @@ class Dnf(RpmState):
 
     def hangs_at(self, output: str) -> Kind:
         return dnf_output.hangs_at(output)
+
+    def disk_full_line(self, output: str) -> str:
+        return dnf_output.disk_full_line(output)
 
     def remove_argv(self, spec: TaskSpec) -> Sequence[str]:
         # What came with it stays, as with apt: whether it may go is another question, asked later.

@@ -43,13 +43,15 @@ _OVERWRITE = re.compile(
 )
 _DISK_FULL = re.compile(
     r"No space left on device|more space on the \S+ filesystem|more space needed on the \S+ filesystem|"
-    r"not enough free disk space",
+    r"not enough free disk space|Disk quota exceeded|database or disk is full",
     re.IGNORECASE,
 )
 _NO_MATCH = re.compile(r"^(?:Error: )?(?:No match for argument: |Unable to find a match: |No package \S+ available)")
 _TO_FETCH = re.compile(r"^(?:Downloading Packages:|Total download size: |Total size of inbound packages)", re.MULTILINE)
 # The check and the test before it have words of their own behind these.
 _RPM_WORKS = re.compile(r"^Running transaction$", re.MULTILINE)
+# Scripts' own words begin otherwise.
+_OWN_WORDS = re.compile(r"^(?:[Ee]rror: |error\()")
 _ADDRESS = re.compile(r" \(IP: [^)]*\)")
 
 # rpm's own names of scripts in messages → as a spec has them.
@@ -146,6 +148,13 @@ def hangs_at(output: str) -> Kind:
     if _RPM_WORKS.search(output):
         return Kind.TIMEOUT
     return Kind.REPOSITORY_UNREACHABLE if _TO_FETCH.search(output) else Kind.INTERNAL
+
+
+def disk_full_line(output: str) -> str:
+    """See alts.packages.base.PackageManager."""
+    before = before_rpm(output).splitlines()
+    own = (line for line in output.splitlines()[len(before) :] if _OWN_WORDS.match(line))
+    return next((_evidence(line) for line in (*before, *own) if _DISK_FULL.search(line)), "")
 
 
 def last_error(output: str) -> str:

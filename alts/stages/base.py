@@ -50,6 +50,8 @@ class Observations:
     already_installed: bool = False
     """It came with the base image, in that very version."""
     identity: Identity | None = None
+    declared: frozenset[str] = frozenset()
+    """Users and groups that what came with it declares for systemd-sysusers(8)."""
     closure: tuple[str, ...] = ()
     """All that its installation has installed, itself included: "hello 2.10-3"."""
 

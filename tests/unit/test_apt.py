@@ -8,6 +8,7 @@ from alts.command import Completed
 from alts.packages.apt import Apt
 from alts.packages.base import Candidate, Identity
 from alts.shared.report import Finding, Kind, Severity
+from alts.shared.spec import TaskSpec
 from tests.builders import a_spec
 
 APT = Apt()
@@ -183,6 +184,22 @@ UPDATE_OUTPUTS = {
         "E: Failed to fetch http://x.example/dists/a/InRelease  Connection timed out\n",
         [Kind.REPOSITORY_UNREACHABLE],
     ),
+    # As Debian 12 says it.
+    "mirror-503": (
+        "E: Failed to fetch http://deb.debian.org/debian/dists/bookworm/InRelease  503  Service Unavailable\n"
+        "E: The repository 'http://deb.debian.org/debian bookworm InRelease' is not signed.\n",
+        [Kind.REPOSITORY_UNREACHABLE],
+    ),
+    "brought-503": (
+        f"E: The repository '{BROUGHT} bookworm InRelease' is not signed.\n"
+        f"E: Failed to fetch {BROUGHT}/dists/bookworm/InRelease  503  Service Unavailable [IP: 192.0.2.1 80]\n",
+        [Kind.REPOSITORY_UNREACHABLE],
+    ),
+    "brought-unsigned-beside-a-mirror-503": (
+        "E: Failed to fetch http://deb.debian.org/debian/dists/bookworm/InRelease  503  Service Unavailable\n"
+        f"E: The repository '{BROUGHT} bookworm Release' is not signed.\n",
+        [Kind.REPOSITORY_UNREACHABLE, Kind.SIGNATURE_INVALID],
+    ),
     "silent": ("", [Kind.REPOSITORY_UNREACHABLE]),
 }
 
@@ -271,21 +288,50 @@ def test_what_the_system_can_do_without_may_be_removed() -> None:
     assert APT.read_protected(SPEC, done("Package 'hello' is not installed, so not removed\n", 0)) == ""
 
 
-def test_a_script_that_a_container_cannot_please_is_no_fault_of_the_package() -> None:
-    output = """Setting up resolvconf (1.91+nmu1) ...
+MOUNTED = """Setting up resolvconf (1.91+nmu1) ...
 ln: failed to create symbolic link '/etc/resolv.conf': Device or resource busy
 dpkg: error processing package resolvconf (--configure):
  installed resolvconf package post-installation script subprocess returned error exit status 1
 dpkg: error processing package hello (--configure):
  installed hello package post-installation script subprocess returned error exit status 1
 """
+FROM_DEBIAN = "Get:1 http://deb.debian.org/debian bookworm/main amd64 resolvconf all 1.91+nmu1 [69.2 kB]\n"
+FROM_TASK = f"Get:1 {BROUGHT} bookworm/main amd64 resolvconf all 1.91+nmu1 [69.2 kB]\n"
 
-    ours, theirs = APT.install_findings(SPEC, done(output))
+
+@pytest.mark.parametrize(("spec", "fetched"), [(SPEC, FROM_DEBIAN), (a_spec(), "")], ids=["fetched", "nothing else"])
+def test_a_script_that_a_container_cannot_please_is_no_fault_of_the_package(spec: TaskSpec, fetched: str) -> None:
+    ours, theirs = APT.install_findings(spec, done(fetched + MOUNTED))
 
     assert ours.kind is Kind.INTERNAL
     assert ours.message.startswith("resolvconf: its post-installation script failed: it must replace /etc/resolv.conf")
     assert ours.evidence == "ln: failed to create symbolic link '/etc/resolv.conf': Device or resource busy"
     assert (theirs.kind, theirs.message) == (Kind.SCRIPTLET_FAILED, "hello: its post-installation script failed")
+
+
+@pytest.mark.parametrize("fetched", [FROM_TASK, FROM_TASK + FROM_DEBIAN, ""], ids=["brought", "both", "unknown"])
+def test_a_brought_script_is_not_believed_that_a_container_cannot_please_it(fetched: str) -> None:
+    assert set(kinds(APT.install_findings(SPEC, done(fetched + MOUNTED)))) == {Kind.SCRIPTLET_FAILED}
+
+
+@pytest.mark.parametrize(
+    ("output", "line"),
+    [
+        (
+            "E: Write error - write (28: No space left on device)\n",
+            "E: Write error - write (28: No space left on device)",
+        ),
+        (
+            "dpkg: error processing archive /var/cache/apt/alts/a_1_all.deb (--unpack):\n"
+            " cannot copy extracted data for './a' to '/a.dpkg-new': failed to write (No space left on device)\n",
+            "cannot copy extracted data for './a' to '/a.dpkg-new': failed to write (No space left on device)",
+        ),
+        ("Setting up a (1.0) ...\ncp: error writing '/dev/shm/x': No space left on device\n", ""),
+    ],
+    ids=["apt", "dpkg", "a script"],
+)
+def test_only_apt_and_dpkg_are_believed_that_the_disk_was_full(output: str, line: str) -> None:
+    assert APT.disk_full_line(output) == line
 
 
 def test_a_failing_prerm_is_a_failed_scriptlet() -> None:

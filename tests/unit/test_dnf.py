@@ -131,6 +131,25 @@ def test_a_script_that_speaks_like_dnf_is_not_believed(lie: str) -> None:
     assert kinds(DNF.install_findings(a_spec(), done(output))) == [Kind.SCRIPTLET_FAILED]
 
 
+@pytest.mark.parametrize(
+    ("output", "line"),
+    [
+        ("cp: error writing '/dev/shm/x': No space left on device\n", ""),
+        (
+            "error: unpacking of archive failed on file /usr/x;65: cpio: write failed - No space left on device\n",
+            "error: unpacking of archive failed on file /usr/x;65: cpio: write failed - No space left on device",
+        ),
+    ],
+    ids=["a script", "rpm"],
+)
+def test_while_rpm_works_only_rpm_is_believed_that_the_disk_was_full(output: str, line: str) -> None:
+    whole = f"Running transaction\n{output}Error: Transaction failed\n"
+
+    assert DNF.disk_full_line(whole) == line
+    assert DNF.disk_full_line(output) == output.strip()
+    assert kinds(DNF.install_findings(SPEC, done(whole))) == [Kind.INSTALL_FAILED]
+
+
 @pytest.mark.parametrize(("output", "expected"), INSTALL_OUTPUTS.values(), ids=INSTALL_OUTPUTS)
 def test_a_failed_installation_says_why(output: str, expected: list[Kind]) -> None:
     assert kinds(DNF.install_findings(SPEC, done(output))) == expected

@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from alts.integrity.elf import I386, X86_64, Elf, Kind
+from alts.integrity.interpreters import interpreter_finding, is_started, loader_finding
 from alts.integrity.libraries import Machine, library_findings
 from alts.integrity.links import link_findings
 from alts.integrity.search_path import search_path_findings
 from alts.packages.apt import Apt
+from alts.shared.errors import StateUnreadable
 from alts.shared.report import Finding, Severity
 from alts.shared.report import Kind as FindingKind
 from alts.snapshots.snapshot import FileState, Snapshot
@@ -178,6 +180,59 @@ def test_a_search_path_within_the_package_is_fine(text: str) -> None:
     assert list(search_path_findings("/usr/bin/a", Elf(rpath=text), tree())) == []
 
 
+@pytest.mark.parametrize(
+    ("path", "loader", "found"),
+    [
+        ("/usr/bin/a", "/lib/ld-musl-x86_64.so.1", 1),
+        ("/usr/bin/a", LOADER, 0),
+        ("/usr/bin/a", "", 0),
+        ("/usr/lib/a/sysroot/bin/a", "/lib/ld-musl-x86_64.so.1", 0),
+    ],
+    ids=["another C library", "the machine's", "static", "not started just so"],
+)
+def test_a_program_needs_its_loader(path: str, loader: str, found: int) -> None:
+    finding = loader_finding(path, Elf(interpreter=loader), tree("/usr/lib64/ld-linux-x86-64.so.2"))
+
+    assert (finding is not None) == bool(found)
+    if finding:
+        assert (finding.kind, finding.severity) == (FindingKind.MISSING_LIBRARY, Severity.ERROR)
+        assert (
+            finding.message == "/usr/bin/a needs the loader /lib/ld-musl-x86_64.so.1, which this machine does not have"
+        )
+
+
+@pytest.mark.parametrize(
+    ("first", "missing"),
+    [
+        (b"#!/usr/bin/python2\nprint 1\n", "/usr/bin/python2"),
+        (b"#! /bin/python2 -E\n", "/bin/python2"),
+        (b"#!/usr/bin/env ruby\n", "ruby"),
+        (b"#!/usr/bin/env -S X=1 ruby -w\n", "ruby"),
+        (b"#!/usr/bin/env python3\n", ""),
+        (b"#!/bin/python3\n", ""),
+        (b"#!/usr/bin/python3 -E\n", ""),
+        (b"#!\n", ""),
+        (b"\x7fELF#!/nowhere\n", ""),
+        (b"echo without a first line\n", ""),
+        (b"#!/usr/bin/env\n", ""),
+    ],
+)
+def test_a_script_needs_its_interpreter(first: bytes, missing: str) -> None:
+    finding = interpreter_finding("/usr/bin/a", first, tree("/usr/bin/python3", "/usr/bin/env"))
+
+    assert (finding.message if finding else "") == (
+        f"/usr/bin/a is a script for {missing}, which this machine does not have" if missing else ""
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "mode", "started"),
+    [("/usr/bin/a", 0o755, True), ("/usr/bin/a", 0o644, False), ("/usr/share/doc/a/examples/a", 0o755, False)],
+)
+def test_only_programs_for_everybody_are_started_just_so(path: str, mode: int, *, started: bool) -> None:
+    assert is_started(path, mode) == started
+
+
 def links(target: str, *paths: str, complete: bool = True) -> list[Finding]:
     found = tree(*paths, **{"/usr/share/a/link": target})
     return list(
@@ -258,12 +313,27 @@ class TestStage:
         assert self.run(f"{path}\n", verify=f"missing     {path}\n", settings=settings) == ()
         assert len(self.run("/usr/share/doc/hello/copyright\n", settings=settings)) == 1
 
+    @pytest.mark.parametrize("program", ["dpkg-query", "/bin/sh"])
+    def test_half_an_answer_is_none(self, program: str) -> None:
+        debian = FakeDebian()
+        debian.installed["hello"] = "2.10-3"
+        right = debian.programs[program]
+
+        def half(argv: Sequence[str]) -> Answer:
+            asked = "--listfiles" in argv or "dpkg.cfg" in argv[-1]
+            return Answer(2, "/usr/bin/hello\n") if asked else right(argv)
+
+        instance = FakeInstance({**debian.programs, program: half})
+        with pytest.raises(StateUnreadable, match="cannot say what it has installed"):
+            integrity(StageContext(a_spec(), instance, Apt(), Stop(60), StageLog(), Observations()))
+
     def test_an_empty_package_is_fine(self) -> None:
         assert self.run("") == ()
 
 
 def test_a_snapshot_that_the_installation_took_is_used_again() -> None:
     debian = FakeDebian()
+    debian.installed["hello"] = "2.10-3"
     instance = FakeInstance(debian.programs)
     seen = Observations(snapshots={"installed": Snapshot(files={"/usr/bin/hello": FILE})})
 
