@@ -37,7 +37,9 @@ _SCRIPTLET = re.compile(
 # What the engine has mounted into the container, nobody in it can replace. Anybody can print the words, so they are
 # only believed of the distribution's own packages.
 _MOUNTED = re.compile(r"'?(?P<path>/etc/(?:resolv\.conf|hosts|hostname))'?: Device or resource busy$", re.MULTILINE)
-_OVERWRITE = re.compile(r"trying to overwrite (?:shared )?'(?P<path>[^']*)', which is (?:also|different)")
+_OVERWRITE = re.compile(
+    r"trying to overwrite (?:directory |shared )?'(?P<path>[^']*)'(?:, which is (?:also|different)| in package )"
+)
 _DPKG_CONFLICT = re.compile(r"^dpkg: regarding .*(?:conflicts with|breaks) ")
 _ARCHIVE_ERROR = re.compile(r"^dpkg: error processing archive (?P<file>\S+) \(--unpack\):$")
 _UNREADABLE = re.compile(r"^ (?:dpkg-deb --[a-z-]+ subprocess |.* is not a Debian format archive|corrupted )")

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from alts.command import Completed
+from alts.packages import dnf_output
 from alts.packages.base import Exclusions, InstalledPackage
 from alts.packages.rpm_version import full_version
 from alts.shared.report import Finding, Kind, Severity
@@ -68,7 +69,7 @@ class RpmState:
         return ("rpm", "--verify", "--nodeps", spec.package_name)
 
     def verify_findings(self, spec: TaskSpec, done: Completed) -> tuple[Finding, ...]:
-        findings = tuple(_verify_findings(done.output))
+        findings = (*_verify_findings(done.output), *dnf_output.scriptlet_findings(done.output))
         # Only the time of a file may differ: then rpm says so, and there is nothing to find.
         if findings or done.ok or any(_VERIFY_LINE.match(line) for line in done.output.splitlines()):
             return findings
@@ -84,9 +85,10 @@ class RpmState:
         return ("rpm", "--query", f"--queryformat={_FILES_FORMAT}", spec.package_name)
 
     def read_owned_files(self, done: Completed) -> tuple[str, ...]:
-        """But for %ghost files, which are made later if ever, and what the machine's settings have left out."""
+        """But for %ghost files, which are made later if ever, those that are %config(missingok), and what the machine's
+        settings have left out."""
         fields = [line.split("|", 2) for line in done.output.splitlines() if line.count("|") >= 2]
-        return tuple(path for flags, state, path in fields if "g" not in flags and state != _NOT_INSTALLED)
+        return tuple(path for flags, state, path in fields if not {"g", "m"} & {*flags} and state != _NOT_INSTALLED)
 
     def every_owned_file_argv(self) -> Sequence[str]:
         return ("rpm", "--query", "--all", "--queryformat=[%{FILENAMES}\\n]")

@@ -53,6 +53,12 @@ INSTALL_OUTPUTS = {
         "E: Sub-process /usr/bin/dpkg returned an error code (1)\n",
         [Kind.FILE_CONFLICT],
     ),
+    "file-in-place-of-a-folder": (
+        "dpkg: error processing archive /var/cache/apt/archives/bad_1_all.deb (--unpack):\n"
+        " trying to overwrite directory '/usr/share/doc' in package zlib1g:amd64 1:1.2.13.dfsg-1 with nondirectory\n"
+        "E: Sub-process /usr/bin/dpkg returned an error code (1)\n",
+        [Kind.FILE_CONFLICT],
+    ),
     "failing-postinst": (
         "dpkg: error processing package bad (--configure):\n"
         " installed bad package post-installation script subprocess returned error exit status 3\n"

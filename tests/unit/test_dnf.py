@@ -185,6 +185,47 @@ def test_a_failed_post_is_found_although_dnf_calls_it_complete(how: str) -> None
     assert finding.message == f"bad-one: its %post script failed, {how}"
 
 
+FAILED_SCRIPTS = {
+    "lua": (
+        'error: lua script failed: [string "%post(bad-1.0-1.noarch)"]:1: no\n'
+        "Error in POSTIN scriptlet in rpm package bad\n",
+        ["bad: its %post script failed in line 1: no"],
+    ),
+    "lua that makes no sense": (
+        "error: invalid syntax in lua scriptlet: [string \"%pretrans(bad-1.0-1.noarch)\"]:2: '=' expected near 'x'\n",
+        ["bad: its %pretrans script failed in line 2: '=' expected near 'x'"],
+    ),
+    "a sort that dnf does not know": (
+        "warning: %filetriggerin(bad-1.0-1.noarch) scriptlet failed, exit status 3\n"
+        "Error in <unknown> scriptlet in rpm package bad\n",
+        ["bad: its %filetriggerin script failed, exit status 3"],
+    ),
+    "only dnf says it": ("Error in POSTIN scriptlet in rpm package bad\n", ["bad: its %post script failed"]),
+    "only yum says it": ("Non-fatal POSTUN scriptlet failure in rpm package bad\n", ["bad: its %postun script failed"]),
+    "only dnf5 says it": (
+        ">>> Non-critical error in post-install scriptlet: bad-0:1.0-1.noarch\n",
+        ["bad: its %post script failed"],
+    ),
+    "a word of it": ("echo Error in POSTIN scriptlet in rpm package bad, they say\n", []),
+}
+
+
+@pytest.mark.parametrize(("output", "messages"), FAILED_SCRIPTS.values(), ids=FAILED_SCRIPTS)
+def test_a_failed_script_is_found_whoever_tells_of_it(output: str, messages: list[str]) -> None:
+    findings = DNF.install_findings(SPEC, done(f"Running transaction\n{output}Complete!\n", 0))
+
+    assert [finding.message for finding in findings] == messages
+
+
+def test_a_package_that_finds_itself_wanting_has_failed() -> None:
+    output = "no\nerror: %verify(bad-1.0-1.noarch) scriptlet failed, exit status 3\n"
+
+    [finding] = DNF.verify_findings(SPEC, done(output))
+
+    assert (finding.kind, finding.severity) == (Kind.SCRIPTLET_FAILED, Severity.ERROR)
+    assert finding.message == "bad: its %verifyscript script failed, exit status 3"
+
+
 @pytest.mark.parametrize(("script", "exit_code"), [("preun", 1), ("postun", 0)])
 def test_a_failed_script_of_a_removal_is_found(script: str, exit_code: int) -> None:
     output = f"error: %{script}(bad-1.0-1.noarch) scriptlet failed, exit status 5\n"
@@ -339,8 +380,8 @@ def test_a_foreign_architecture_is_part_of_a_package_s_name_and_a_key_is_no_pack
     }
 
 
-def test_a_ghost_and_what_the_machine_leaves_out_are_not_shipped_files() -> None:
-    output = "c|0|/etc/a\n|0|/usr/bin/a|b\ng|0|/var/lib/a\nd|2|/usr/share/doc/a\n"
+def test_a_ghost_and_what_the_machine_leaves_out_and_what_may_go_are_not_shipped_files() -> None:
+    output = "c|0|/etc/a\n|0|/usr/bin/a|b\ng|0|/var/lib/a\nd|2|/usr/share/doc/a\ncm|0|/etc/b\n"
 
     assert DNF.read_owned_files(done(output, 0)) == ("/etc/a", "/usr/bin/a|b")
 
