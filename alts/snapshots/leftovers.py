@@ -135,7 +135,7 @@ def _added_files(
         inside = [path for path in paths if after.files[path].type != "d"]
         # What is in a folder decides about it; an empty one does little harm.
         severities = [_severity(rules, path, after.files[path]) for path in inside] or [
-            min(_severity(rules, top), Severity.WARNING, key=_weight)
+            min(_severity(rules, top, after.files[top]), Severity.WARNING, key=_weight)
         ]
         severity = max(severities, key=_weight)
         if severity is Severity.INFO or (top in homes and not inside):
@@ -291,7 +291,7 @@ def _processes(before: Snapshot, after: Snapshot, rules: Rules) -> Iterator[Left
 
 
 def _severity(rules: Rules, path: str, state: FileState | None = None) -> Severity:
-    rule = rules.of_path(path, empty=state is not None and state.type == "f" and state.size == 0)
+    rule = rules.of_path(path, empty=state is not None and state.size == 0 and state.type in "fd")
     return rule.severity if rule else Severity.ERROR
 
 

@@ -30,7 +30,7 @@ class Rule:
     declared: bool = False
     """Of users: only those that a package declares for systemd-sysusers(8)."""
     empty: bool = False
-    """Of files: only where nothing is in them."""
+    """Only of files and folders with nothing in them."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Rules:
         return self._unseen.fullmatch(path) is not None
 
     def of_path(self, path: str, *, empty: bool = False) -> Rule | None:
-        """The first rule about what is left at the path. `empty`: a file with nothing in it."""
+        """The first rule about what is left at the path. `empty`: nothing is in it."""
         return _first([rule for rule in (*self.machine_paths, *self.left_paths) if rule.empty <= empty], path)
 
     def is_the_machines(self, path: str) -> bool:

@@ -290,6 +290,12 @@ def test_the_repository_with_the_best_priority_comes_first_then_the_newest_versi
     )
 
 
+def test_the_distribution_s_newer_version_comes_before_the_task_s_older_one() -> None:
+    output = "bad|0|1.0|1|noarch|alts-1\nbad|0|9.0|1|x86_64|baseos\n\n" + REPOSITORIES
+
+    assert [candidate.version for candidate in DNF.read_candidates(output)] == ["9.0-1", "1.0-1"]
+
+
 def test_a_package_is_not_taken_for_another_one_s_version() -> None:
     output = "asked for|foo-1\nfoo|0|1|1|noarch|baseos\nfoo-1|0|7|1|noarch|baseos\n\n" + REPOSITORIES
 

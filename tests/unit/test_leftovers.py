@@ -65,6 +65,19 @@ def test_empty_folders_do_little_harm() -> None:
     ]
 
 
+@pytest.mark.parametrize(("family", "told"), [(Family.RPM, 0), (Family.DEB, 1)])
+def test_shared_folders_may_stay_where_the_package_manager_leaves_them(family: Family, told: int) -> None:
+    after = {"/usr/share/zsh": FOLDER, "/usr/share/zsh/site-functions": FOLDER}
+
+    def left(files: dict[str, FileState]) -> list[Severity]:
+        found = find_leftovers(Snapshot(), Snapshot(files=files), rules_for(family), owned=())
+        return [one.finding.severity for one in found]
+
+    assert left(after) == [Severity.WARNING] * told
+    assert left(after | {"/usr/share/zsh/_x": FILE}) == [Severity.ERROR]
+    assert left({"/usr/share/man/man1/x.1": FILE}) == [Severity.ERROR]
+
+
 def test_what_may_stay_is_not_told_of() -> None:
     assert found(files(), files(var__log__x=FOLDER, var__log__x__log=FILE)) == []
 
