@@ -81,7 +81,14 @@ class Apt(DpkgState):
     def install_argv(self, spec: TaskSpec, candidate: Candidate) -> Sequence[str]:
         # Name and version in one word: a bare name that ends in "-" or "+" would be an order to remove or install
         # (apt-get(8)), and one that is not found would be tried as a regular expression.
-        return (*_APT_GET, *_CONFFILES, "install", f"{spec.package_name}={candidate.version}")
+        # The machine may have a newer one than the task asks for.
+        return (
+            *_APT_GET,
+            *_CONFFILES,
+            "--allow-downgrades",
+            "install",
+            f"{spec.package_name}={candidate.version}",
+        )
 
     def install_findings(self, spec: TaskSpec, done: Completed) -> tuple[Finding, ...]:
         # apt and dpkg never call a failure a success, and what a script prints on the way is not theirs.

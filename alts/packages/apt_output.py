@@ -331,10 +331,18 @@ def archive_argv(name: str, version: str) -> Sequence[str]:
 
 
 def last_error(output: str) -> str:
-    """The last line that apt or dpkg calls an error, else the last line at all."""
+    """The last line that apt or dpkg calls an error, else the last line at all.
+
+    That dpkg has failed, as apt says, is only of interest where dpkg has not said why, on the line below the error's.
+    """
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    errors = [line for line in lines if line.startswith(("E:", "dpkg: error"))]
-    return (errors or lines or [""])[-1]
+    errors = [
+        f"{line} {following}" if line.endswith(":") else line
+        for line, following in itertools.pairwise((*lines, ""))
+        if line.startswith(("E:", "dpkg: error"))
+    ]
+    telling = [line for line in errors if not line.startswith("E: Sub-process")]
+    return (telling or errors or lines or [""])[-1]
 
 
 def _about(spec: TaskSpec, kind: Kind, message: str, line: str) -> Finding:

@@ -129,14 +129,15 @@ def _finding(spec: TaskSpec, line: str) -> Finding | None:
             message=f"the repository has no Release file, so it is not there or nothing signs it: {match['source']}",
             evidence=line,
         )
-    if _BAD_SIGNATURE.match(line):
+    match = _FETCH_FAILED.match(line)
+    if _BAD_SIGNATURE.match(line) or (match and _ABOUT_SIGNATURES.search(match["why"])):
         brought = brought_by_task(spec, line)
         return Finding(
             kind=Kind.SIGNATURE_INVALID if brought else Kind.REPOSITORY_UNREACHABLE,
             message=f"the repository {brought or 'of the distribution'} is not signed by a key that is trusted",
             evidence=line,
         )
-    if match := _FETCH_FAILED.match(line):
+    if match:
         return _fetch_failed(spec, match["url"], line)
     return None
 

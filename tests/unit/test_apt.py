@@ -196,6 +196,10 @@ UPDATE_OUTPUTS = {
         "E: The repository 'http://deb.debian.org/debian bookworm InRelease' is not signed.\n",
         [Kind.REPOSITORY_UNREACHABLE],
     ),
+    "brought-signed-otherwise-than-before": (
+        f"W: Failed to fetch {BROUGHT}/dists/bookworm/InRelease  The following signatures were invalid: BADSIG 1\n",
+        [Kind.SIGNATURE_INVALID],
+    ),
     "brought-503": (
         f"E: The repository '{BROUGHT} bookworm InRelease' is not signed.\n"
         f"E: Failed to fetch {BROUGHT}/dists/bookworm/InRelease  503  Service Unavailable [IP: 192.0.2.1 80]\n",
@@ -213,6 +217,22 @@ UPDATE_OUTPUTS = {
 @pytest.mark.parametrize(("output", "expected"), UPDATE_OUTPUTS.values(), ids=UPDATE_OUTPUTS)
 def test_a_repository_that_cannot_be_used_is_named(output: str, expected: list[Kind]) -> None:
     assert kinds(APT.refresh_findings(SPEC, done(output))) == expected
+
+
+def test_a_failed_installation_says_what_dpkg_has_against_it() -> None:
+    output = (
+        "dpkg: error processing archive /var/cache/apt/alts/bad_1_all.deb (--unpack):\n"
+        " parsing file '/var/lib/dpkg/tmp.ci/control' near line 7: something new\n"
+        "Errors were encountered while processing:\n /var/cache/apt/alts/bad_1_all.deb\n"
+        "E: Sub-process /usr/bin/dpkg returned an error code (1)\n"
+    )
+
+    [finding] = APT.install_findings(SPEC, done(output))
+
+    assert finding.evidence == (
+        "dpkg: error processing archive /var/cache/apt/alts/bad_1_all.deb (--unpack): "
+        "parsing file '/var/lib/dpkg/tmp.ci/control' near line 7: something new"
+    )
 
 
 def test_lists_that_were_fetched_have_no_findings() -> None:

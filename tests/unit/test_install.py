@@ -1,0 +1,60 @@
+"""The stage that installs: which of several versions it takes, and that it says so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from alts.packages.apt import Apt
+from alts.shared.report import Finding, Kind, Severity
+from alts.stages.base import Observations, StageContext, StageLog
+from alts.stages.install import install
+from alts.stages.snapshot import snapshot
+from alts.stop import Stop
+from tests.builders import a_spec
+from tests.fakes import Answer, FakeDebian, FakeInstance
+
+BROUGHT = "http://repository.example/debian"
+POLICY = f"""\
+hello:
+  Installed: (none)
+  Candidate: {{candidate}}
+  Version table:
+     2.10-3 500
+        500 http://deb.debian.org/debian bookworm/main amd64 Packages
+     1.0 500
+        500 {BROUGHT} ./ Packages
+"""
+
+
+def installed(*, candidate: str, version: str | None = None) -> tuple[Finding, ...]:
+    """What is found where the task's repository has 1.0 and the distribution 2.10-3."""
+    debian = FakeDebian()
+
+    def apt_cache(argv: Sequence[str]) -> Answer:
+        return Answer(output=POLICY.format(candidate=candidate)) if "policy" in argv else Answer()
+
+    instance, seen = FakeInstance({**debian.programs, "apt-cache": apt_cache}), Observations()
+    spec = a_spec(package_version=version, repositories=[{"url": f"{BROUGHT} ./", "trusted": True}])
+    context = StageContext(spec, instance, Apt(), Stop(60), StageLog(), seen)
+    snapshot(context)
+    return install(context).findings
+
+
+def test_whoever_brings_an_older_package_is_told_that_the_distribution_s_was_tested() -> None:
+    [finding] = installed(candidate="2.10-3")
+
+    assert (finding.kind, finding.severity) == (Kind.WRONG_PACKAGE_INSTALLED, Severity.WARNING)
+    assert finding.message.startswith(
+        "hello 2.10-3 of the distribution was tested: it is preferred to 1.0 of the task's repository"
+    )
+
+
+@pytest.mark.parametrize(
+    ("candidate", "version"),
+    [("1.0", None), ("2.10-3", "1.0"), ("2.10-3", "2.10-3")],
+    ids=["pinned", "asked for", "the other one asked for"],
+)
+def test_whoever_gets_what_he_means_is_told_nothing(candidate: str, version: str | None) -> None:
+    assert installed(candidate=candidate, version=version) == ()
