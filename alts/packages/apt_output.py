@@ -46,7 +46,10 @@ _UNREADABLE = re.compile(r"^ (?:dpkg-deb --[a-z-]+ subprocess |.* is not a Debia
 _DPKG_DEB = re.compile(r"^dpkg-deb(?: \(subprocess\))?: ")
 _LOSES_ESSENTIAL = re.compile(r"^E: (?:Essential packages were removed|Removing essential system-critical packages)")
 _HELD = re.compile(r"^E: (?:Error, pkgProblemResolver::Resolve generated breaks|Unable to correct problems)")
-_VERIFY_LINE = re.compile(r"^(?P<checks>missing|[?.5MSDLUGTPC]{9})\s+(?P<conffile>c )?\s*(?P<path>/.*?)(?: \(.*\))?$")
+# A path may be followed by what the kernel says of it, such as "(Permission denied)".
+_VERIFY_LINE = re.compile(
+    r"^(?P<checks>missing|[?.5MSDLUGTPC]{9})\s+(?P<conffile>c )?\s*(?P<path>/.*?)(?: \([A-Z][a-z ]+\))?$"
+)
 # What apt says before it fetches anything, and the first words of dpkg and of debconf's preconfiguration.
 _TO_FETCH = re.compile(r"^Need to get (?!0 B)", re.MULTILINE)
 _DPKG_WORKS = re.compile(

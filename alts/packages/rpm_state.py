@@ -22,7 +22,7 @@ _NOT_INSTALLED = "2"  # RPMFILE_STATE_NOTINSTALLED, such as documentation that t
 
 # rpm(8), "VERIFY OPTIONS": nine tests, then perhaps what sort of file it is.
 _VERIFY_LINE = re.compile(
-    r"^(?P<tests>missing|[SM5DLUGTP.?]{8,9})\s+(?:(?P<sort>[acdglr]) )?\s*(?P<path>/.*?)(?: \(.*\))?$"
+    r"^(?P<tests>missing|[SM5DLUGTP.?]{8,9})\s+(?:(?P<sort>[acdglr]) )?\s*(?P<path>/.*?)(?: \([A-Z][a-z ]+\))?$"
 )
 _TESTS: Mapping[str, str] = {
     "5": "content",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -30,6 +31,8 @@ _BATCH = 16_000_000  # bytes of ELF files that are held in memory at a time
 _LARGEST = 400_000_000  # bytes of a file that is read; nothing that Debian 12 ships is larger
 _TOTAL = 2_000_000_000  # bytes that are read of one package
 _WORDS = 500_000  # bytes of one command's arguments; Linux allows four times as much (execve(2))
+
+_REASON = re.compile(r" \([A-Z][a-z ]+\)$")
 
 # A program that every machine has tells what kind its programs are.
 _SHELL = "/bin/sh"
@@ -85,7 +88,7 @@ def _present(
 
 def _path_in(line: str) -> str:
     """Of "missing     /usr/share/doc/x (Permission denied)"."""
-    return line[line.find("/") :].partition(" (")[0]
+    return _REASON.sub("", line[line.find("/") :])
 
 
 class _Complete:

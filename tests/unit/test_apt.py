@@ -268,7 +268,7 @@ def test_a_name_that_ends_in_a_sign_is_installed_not_obeyed(name: str) -> None:
 def test_verify_tells_missing_modified_and_conffile_apart() -> None:
     output = (
         "??5??????   /usr/bin/hello\nmissing     /usr/share/doc/hello/NEWS.gz\n??5?????? c /etc/hello.conf\n"
-        "missing   c /etc/gone.conf (Permission denied)\n"
+        "missing   c /etc/gone.conf (Permission denied)\n??5??????   /usr/share/a b (c)\n"
     )
 
     findings = APT.verify_findings(SPEC, done(output, 1))
@@ -278,7 +278,10 @@ def test_verify_tells_missing_modified_and_conffile_apart() -> None:
         (Kind.MISSING_FILE, Severity.ERROR),
         (Kind.MODIFIED_FILE, Severity.WARNING),
         (Kind.MISSING_FILE, Severity.ERROR),
+        (Kind.MODIFIED_FILE, Severity.ERROR),
     ]
+    assert findings[3].message == "/etc/gone.conf is missing"
+    assert findings[4].message == "/usr/share/a b (c) is not as it was shipped"
 
 
 def test_a_verify_that_does_not_work_is_our_trouble() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping, Sequence
 
 import pytest
@@ -21,10 +22,19 @@ from alts.stages.base import Observations, StageContext, StageLog
 from alts.stages.integrity import integrity
 from alts.stop import Stop
 from tests.builders import a_spec
+from tests.corpus.elf import elf
 from tests.fakes import Answer, FakeDebian, FakeInstance
 
 FILE = FileState("f", 0o644, 0, 0, 10, 1)
 FOLDER = FileState("d", 0o755, 0, 0, 0, 0)
+# A 32-bit program of which only the loader's path is there (elf(5)).
+ELF_32 = (
+    b"\x7fELF\x01\x01\x01"
+    + bytes(9)
+    + struct.pack("<HHIIIIIHHHHHH", 2, 3, 1, 0, 52, 0, 0, 52, 32, 1, 40, 0, 0)
+    + struct.pack("<IIIIIIII", 3, 84, 84, 84, 19, 19, 4, 1)
+    + b"/lib/ld-linux.so.2\0"
+)
 LOADER = "/lib64/ld-linux-x86-64.so.2"
 LIBRARIES = "/usr/lib/x86_64-linux-gnu"
 
@@ -312,6 +322,44 @@ class TestStage:
 
         assert self.run(f"{path}\n", verify=f"missing     {path}\n", settings=settings) == ()
         assert len(self.run("/usr/share/doc/hello/copyright\n", settings=settings)) == 1
+
+    def of_contents(self, contents: Mapping[str, bytes], *, recommends: str = "") -> tuple[Finding, ...]:
+        """The findings about programs in /usr/bin of a machine whose own are of 64 bits, and that has no loader."""
+        contents = {"/bin/sh": elf(soname="sh"), **contents}
+        states = {path: FileState("f", 0o755, 0, 0, len(data), 1) for path, data in contents.items()}
+
+        def shell(argv: Sequence[str]) -> Answer:
+            if "dpkg.cfg" in argv[-1]:
+                return Answer()
+            if "cat" in argv:
+                read = b"".join(contents[path] for path in argv[argv.index("--") + 1 :])
+                return Answer(written={"/.alts-output": read})
+            wanted = argv[argv.index("/.alts-output") + 1 :]
+            paths, size = [path for path in wanted[4:] if path in contents], int(wanted[4])
+            heads = [f"==> {path} <==\n".encode() + contents[path][:size] for path in paths]
+            return Answer(written={"/.alts-output": b"\n".join(heads)})
+
+        def query(argv: Sequence[str]) -> Answer:
+            return Answer(output=recommends if "--show" in argv else "\n".join(contents))
+
+        programs = {**FakeDebian().programs, "dpkg-query": query, "/bin/sh": shell}
+        seen = Observations(snapshots={"installed": Snapshot(files=states)})
+        context = StageContext(a_spec(), FakeInstance(programs), Apt(), Stop(60), StageLog(), seen)
+        return integrity(context).findings
+
+    def test_a_program_of_another_machine_needs_a_loader_too(self) -> None:
+        assert [finding.message for finding in self.of_contents({"/usr/bin/a": ELF_32})] == [
+            "/usr/bin/a needs the loader /lib/ld-linux.so.2, which this machine does not have"
+        ]
+        assert self.of_contents({"/usr/bin/a": ELF_32, "/lib/ld-linux.so.2": b"x" * 60}) == ()
+
+    @pytest.mark.parametrize(
+        ("recommends", "severity"), [("", Severity.ERROR), ("python2\n", Severity.WARNING)], ids=["no", "may yet come"]
+    )
+    def test_an_interpreter_that_may_yet_come_is_a_warning(self, recommends: str, severity: Severity) -> None:
+        [finding] = self.of_contents({"/usr/bin/a": b"#!/usr/bin/python2\n"}, recommends=recommends)
+
+        assert (finding.kind, finding.severity) == (FindingKind.MISSING_FILE, severity)
 
     @pytest.mark.parametrize("program", ["dpkg-query", "/bin/sh"])
     def test_half_an_answer_is_none(self, program: str) -> None:
