@@ -10,6 +10,7 @@ from alts.shared.spec import TaskSpec
 from alts.snapshots.sysusers import declarations, declared_names
 from alts.stages.base import StageAnswer, StageContext
 from alts.stages.snapshot import BEFORE, INSTALLED, take
+from alts.stages.tools import tools_gone
 from alts.stages.transaction import install_by, wanted
 
 
@@ -30,6 +31,8 @@ def install(context: StageContext) -> StageAnswer:
     before = seen.snapshots[BEFORE].packages
     seen.already_installed = before.get(spec.package_name) == candidate.version
     if findings := install_by(context, packages.install_argv(spec, candidate), candidate):
+        return StageAnswer(findings)
+    if findings := tools_gone(context):
         return StageAnswer(findings)
     after = take(context, INSTALLED).packages
     seen.declared = _declared(context)

@@ -52,6 +52,35 @@ def test_whoever_brings_an_older_package_is_told_that_the_distribution_s_was_tes
 
 
 @pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (Answer(output="find\n"), "hello has taken away find, which the machine had before"),
+        (Answer(126, "exec /bin/sh: no such file\n"), "hello has taken away sh, which the machine had before"),
+    ],
+    ids=["a tool", "the shell"],
+)
+def test_a_package_that_takes_away_what_the_verdict_needs_has_failed(answer: Answer, message: str) -> None:
+    debian = FakeDebian()
+    debian.paths |= {"/usr/bin/find", "/usr/bin/grep", "/usr/share/grep"}
+    asked: list[Sequence[str]] = []
+
+    def shell(argv: Sequence[str]) -> Answer:
+        if not argv[2].startswith("for tool"):
+            return debian.programs["/bin/sh"](argv)
+        asked.append(argv[4:])
+        return answer
+
+    instance, seen = FakeInstance({**debian.programs, "/bin/sh": shell}), Observations()
+    context = StageContext(a_spec(), instance, Apt(), Stop(60), StageLog(), seen)
+    snapshot(context)
+
+    [finding] = install(context).findings
+
+    assert (finding.kind, finding.severity, finding.message) == (Kind.MISSING_FILE, Severity.ERROR, message)
+    assert asked == [("find", "grep")]
+
+
+@pytest.mark.parametrize(
     ("candidate", "version"),
     [("1.0", None), ("2.10-3", "1.0"), ("2.10-3", "2.10-3")],
     ids=["pinned", "asked for", "the other one asked for"],
