@@ -114,6 +114,9 @@ class Apt(DpkgState):
     def read_installed(self, spec: TaskSpec, done: Completed) -> InstalledPackage | None:
         return apt_output.read_installed(spec.package_name, done.output)
 
+    def says_absent(self, done: Completed) -> bool:
+        return done.exit_code == 1 and "no packages found matching" in done.output
+
     def verify_argv(self, spec: TaskSpec) -> Sequence[str]:
         return ("dpkg", "--verify", spec.package_name)
 

@@ -108,6 +108,9 @@ class PackageManager(Protocol):
 
     def read_installed(self, spec: TaskSpec, done: Completed) -> InstalledPackage | None: ...
 
+    def says_absent(self, done: Completed) -> bool:
+        """Whether that is what the same command's failure means: not that there is no telling."""
+
     def verify_argv(self, spec: TaskSpec) -> Sequence[str]:
         """Compares the installed files with what was shipped."""
 

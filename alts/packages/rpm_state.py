@@ -48,6 +48,10 @@ class RpmState:
             (package for package in reversed(list(_packages(done.output))) if package.name == spec.package_name), None
         )
 
+    def says_absent(self, done: Completed) -> bool:
+        # It ends with 1 too where it cannot read its database.
+        return done.exit_code == 1 and "is not installed" in done.output
+
     def packages_argv(self) -> Sequence[str]:
         return ("rpm", "--query", "--all", f"--queryformat={_PACKAGE_FORMAT}")
 

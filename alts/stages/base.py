@@ -115,8 +115,7 @@ class StageContext:
         Raises PackageManagerBroken where the machine cannot say: that is no answer, least of all "not installed".
         """
         done = self.run(self.packages.installed_argv(self.spec), question=True)
-        # dpkg-query and rpm -q exit with 1 where the package is not installed.
-        if done.exit_code not in (0, 1):
+        if not done.ok and not self.packages.says_absent(done):
             raise PackageManagerBroken(done)
         return self.packages.read_installed(self.spec, done)
 

@@ -185,6 +185,19 @@ def test_a_failed_post_is_found_although_dnf_calls_it_complete(how: str) -> None
     assert finding.message == f"bad-one: its %post script failed, {how}"
 
 
+@pytest.mark.parametrize(
+    ("output", "absent"),
+    [
+        ("package bad is not installed\n", True),
+        ("error: cannot open Packages database in /var/lib/rpm\npackage x is gone\n", False),
+    ],
+)
+def test_a_database_that_cannot_be_read_does_not_say_that_a_package_is_not_installed(
+    output: str, *, absent: bool
+) -> None:
+    assert DNF.says_absent(done(output)) == absent
+
+
 FAILED_SCRIPTS = {
     "lua": (
         'error: lua script failed: [string "%post(bad-1.0-1.noarch)"]:1: no\n'
