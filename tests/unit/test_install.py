@@ -52,6 +52,36 @@ def test_whoever_brings_an_older_package_is_told_that_the_distribution_s_was_tes
 
 
 @pytest.mark.parametrize(
+    ("came", "kind", "message"),
+    [
+        ("hallo", Kind.WRONG_PACKAGE_INSTALLED, "hello was asked for, but what came is hallo 1.0"),
+        ("", Kind.INSTALL_FAILED, "hello is not installed although the installation ended well"),
+    ],
+)
+def test_a_file_with_another_package_in_it_is_the_wrong_one(came: str, kind: Kind, message: str) -> None:
+    debian = FakeDebian()
+
+    def apt_get(argv: Sequence[str]) -> Answer:
+        debian.installed |= {came: "1.0"} if came else {}
+        return Answer(output="Setting up ...\n")
+
+    def query(argv: Sequence[str]) -> Answer:
+        if argv[-1] == "hello":
+            return Answer(1, "dpkg-query: no packages found matching hello\n")
+        return Answer(
+            output="".join(f"{name}\t{version}\tall\tinstalled\n" for name, version in debian.installed.items())
+        )
+
+    instance = FakeInstance({**debian.programs, "apt-get": apt_get, "dpkg-query": query})
+    context = StageContext(a_spec(), instance, Apt(), Stop(60), StageLog(), Observations())
+    snapshot(context)
+
+    [finding] = install(context).findings
+
+    assert (finding.kind, finding.message) == (kind, message)
+
+
+@pytest.mark.parametrize(
     ("answer", "message"),
     [
         (Answer(output="find\n"), "hello has taken away find, which the machine had before"),
