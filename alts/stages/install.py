@@ -43,7 +43,7 @@ def install(context: StageContext) -> StageAnswer:
 def _declared(context: StageContext) -> frozenset[str]:
     """While it is there to be read."""
     before, after = (context.seen.snapshots[moment].files for moment in (BEFORE, INSTALLED))
-    fresh = declarations(path for path in after if after[path] != before.get(path))
+    fresh = declarations(path for path, state in after.items() if state.type == "f" and state != before.get(path))
     return frozenset(declared_names(context.run(("cat", "--", *fresh), question=True).output)) if fresh else frozenset()
 
 
