@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from alts.integrity.elf import Kind, kind_of
 
@@ -15,7 +15,12 @@ def headers_argv(paths: Sequence[str], size: int) -> Sequence[str]:
 
 def read_headers(paths: Sequence[str], content: bytes) -> Mapping[str, Kind]:
     """Path → kind, of the output for the same paths; without those that are no programs or libraries."""
-    found = {}
+    kinds = ((path, kind_of(first)) for path, first in first_bytes(paths, content))
+    return {path: kind for path, kind in kinds if kind}
+
+
+def first_bytes(paths: Sequence[str], content: bytes) -> Iterator[tuple[str, bytes]]:
+    """Each path that could be read, and its first bytes."""
     at = 0
     for path in paths:
         title = f"==> {path} <==\n".encode(errors="surrogateescape")
@@ -26,6 +31,4 @@ def read_headers(paths: Sequence[str], content: bytes) -> Mapping[str, Kind]:
         start += len(title)
         end = content.find(b"\n==> ", start)
         at = end if end >= 0 else len(content)
-        if kind := kind_of(content[start:at]):
-            found[path] = kind
-    return found
+        yield path, content[start:at]

@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from enum import Enum
 
 from alts.integrity.elf import AARCH64, I386, X86_64, Elf, Kind
+from alts.integrity.interpreters import PROGRAMS
 from alts.integrity.search_path import folders_of
 from alts.shared import report
 from alts.shared.report import Finding, Severity
 from alts.snapshots.tree import Tree
-
-_PROGRAMS = ("/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/games", "/usr/local/bin", "/usr/local/sbin")
-"""Where programs are that anybody starts just so."""
 
 _LOADERS = ("ld-linux", "ld64.so", "ld.so")
 """glibc's, of every architecture (its sysdeps/**/shlib-versions)."""
@@ -100,7 +98,7 @@ def _severity(found: _Found, path: str, elf: Elf, machine: Machine) -> Severity:
         return Severity.INFO
     if elf.interpreter:
         # A program of another folder is started by one that may set LD_LIBRARY_PATH.
-        broken = found is _Found.NOWHERE or folder in _PROGRAMS
+        broken = found is _Found.NOWHERE or folder in PROGRAMS
         return Severity.ERROR if broken else Severity.INFO
     if found is _Found.ELSEWHERE:
         return Severity.INFO

@@ -81,7 +81,14 @@ class Apt(DpkgState):
     def install_argv(self, spec: TaskSpec, candidate: Candidate) -> Sequence[str]:
         # Name and version in one word: a bare name that ends in "-" or "+" would be an order to remove or install
         # (apt-get(8)), and one that is not found would be tried as a regular expression.
-        return (*_APT_GET, *_CONFFILES, "install", f"{spec.package_name}={candidate.version}")
+        # The machine may have a newer one than the task asks for.
+        return (
+            *_APT_GET,
+            *_CONFFILES,
+            "--allow-downgrades",
+            "install",
+            f"{spec.package_name}={candidate.version}",
+        )
 
     def install_findings(self, spec: TaskSpec, done: Completed) -> tuple[Finding, ...]:
         # apt and dpkg never call a failure a success, and what a script prints on the way is not theirs.
@@ -98,11 +105,17 @@ class Apt(DpkgState):
     def hangs_at(self, output: str) -> Kind:
         return apt_output.hangs_at(output)
 
+    def disk_full_line(self, output: str) -> str:
+        return apt_output.disk_full_line(output)
+
     def installed_argv(self, spec: TaskSpec) -> Sequence[str]:
         return ("dpkg-query", "--show", f"--showformat={apt_output.INSTALLED_FORMAT}", spec.package_name)
 
     def read_installed(self, spec: TaskSpec, done: Completed) -> InstalledPackage | None:
         return apt_output.read_installed(spec.package_name, done.output)
+
+    def says_absent(self, done: Completed) -> bool:
+        return done.exit_code == 1 and "no packages found matching" in done.output
 
     def verify_argv(self, spec: TaskSpec) -> Sequence[str]:
         return ("dpkg", "--verify", spec.package_name)
@@ -123,7 +136,7 @@ class Apt(DpkgState):
         return (*_APT_GET, "remove", "--", spec.package_name)
 
     def remove_findings(self, spec: TaskSpec, done: Completed) -> tuple[Finding, ...]:
-        return _removal_findings(done, f"{spec.package_name} could not be removed")
+        return _removal_findings(spec, done, f"{spec.package_name} could not be removed")
 
     # right_package
 
@@ -166,7 +179,7 @@ class Apt(DpkgState):
         return (*_APT_GET, "purge", "--", spec.package_name)
 
     def purge_findings(self, spec: TaskSpec, done: Completed) -> tuple[Finding, ...]:
-        return _removal_findings(done, f"{spec.package_name} could not be purged")
+        return _removal_findings(spec, done, f"{spec.package_name} could not be purged")
 
     # snapshots
 
@@ -206,9 +219,9 @@ class Apt(DpkgState):
         return apt_why.read_why(spec, failed, done)
 
 
-def _removal_findings(done: Completed, otherwise: str) -> tuple[Finding, ...]:
+def _removal_findings(spec: TaskSpec, done: Completed, otherwise: str) -> tuple[Finding, ...]:
     if done.ok:
         return ()
-    return tuple(apt_output.scriptlet_findings(done.output)) or (
+    return tuple(apt_output.scriptlet_findings(spec, done.output)) or (
         Finding(kind=Kind.REMOVAL_FAILED, message=otherwise, evidence=apt_output.last_error(done.output)),
     )

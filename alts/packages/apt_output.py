@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from alts.command import Completed
-from alts.packages.apt_sources import ARCHIVES, repository_findings
+from alts.packages.apt_sources import ARCHIVES, brought_by_task, repository_findings
 from alts.packages.base import Candidate, Identity, InstalledPackage
 from alts.shared.report import Finding, Kind, Severity
 from alts.shared.spec import TaskSpec
@@ -34,16 +34,22 @@ _SCRIPTLET = re.compile(
     r"(?:installed|new|old) (?P<package>\S+) package (?P<script>[a-z-]+) script subprocess "
     r"(?P<how>returned error exit status|failed|was killed by signal|was interrupted)"
 )
-# What the engine has mounted into the container, nobody in it can replace.
+# What the engine has mounted into the container, nobody in it can replace. Anybody can print the words, so they are
+# only believed of the distribution's own packages.
 _MOUNTED = re.compile(r"'?(?P<path>/etc/(?:resolv\.conf|hosts|hostname))'?: Device or resource busy$", re.MULTILINE)
-_OVERWRITE = re.compile(r"trying to overwrite (?:shared )?'(?P<path>[^']*)', which is (?:also|different)")
+_OVERWRITE = re.compile(
+    r"trying to overwrite (?:directory |shared )?'(?P<path>[^']*)'(?:, which is (?:also|different)| in package )"
+)
 _DPKG_CONFLICT = re.compile(r"^dpkg: regarding .*(?:conflicts with|breaks) ")
 _ARCHIVE_ERROR = re.compile(r"^dpkg: error processing archive (?P<file>\S+) \(--unpack\):$")
 _UNREADABLE = re.compile(r"^ (?:dpkg-deb --[a-z-]+ subprocess |.* is not a Debian format archive|corrupted )")
 _DPKG_DEB = re.compile(r"^dpkg-deb(?: \(subprocess\))?: ")
 _LOSES_ESSENTIAL = re.compile(r"^E: (?:Essential packages were removed|Removing essential system-critical packages)")
 _HELD = re.compile(r"^E: (?:Error, pkgProblemResolver::Resolve generated breaks|Unable to correct problems)")
-_VERIFY_LINE = re.compile(r"^(?P<checks>missing|[?.5MSDLUGTPC]{9})\s+(?P<conffile>c )?\s*(?P<path>/.*?)(?: \(.*\))?$")
+# A path may be followed by what the kernel says of it, such as "(Permission denied)".
+_VERIFY_LINE = re.compile(
+    r"^(?P<checks>missing|[?.5MSDLUGTPC]{9})\s+(?P<conffile>c )?\s*(?P<path>/.*?)(?: \([A-Z][a-z ]+\))?$"
+)
 # What apt says before it fetches anything, and the first words of dpkg and of debconf's preconfiguration.
 _TO_FETCH = re.compile(r"^Need to get (?!0 B)", re.MULTILINE)
 _DPKG_WORKS = re.compile(
@@ -51,6 +57,10 @@ _DPKG_WORKS = re.compile(
     r"Unpacking |Setting up |Removing |Purging |Processing triggers|dpkg: )",
     re.MULTILINE,
 )
+_FETCHED = re.compile(r"^Get:\d+ ")
+# A full disk, in words that are not a script's: those begin otherwise.
+_NO_SPACE = re.compile(r"No space left on device|Disk quota exceeded")
+_OWN_WORDS = re.compile(r"^(?:E: |dpkg(?:-deb|-split)?(?: \(subprocess\))?: )")
 _SHA256 = re.compile(r"^(?P<sum>[0-9a-f]{64})  (?P<path>/.*)$")
 
 
@@ -165,7 +175,7 @@ def transaction_findings(spec: TaskSpec, output: str) -> Iterator[Finding]:
             yield _about(spec, Kind.FILE_CONFLICT, message, line)
         elif _DPKG_CONFLICT.match(line):
             yield _about(spec, Kind.PACKAGE_CONFLICT, "conflicts with an installed package", line)
-    yield from scriptlet_findings(output)
+    yield from scriptlet_findings(spec, output)
     yield from _archive_findings(output)
     for unmet in read_unmet(before):
         conflict = unmet.relation in CONFLICTS
@@ -217,7 +227,16 @@ def read_unmet(output: str) -> tuple[Unmet, ...]:
     return tuple(one for one in unmet if one.relation != "Recommends")
 
 
-def scriptlet_findings(output: str) -> Iterator[Finding]:
+def disk_full_line(output: str) -> str:
+    """See alts.packages.base.PackageManager. dpkg tells of an archive why it could not be unpacked on the next line."""
+    for before, line in itertools.pairwise(("", *output.splitlines())):
+        own = _OWN_WORDS.match(line) or _ARCHIVE_ERROR.match(before)
+        if own and _NO_SPACE.search(line):
+            return line.strip()
+    return ""
+
+
+def scriptlet_findings(spec: TaskSpec, output: str) -> Iterator[Finding]:
     """Maintainer scripts that failed, each once: dpkg also runs them to undo what went wrong."""
     seen = set()
     since = 0
@@ -228,12 +247,24 @@ def scriptlet_findings(output: str) -> Iterator[Finding]:
         seen.add((match["package"], match["script"]))
         how = "was killed" if match["how"].startswith("was killed") else "failed"
         message = f"{match['package'].split(':')[0]}: its {match['script']} script {how}"
-        if mounted := _MOUNTED.search(said):
+        if (mounted := _MOUNTED.search(said)) and _from_distribution(spec, output, match["package"]):
             # A machine that is no container would have let it.
             message += f": it must replace {mounted['path']}, which is not to be replaced in a container"
             yield Finding(kind=Kind.INTERNAL, message=message, evidence=_line_with(said, mounted))
         else:
             yield Finding(kind=Kind.SCRIPTLET_FAILED, message=message, evidence=_line_with(output, match))
+
+
+def _from_distribution(spec: TaskSpec, output: str, package: str) -> bool:
+    """Whether apt has fetched the package from there: "Get:1 http://deb.debian.org/debian bookworm/main amd64 hello".
+
+    Of a package that was not fetched just now nobody knows, unless there are no other repositories.
+    """
+    if not spec.repositories:
+        return True
+    name = package.partition(":")[0]
+    fetched = [line for line in _before_dpkg(output).splitlines() if _FETCHED.match(line) and name in line.split()]
+    return bool(fetched) and not any(brought_by_task(spec, line) for line in fetched)
 
 
 def _line_with(text: str, match: re.Match[str]) -> str:
@@ -303,10 +334,18 @@ def archive_argv(name: str, version: str) -> Sequence[str]:
 
 
 def last_error(output: str) -> str:
-    """The last line that apt or dpkg calls an error, else the last line at all."""
+    """The last line that apt or dpkg calls an error, else the last line at all.
+
+    That dpkg has failed, as apt says, is only of interest where dpkg has not said why, on the line below the error's.
+    """
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    errors = [line for line in lines if line.startswith(("E:", "dpkg: error"))]
-    return (errors or lines or [""])[-1]
+    errors = [
+        f"{line} {following}" if line.endswith(":") else line
+        for line, following in itertools.pairwise((*lines, ""))
+        if line.startswith(("E:", "dpkg: error"))
+    ]
+    telling = [line for line in errors if not line.startswith("E: Sub-process")]
+    return (telling or errors or lines or [""])[-1]
 
 
 def _about(spec: TaskSpec, kind: Kind, message: str, line: str) -> Finding:

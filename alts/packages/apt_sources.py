@@ -39,6 +39,9 @@ _BAD_SIGNATURE = re.compile(
     r"^[EW]: (?:An error occurred during the signature verification|GPG error: |"
     r"OpenPGP signature verification failed: |The repository '.*' is (?:not|no longer) signed)"
 )
+# What apt also says of a repository whose Release file it could not fetch, though nobody has seen a signature.
+_NOT_SIGNED = re.compile(r"^[EW]: The repository '(?P<url>\S+) .*' is (?:not|no longer) signed")
+_ABOUT_SIGNATURES = re.compile(r"signature|public key|NO_PUBKEY|sqv", re.IGNORECASE)
 _DISK_FULL = re.compile(r"No space left on device|You don't have enough free space")
 # The address that a name had this time differs from run to run.
 _ADDRESS = re.compile(r" \[IP: [^\]]*\]")
@@ -86,9 +89,17 @@ def repository_findings(spec: TaskSpec, output: str) -> Iterator[Finding]:
 
     Each once, however often apt says it.
     """
+    lines = [_ADDRESS.sub("", line).strip() for line in output.splitlines()]
+    unread = [
+        match["url"]
+        for match in filter(None, map(_FETCH_FAILED.match, lines))
+        if not _ABOUT_SIGNATURES.search(match["why"])
+    ]
     seen: set[tuple[Kind, str]] = set()
-    for line in output.splitlines():
-        finding = _finding(spec, _ADDRESS.sub("", line).strip())
+    for line in lines:
+        if (unsigned := _NOT_SIGNED.match(line)) and any(_is_in(url, unsigned["url"]) for url in unread):
+            continue
+        finding = _finding(spec, line)
         if finding is not None and (finding.kind, finding.message) not in seen:
             seen.add((finding.kind, finding.message))
             yield finding
@@ -105,6 +116,10 @@ def brought_by_task(spec: TaskSpec, text: str) -> str:
     return ""
 
 
+def _is_in(url: str, repository: str) -> bool:
+    return url.startswith(f"{repository.rstrip('/')}/")
+
+
 def _finding(spec: TaskSpec, line: str) -> Finding | None:
     if _DISK_FULL.search(line):
         return Finding(kind=Kind.DISK_FULL, message="the machine's disk is full", evidence=line)
@@ -114,14 +129,15 @@ def _finding(spec: TaskSpec, line: str) -> Finding | None:
             message=f"the repository has no Release file, so it is not there or nothing signs it: {match['source']}",
             evidence=line,
         )
-    if _BAD_SIGNATURE.match(line):
+    match = _FETCH_FAILED.match(line)
+    if _BAD_SIGNATURE.match(line) or (match and _ABOUT_SIGNATURES.search(match["why"])):
         brought = brought_by_task(spec, line)
         return Finding(
             kind=Kind.SIGNATURE_INVALID if brought else Kind.REPOSITORY_UNREACHABLE,
             message=f"the repository {brought or 'of the distribution'} is not signed by a key that is trusted",
             evidence=line,
         )
-    if match := _FETCH_FAILED.match(line):
+    if match:
         return _fetch_failed(spec, match["url"], line)
     return None
 

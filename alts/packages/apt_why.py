@@ -20,6 +20,7 @@ _PACKAGE = re.compile(r"^(?P<name>[^\s<]\S*)$")
 _NEEDS = re.compile(r"^ [ |](?:Pre)?Depends: <?(?P<name>[^\s<>]+)>?$")
 _PROVIDER = re.compile(r"^ {4}(?P<name>\S+)$")
 _BUT_VERSION = re.compile(r"^(?P<version>\S+) is (?:to be )?installed$")
+_OF_ANOTHER_ARCHITECTURE = re.compile(r"\S+:\S")
 _RELATION = re.compile(r"^(?P<relation>Conflicts|Breaks): (?P<names>.+)$", re.MULTILINE)
 
 
@@ -109,6 +110,9 @@ def _sentence(path: Sequence[str], unmet: Unmet, candidates: Mapping[str, str]) 
 
 def _reason(wanted: str, said: str, candidates: Mapping[str, str]) -> str:
     version = candidates.get(_name(wanted), "")
+    if _OF_ANOTHER_ARCHITECTURE.match(wanted) and said.endswith("is not installable"):
+        # The candidate is this architecture's.
+        return "no repository has it"
     if match := _BUT_VERSION.match(said):
         return f"only {match['version']} can be had"
     if version and not satisfies(wanted, version):

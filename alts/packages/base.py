@@ -100,10 +100,16 @@ class PackageManager(Protocol):
         Kind.INTERNAL: it had not come that far.
         """
 
+    def disk_full_line(self, output: str) -> str:
+        """The line in which the package manager itself, and no package's script, says that the disk was full; or ""."""
+
     def installed_argv(self, spec: TaskSpec) -> Sequence[str]:
         """Asks whether the package is installed."""
 
     def read_installed(self, spec: TaskSpec, done: Completed) -> InstalledPackage | None: ...
+
+    def says_absent(self, done: Completed) -> bool:
+        """Whether that is what the same command's failure means: not that there is no telling."""
 
     def verify_argv(self, spec: TaskSpec) -> Sequence[str]:
         """Compares the installed files with what was shipped."""

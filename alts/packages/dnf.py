@@ -102,7 +102,10 @@ class Dnf(RpmState):
         return ("/bin/sh", "-c", _CANDIDATES, "sh", spec.package_name, *query)
 
     def read_candidates(self, output: str) -> tuple[Candidate, ...]:
-        """Those of the repository with the best priority first, among them the newest (dnf.conf(5), "priority")."""
+        """Those of the repositories with the best priority first, among them the newest (dnf.conf(5), "priority").
+
+        A version that several have is the task's own, see the cost in dnf_files.
+        """
         known = _repositories(output)
         rows = [line.split("|") for line in output.splitlines() if line.count("|") == 5]
         # dnf also takes what was asked for as name and version: "foo-1" is a package, and version 1 of "foo".
@@ -112,8 +115,9 @@ class Dnf(RpmState):
             for name, epoch, version, release, _, repository in rows
             if not names or name == names[0]
         ]
+        found.sort(key=lambda one: not one[0].id.startswith("alts-"))
         found.sort(key=lambda one: version_key(one[1]), reverse=True)
-        found.sort(key=lambda one: (one[0].priority, not one[0].id.startswith("alts-")))
+        found.sort(key=lambda one: one[0].priority)
         candidates: dict[str, Candidate] = {}
         for repository, version in found:
             candidates.setdefault(version, Candidate(version, repository.origin))
@@ -126,8 +130,8 @@ class Dnf(RpmState):
         scriptlets = _each_once(dnf_output.scriptlet_findings(done.output))
         if done.ok:
             return scriptlets
-        # Of an installation whose script failed, only what was said before rpm worked is surely not the script's words.
-        believed = dnf_output.before_rpm(done.output) if scriptlets else done.output
+        # Only what was said before rpm worked is surely not a script's words.
+        believed = dnf_output.before_rpm(done.output)
         return (
             _each_once(dnf_output.repository_findings(spec, believed))
             or _each_once(dnf_output.package_file_findings(spec, believed))
@@ -146,6 +150,9 @@ class Dnf(RpmState):
 
     def hangs_at(self, output: str) -> Kind:
         return dnf_output.hangs_at(output)
+
+    def disk_full_line(self, output: str) -> str:
+        return dnf_output.disk_full_line(output)
 
     def remove_argv(self, spec: TaskSpec) -> Sequence[str]:
         # What came with it stays, as with apt: whether it may go is another question, asked later.

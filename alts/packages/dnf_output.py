@@ -38,22 +38,44 @@ _NOT_VERIFIED = re.compile(r"package (?P<package>\S+) does not verify: (?P<why>.
 _SCRIPTLET = re.compile(
     r"%(?P<script>[a-z]+)\((?P<package>[^)]+)\) scriptlet failed, (?P<how>exit status \d+|signal \d+)"
 )
+# What rpm runs by itself, without a shell; its number of the line is no exit code.
+_LUA = re.compile(
+    r"(?:lua script failed|invalid syntax in lua scriptlet): "
+    r"\[string \"%(?P<script>[a-z]+)\((?P<package>[^)]+)\)\"\]:(?P<how>\d+: .*)$"
+)
+# The words of dnf and yum, and of dnf5, whatever rpm says.
+_ANY_SCRIPTLET = re.compile(
+    r"^(?:Error in|Non-fatal) (?P<tag>[A-Z<>]+) scriptlet (?:failure )?in rpm package (?P<package>\S+)$|"
+    r"^>>> (?:Non-critical error|Error) in (?P<step>[a-z-]+) scriptlet: (?P<full>\S+)$"
+)
 _OVERWRITE = re.compile(
     r"^ *file (?P<path>/.*?) (?:from install of (?P<package>\S+) )?conflicts (?:with|between) (?P<rest>.*)$"
 )
 _DISK_FULL = re.compile(
     r"No space left on device|more space on the \S+ filesystem|more space needed on the \S+ filesystem|"
-    r"not enough free disk space",
+    r"not enough free disk space|Disk quota exceeded|database or disk is full",
     re.IGNORECASE,
 )
 _NO_MATCH = re.compile(r"^(?:Error: )?(?:No match for argument: |Unable to find a match: |No package \S+ available)")
 _TO_FETCH = re.compile(r"^(?:Downloading Packages:|Total download size: |Total size of inbound packages)", re.MULTILINE)
 # The check and the test before it have words of their own behind these.
 _RPM_WORKS = re.compile(r"^Running transaction$", re.MULTILINE)
+# Scripts' own words begin otherwise.
+_OWN_WORDS = re.compile(r"^(?:[Ee]rror: |error\()")
 _ADDRESS = re.compile(r" \(IP: [^)]*\)")
 
 # rpm's own names of scripts in messages → as a spec has them.
-_SCRIPTS = {"prein": "pre", "postin": "post"}
+_SCRIPTS = {
+    "prein": "pre",
+    "postin": "post",
+    "pre-install": "pre",
+    "post-install": "post",
+    "pre-uninstall": "preun",
+    "post-uninstall": "postun",
+    "pre-transaction": "pretrans",
+    "post-transaction": "posttrans",
+    "verify": "verifyscript",
+}
 
 
 def repository_findings(spec: TaskSpec, output: str) -> Iterator[Finding]:
@@ -102,15 +124,26 @@ def package_file_findings(spec: TaskSpec, output: str) -> Iterator[Finding]:
 
 
 def scriptlet_findings(output: str) -> Iterator[Finding]:
-    """dnf's exit code hides a failed %post: rpm calls that a warning, and the package stays installed."""
+    """dnf's exit code hides a failed %post: rpm calls that a warning, and the package stays installed.
+
+    rpm says it first, and best; what only dnf says is told of as well. It does not know every sort of script.
+    """
+    told: set[str] = set()
     for line in output.splitlines():
         if match := _SCRIPTLET.search(line):
-            script = _SCRIPTS.get(match["script"], match["script"])
-            yield Finding(
-                kind=Kind.SCRIPTLET_FAILED,
-                message=f"{bare_name(match['package'])}: its %{script} script failed, {match['how']}",
-                evidence=_evidence(line),
-            )
+            package, script, how = bare_name(match["package"]), match["script"], f", {match['how']}"
+        elif match := _LUA.search(line):
+            package, script, how = bare_name(match["package"]), match["script"], f" in line {match['how']}"
+        elif match := _ANY_SCRIPTLET.match(line):
+            package = match["package"] or bare_name(match["full"])
+            script, how = match["step"] or match["tag"].lower(), ""
+        else:
+            continue
+        script = _SCRIPTS.get(script, script)
+        if how or package not in told:
+            told.add(package)
+            message = f"{package}: its %{script} script failed{how}"
+            yield Finding(kind=Kind.SCRIPTLET_FAILED, message=message, evidence=_evidence(line))
 
 
 def conflict_findings(output: str) -> Iterator[Finding]:
@@ -146,6 +179,13 @@ def hangs_at(output: str) -> Kind:
     if _RPM_WORKS.search(output):
         return Kind.TIMEOUT
     return Kind.REPOSITORY_UNREACHABLE if _TO_FETCH.search(output) else Kind.INTERNAL
+
+
+def disk_full_line(output: str) -> str:
+    """See alts.packages.base.PackageManager."""
+    before = before_rpm(output).splitlines()
+    own = (line for line in output.splitlines()[len(before) :] if _OWN_WORDS.match(line))
+    return next((_evidence(line) for line in (*before, *own) if _DISK_FULL.search(line)), "")
 
 
 def last_error(output: str) -> str:

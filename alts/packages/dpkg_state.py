@@ -14,6 +14,7 @@ _APT_GET = ("apt-get", "--yes", "--quiet", "--option=Dpkg::Use-Pty=0")
 
 # dpkg(1), --path-exclude: in a configuration file an option stands without its dashes, one a line.
 _PATH_OPTION = re.compile(r"^\s*path-(?P<verb>exclude|include)\s*[=\s]\s*(?P<glob>\S+)\s*$")
+_SETTINGS = 'for file in /etc/dpkg/dpkg.cfg /etc/dpkg/dpkg.cfg.d/*; do [ ! -e "$file" ] || cat "$file" || exit; done'
 _RELATION_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 
 
@@ -28,7 +29,7 @@ class DpkgState:
         return frozenset(line for line in output.splitlines() if line != "/.")
 
     def exclusions_argv(self) -> Sequence[str]:
-        return ("/bin/sh", "-c", "cat /etc/dpkg/dpkg.cfg /etc/dpkg/dpkg.cfg.d/* 2>/dev/null")
+        return ("/bin/sh", "-c", _SETTINGS)
 
     def read_exclusions(self, done: Completed) -> Exclusions:
         rules = [

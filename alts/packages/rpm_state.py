@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from alts.command import Completed
+from alts.packages import dnf_output
 from alts.packages.base import Exclusions, InstalledPackage
 from alts.packages.rpm_version import full_version
 from alts.shared.report import Finding, Kind, Severity
@@ -21,7 +22,7 @@ _NOT_INSTALLED = "2"  # RPMFILE_STATE_NOTINSTALLED, such as documentation that t
 
 # rpm(8), "VERIFY OPTIONS": nine tests, then perhaps what sort of file it is.
 _VERIFY_LINE = re.compile(
-    r"^(?P<tests>missing|[SM5DLUGTP.?]{8,9})\s+(?:(?P<sort>[acdglr]) )?\s*(?P<path>/.*?)(?: \(.*\))?$"
+    r"^(?P<tests>missing|[SM5DLUGTP.?]{8,9})\s+(?:(?P<sort>[acdglr]) )?\s*(?P<path>/.*?)(?: \([A-Z][a-z ]+\))?$"
 )
 _TESTS: Mapping[str, str] = {
     "5": "content",
@@ -47,6 +48,10 @@ class RpmState:
             (package for package in reversed(list(_packages(done.output))) if package.name == spec.package_name), None
         )
 
+    def says_absent(self, done: Completed) -> bool:
+        # It ends with 1 too where it cannot read its database.
+        return done.exit_code == 1 and "is not installed" in done.output
+
     def packages_argv(self) -> Sequence[str]:
         return ("rpm", "--query", "--all", f"--queryformat={_PACKAGE_FORMAT}")
 
@@ -68,7 +73,7 @@ class RpmState:
         return ("rpm", "--verify", "--nodeps", spec.package_name)
 
     def verify_findings(self, spec: TaskSpec, done: Completed) -> tuple[Finding, ...]:
-        findings = tuple(_verify_findings(done.output))
+        findings = (*_verify_findings(done.output), *dnf_output.scriptlet_findings(done.output))
         # Only the time of a file may differ: then rpm says so, and there is nothing to find.
         if findings or done.ok or any(_VERIFY_LINE.match(line) for line in done.output.splitlines()):
             return findings
@@ -84,9 +89,10 @@ class RpmState:
         return ("rpm", "--query", f"--queryformat={_FILES_FORMAT}", spec.package_name)
 
     def read_owned_files(self, done: Completed) -> tuple[str, ...]:
-        """But for %ghost files, which are made later if ever, and what the machine's settings have left out."""
+        """But for %ghost files, which are made later if ever, those that are %config(missingok), and what the machine's
+        settings have left out."""
         fields = [line.split("|", 2) for line in done.output.splitlines() if line.count("|") >= 2]
-        return tuple(path for flags, state, path in fields if "g" not in flags and state != _NOT_INSTALLED)
+        return tuple(path for flags, state, path in fields if not {"g", "m"} & {*flags} and state != _NOT_INSTALLED)
 
     def every_owned_file_argv(self) -> Sequence[str]:
         return ("rpm", "--query", "--all", "--queryformat=[%{FILENAMES}\\n]")

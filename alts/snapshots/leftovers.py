@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from alts.shared.report import Finding, Kind, Severity
@@ -34,7 +34,7 @@ class Leftover:
     inside: tuple[str, ...] = ()
     """All that is not a folder, in the folder that `path` is; sorted."""
     changed: bool = False
-    """The path was there before, and is another now."""
+    """It was there before, and is another now."""
     user: str = ""
     home: str = ""
     """The user's folder."""
@@ -44,7 +44,7 @@ class Leftover:
     def is_in(self, snapshot: Snapshot, *, since: Snapshot) -> bool:
         """Whether the other snapshot has it too; of what was only changed, whether it was changed again `since`."""
         if self.changed:
-            return snapshot.files.get(self.path) != since.files.get(self.path)
+            return snapshot.files.get(self.path) != since.files.get(self.path) and not (self.user or self.group)
         if self.path:
             return self.path in snapshot.files and self._as_full(snapshot)
         if self.command:
@@ -58,22 +58,35 @@ class Leftover:
 
 
 def find_leftovers(
-    before: Snapshot, after: Snapshot, rules: Rules, *, owned: Collection[str], archive: bool = False
+    before: Snapshot,
+    after: Snapshot,
+    rules: Rules,
+    *,
+    owned: Collection[str],
+    archive: bool = False,
+    declared: Collection[str] = frozenset(),
 ) -> list[Leftover]:
     """What is there that was not there before, or is another; sorted by what it is.
 
-    `owned`: files of packages. `archive`: the package is the distribution's own.
+    `owned`: files of packages. `archive`: the package is the distribution's own. `declared`: users and groups that
+    packages declare for systemd-sysusers(8).
 
-    What is gone counts only where the same packages are installed as before: else it went with its package.
+    What other packages own, or is gone, counts only where the same packages are installed as before: else it came or
+    went with its package.
     """
+    accounts = {
+        name: _account_severity(name, after, rules, archive=archive, declared=name in declared)
+        for name in after.users.keys() | after.groups.keys()
+    }
     found = [
-        *_added_files(before, after, rules, owned, archive=archive),
+        *_added_files(before, after, rules, owned, accounts),
         *_changed_files(before, after, rules, owned),
-        *_accounts(before, after, rules, archive=archive),
+        *_accounts(before, after, accounts),
         *_processes(before, after, rules),
     ]
     if before.packages == after.packages:
-        found += _missing_files(before, after, rules)
+        found += _changed_accounts(before, after, accounts)
+        found += _missing_files(before, after, rules, owned)
     return sorted(found, key=lambda one: (one.finding.kind, one.path, one.user, one.group, one.command))
 
 
@@ -109,10 +122,10 @@ def shown(findings: Iterable[Finding], limit: int = SHOWN) -> tuple[Finding, ...
 
 
 def _added_files(
-    before: Snapshot, after: Snapshot, rules: Rules, owned: Collection[str], *, archive: bool
+    before: Snapshot, after: Snapshot, rules: Rules, owned: Collection[str], accounts: Mapping[str, Severity]
 ) -> Iterator[Leftover]:
     """One for the topmost folder of what was added together."""
-    homes = _kept_homes(before, after, rules, archive=archive)
+    homes = _kept_homes(before, after, accounts)
     added = {path for path in after.files.keys() - before.files.keys() if path not in owned}
     members: dict[str, list[str]] = {}
     for path in added:
@@ -121,8 +134,8 @@ def _added_files(
         folder = after.files[top].type == "d"
         inside = [path for path in paths if after.files[path].type != "d"]
         # What is in a folder decides about it; an empty one does little harm.
-        severities = [_severity(rules, path) for path in inside] or [
-            min(_severity(rules, top), Severity.WARNING, key=_weight)
+        severities = [_severity(rules, path, after.files[path]) for path in inside] or [
+            min(_severity(rules, top, after.files[top]), Severity.WARNING, key=_weight)
         ]
         severity = max(severities, key=_weight)
         if severity is Severity.INFO or (top in homes and not inside):
@@ -146,15 +159,19 @@ def _top(path: str, added: Collection[str]) -> str:
 
 
 def _changed_files(before: Snapshot, after: Snapshot, rules: Rules, owned: Collection[str]) -> Iterator[Leftover]:
+    same = before.packages == after.packages
     for path in before.files.keys() & after.files.keys():
         old, new = before.files[path], after.files[path]
+        others = path in owned
         # A file that was written and put back has another time, and that is all.
-        if old._replace(mtime=0) == new._replace(mtime=0) or path in owned:
+        if old._replace(mtime=0) == new._replace(mtime=0) or (others and not same):
             continue
-        severity = _severity(rules, path)
+        severity = _severity(rules, path, new)
         if severity is not Severity.INFO:
-            message = f"{path} was changed and not put back"
-            finding = Finding(kind=Kind.LEFTOVER_FILE, severity=severity, message=message, evidence=_what(old, new))
+            whose = ", which is another package's," if others else ""
+            message = f"{path}{whose} was changed and not put back"
+            kind = Kind.MODIFIED_FILE if others else Kind.LEFTOVER_FILE
+            finding = Finding(kind=kind, severity=severity, message=message, evidence=_what(old, new))
             yield Leftover(finding, path=path, changed=True)
 
 
@@ -170,22 +187,32 @@ def _what(old: FileState, new: FileState) -> str:
     return "; ".join(f"{name} {one}, then {other}" for name, (one, other) in pairs.items() if one != other)
 
 
-def _missing_files(before: Snapshot, after: Snapshot, rules: Rules) -> Iterator[Leftover]:
+def _missing_files(before: Snapshot, after: Snapshot, rules: Rules, owned: Collection[str]) -> Iterator[Leftover]:
     missing = before.files.keys() - after.files.keys()
+    full = {folder for path in missing if before.files[path].type != "d" for folder in _above(path)}
     for path in missing:
         severity = _severity(rules, path)
         if posixpath.dirname(path) in missing or severity is Severity.INFO:
+            continue
+        # dpkg and rpm take an empty folder along that the package also had, such as /opt.
+        if before.files[path].type == "d" and path not in full and path not in owned:
             continue
         message = f"{path} was there before the package came, and is gone"
         finding = Finding(kind=Kind.MISSING_FILE, severity=severity, message=message, evidence=path)
         yield Leftover(finding, path=path)
 
 
-def _kept_homes(before: Snapshot, after: Snapshot, rules: Rules, *, archive: bool) -> set[str]:
+def _above(path: str) -> Iterator[str]:
+    """The folders that a path lies in."""
+    while (folder := posixpath.dirname(path)) != path:
+        yield folder
+        path = folder
+
+
+def _kept_homes(before: Snapshot, after: Snapshot, accounts: Mapping[str, Severity]) -> set[str]:
     """The folders of users who may stay, so that these may, too."""
     fresh = after.users.keys() - before.users.keys()
-    kept = (name for name in fresh if _account_severity(name, after, rules, archive=archive) is Severity.INFO)
-    return {_home(after.users[name]) for name in kept}
+    return {_home(after.users[name]) for name in fresh if accounts[name] is Severity.INFO}
 
 
 def _home(account: str) -> str:
@@ -193,9 +220,9 @@ def _home(account: str) -> str:
     return "".join(account.split(":")[3:4])
 
 
-def _account_severity(name: str, after: Snapshot, rules: Rules, *, archive: bool) -> Severity:
+def _account_severity(name: str, after: Snapshot, rules: Rules, *, archive: bool, declared: bool) -> Severity:
     locked = all(map(_locked, (entries[name] for entries in (after.users, after.groups) if name in entries)))
-    rule = rules.of_user(name, locked=locked, archive=archive)
+    rule = rules.of_user(name, locked=locked, archive=archive, declared=declared)
     return rule.severity if rule else Severity.ERROR
 
 
@@ -206,12 +233,12 @@ def _locked(account: str) -> bool:
     return number.isdecimal() and 0 < int(number) < _FIRST_PERSON and not login
 
 
-def _accounts(before: Snapshot, after: Snapshot, rules: Rules, *, archive: bool) -> Iterator[Leftover]:
+def _accounts(before: Snapshot, after: Snapshot, accounts: Mapping[str, Severity]) -> Iterator[Leftover]:
     """A group that came with the user of the same name is not told of a second time."""
     users = after.users.keys() - before.users.keys()
     groups = after.groups.keys() - before.groups.keys()
     for name in users | groups:
-        severity = _account_severity(name, after, rules, archive=archive)
+        severity = accounts[name]
         if severity is Severity.INFO:
             continue
         sorts = [sort for sort, names in (("user", users), ("group", groups)) if name in names]
@@ -226,6 +253,32 @@ def _accounts(before: Snapshot, after: Snapshot, rules: Rules, *, archive: bool)
         )
 
 
+def _changed_accounts(before: Snapshot, after: Snapshot, accounts: Mapping[str, Severity]) -> Iterator[Leftover]:
+    """Who was there before and is another now, or is in a group that others were alone in."""
+    fresh = after.users.keys() - before.users.keys()
+    entries = [("user", name, before.users[name], after.users[name]) for name in before.users.keys() & after.users]
+    entries += [
+        ("group", name, _members(before.groups[name]), _members(after.groups[name], without=fresh))
+        for name in before.groups.keys() & after.groups
+    ]
+    for sort, name, old, new in entries:
+        severity = accounts[name]
+        if old == new or severity is Severity.INFO:
+            continue
+        message = f"the {sort} {name} was changed and not put back"
+        evidence = f"{name}:{old}, then {name}:{new}"
+        finding = Finding(kind=Kind.LEFTOVER_USER, severity=severity, message=message, evidence=evidence)
+        yield Leftover(
+            finding, changed=True, user=name if sort == "user" else "", group=name if sort == "group" else ""
+        )
+
+
+def _members(group: str, *, without: Collection[str] = ()) -> str:
+    """Of "27:one,two" those who were not made just now, which is told of anyway; in any order."""
+    number, _, members = group.partition(":")
+    return f"{number}:{','.join(sorted(name for name in members.split(',') if name not in without))}"
+
+
 def _processes(before: Snapshot, after: Snapshot, rules: Rules) -> Iterator[Leftover]:
     for command in {process.command for process in new_processes(before, after)}:
         rule = rules.of_process(command)
@@ -237,8 +290,8 @@ def _processes(before: Snapshot, after: Snapshot, rules: Rules) -> Iterator[Left
             yield Leftover(finding, command=command)
 
 
-def _severity(rules: Rules, path: str) -> Severity:
-    rule = rules.of_path(path)
+def _severity(rules: Rules, path: str, state: FileState | None = None) -> Severity:
+    rule = rules.of_path(path, empty=state is not None and state.size == 0 and state.type in "fd")
     return rule.severity if rule else Severity.ERROR
 
 

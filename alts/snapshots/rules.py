@@ -27,6 +27,10 @@ class Rule:
     """Of users: only of the system's own, that nobody can log in as."""
     archive: bool = False
     """Only of what the distribution's own packages leave behind, not those of the task's repositories."""
+    declared: bool = False
+    """Of users: only those that a package declares for systemd-sysusers(8)."""
+    empty: bool = False
+    """Only of files and folders with nothing in them."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,8 @@ class Rules:
     """All that is known about one family of distributions."""
 
     unseen_paths: tuple[Rule, ...] = ()
+    seen_paths: tuple[Rule, ...] = ()
+    """Looked at all the same."""
     left_paths: tuple[Rule, ...] = ()
     machine_paths: tuple[Rule, ...] = ()
     """Settings of the machine itself: packages may make them and leave them, and links may wait for them."""
@@ -43,22 +49,28 @@ class Rules:
 
     def __post_init__(self) -> None:
         patterns = [pattern for rule in self.unseen_paths for pattern in rule.patterns]
-        object.__setattr__(self, "_unseen", _compiled(tuple(patterns)))
+        seen = [pattern for rule in self.seen_paths for pattern in rule.patterns]
+        unseen = f"(?!(?:{_compiled(tuple(seen)).pattern})$)(?:{_compiled(tuple(patterns)).pattern})"
+        object.__setattr__(self, "_unseen", re.compile(unseen, re.DOTALL))
 
     def unseen(self, path: str) -> bool:
         """Whether snapshots leave the path out."""
         return self._unseen.fullmatch(path) is not None
 
-    def of_path(self, path: str) -> Rule | None:
-        """The first rule about what is left at the path."""
-        return _first((*self.machine_paths, *self.left_paths), path)
+    def of_path(self, path: str, *, empty: bool = False) -> Rule | None:
+        """The first rule about what is left at the path. `empty`: nothing is in it."""
+        return _first([rule for rule in (*self.machine_paths, *self.left_paths) if rule.empty <= empty], path)
 
     def is_the_machines(self, path: str) -> bool:
         return _first(self.machine_paths, path) is not None
 
-    def of_user(self, name: str, *, locked: bool = False, archive: bool = False) -> Rule | None:
-        """`locked`: nobody can log in. `archive`: the package is the distribution's own."""
-        rules = [rule for rule in self.left_users if rule.locked <= locked and rule.archive <= archive]
+    def of_user(self, name: str, *, locked: bool = False, archive: bool = False, declared: bool = False) -> Rule | None:
+        """`locked`: nobody can log in. `archive`: the package is the distribution's own. `declared`: see Rule."""
+        rules = [
+            rule
+            for rule in self.left_users
+            if rule.locked <= locked and rule.archive <= archive and rule.declared <= declared
+        ]
         return _first(rules, name)
 
     def of_process(self, command: str) -> Rule | None:
@@ -76,6 +88,7 @@ def rules_for(family: Family) -> Rules:
     ]
     return Rules(
         unseen_paths=_rules(tables, "unseen"),
+        seen_paths=_rules(tables, "seen"),
         left_paths=_rules(tables, "files"),
         machine_paths=_rules(tables, "machine"),
         left_users=_rules(tables, "users"),
@@ -91,6 +104,8 @@ def _rules(tables: Iterable[dict[str, Any]], key: str) -> tuple[Rule, ...]:
             severity=Severity(entry.get("severity", Severity.INFO)),
             locked=entry.get("locked", False),
             archive=entry.get("archive", False),
+            declared=entry.get("declared", False),
+            empty=entry.get("empty", False),
         )
         for table in tables
         for entry in table.get(key) or ()

@@ -57,6 +57,11 @@ class Tree:
         state = self._files.get(self.place(path))
         return state.size if state is not None and state.type == "f" else None
 
+    def mode(self, path: str) -> int:
+        """The permissions of the file at the path; 0 where there is none, or something else."""
+        state = self._files.get(self.place(path))
+        return state.mode if state is not None and state.type == "f" else 0
+
     def named(self, name: str) -> tuple[str, ...]:
         """The ends of all paths with that last word, sorted."""
         if self._names is None:

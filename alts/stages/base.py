@@ -50,6 +50,8 @@ class Observations:
     already_installed: bool = False
     """It came with the base image, in that very version."""
     identity: Identity | None = None
+    declared: frozenset[str] = frozenset()
+    """Users and groups that what came with it declares for systemd-sysusers(8)."""
     closure: tuple[str, ...] = ()
     """All that its installation has installed, itself included: "hello 2.10-3"."""
 
@@ -113,8 +115,7 @@ class StageContext:
         Raises PackageManagerBroken where the machine cannot say: that is no answer, least of all "not installed".
         """
         done = self.run(self.packages.installed_argv(self.spec), question=True)
-        # dpkg-query and rpm -q exit with 1 where the package is not installed.
-        if done.exit_code not in (0, 1):
+        if not done.ok and not self.packages.says_absent(done):
             raise PackageManagerBroken(done)
         return self.packages.read_installed(self.spec, done)
 

@@ -10,7 +10,8 @@ from alts.packages.base import PackageManager
 from alts.shared.report import Finding, Kind
 from alts.stages.base import StageContext
 
-_NO_SPACE = re.compile(r"No space left on device|Disk quota exceeded")
+# Whatever else the package manager says of a failure, it would have said on an empty disk too.
+_UNEXPLAINED = (Kind.INSTALL_FAILED, Kind.REMOVAL_FAILED)
 # Where packages and their scripts write; each may be a file system of its own.
 _FOLDERS = ("/", "/etc", "/usr", "/var", "/var/cache", "/var/lib")
 # A line of `df -Pk` or `df -Pi`: file system, all, used, available, per cent, where it is mounted.
@@ -21,14 +22,13 @@ _ROOM = 1024  # KiB; nothing of a package manager's work can be done in less
 def full_disk(context: StageContext, failed: Completed, findings: Sequence[Finding]) -> tuple[Finding, ...]:
     """What the failure of a command comes down to where the disk is full, or was: what is unpacked in part is removed.
 
-    `findings`: what the package manager says of it. Where it blames a package's script, the words may be the script's
-    own, of a small file system that it has filled or of none at all: then only the machine itself is believed.
-    Raises Stopped or InstanceLost.
+    `findings`: what the package manager says of it. Where it knows a reason, such as a package's script, words about
+    the disk may be a script's own, of a small file system that it has filled or of none at all: then only the machine
+    itself is believed. Raises Stopped or InstanceLost.
     """
-    if any(finding.kind is Kind.SCRIPTLET_FAILED for finding in findings):
-        return disk_full(context)
-    line = next((line for line in failed.output.splitlines() if _NO_SPACE.search(line)), None)
-    return disk_full(context) if line is None else (_full(line.strip()),)
+    unexplained = all(finding.kind in _UNEXPLAINED for finding in findings)
+    line = context.packages.disk_full_line(failed.output) if unexplained else ""
+    return (_full(line),) if line else disk_full(context)
 
 
 def disk_full(context: StageContext) -> tuple[Finding, ...]:

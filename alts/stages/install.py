@@ -7,8 +7,10 @@ from collections.abc import Iterator, Mapping
 from alts.packages.base import Candidate
 from alts.shared.report import Finding, Kind, Severity
 from alts.shared.spec import TaskSpec
+from alts.snapshots.sysusers import declarations, declared_names
 from alts.stages.base import StageAnswer, StageContext
 from alts.stages.snapshot import BEFORE, INSTALLED, take
+from alts.stages.tools import tools_gone
 from alts.stages.transaction import install_by, wanted
 
 
@@ -30,9 +32,33 @@ def install(context: StageContext) -> StageAnswer:
     seen.already_installed = before.get(spec.package_name) == candidate.version
     if findings := install_by(context, packages.install_argv(spec, candidate), candidate):
         return StageAnswer(findings)
+    if findings := tools_gone(context):
+        return StageAnswer(findings)
     after = take(context, INSTALLED).packages
+    seen.declared = _declared(context)
     seen.closure = tuple(f"{name} {version}" for name, version in sorted(after.items()) if before.get(name) != version)
-    return StageAnswer(tuple(_displaced(spec, before, after)))
+    return StageAnswer((*_passed_over(context, candidate), *_displaced(spec, before, after)))
+
+
+def _declared(context: StageContext) -> frozenset[str]:
+    """While it is there to be read."""
+    before, after = (context.seen.snapshots[moment].files for moment in (BEFORE, INSTALLED))
+    fresh = declarations(path for path, state in after.items() if state.type == "f" and state != before.get(path))
+    return frozenset(declared_names(context.run(("cat", "--", *fresh), question=True).output)) if fresh else frozenset()
+
+
+def _passed_over(context: StageContext, candidate: Candidate) -> Iterator[Finding]:
+    """Whoever brings a package means that one; a user of the distribution gets the newer one, and so did the test."""
+    spec, packages = context.spec, context.packages
+    brought = [one for one in context.seen.candidates if one.origin and not packages.from_distribution(spec, one)]
+    if spec.package_version is None and brought and packages.from_distribution(spec, candidate):
+        yield Finding(
+            kind=Kind.WRONG_PACKAGE_INSTALLED,
+            message=f"{spec.package_name} {candidate.version} of the distribution was tested: it is preferred to "
+            f"{brought[0].version} of the task's repository; ask for that version to have it tested",
+            severity=Severity.WARNING,
+            evidence=brought[0].origin,
+        )
 
 
 def _displaced(spec: TaskSpec, before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[Finding]:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
+from alts.command import Completed
 from alts.integrity.elf import HEADER_SIZE, SMALLEST, Elf, read_elf
 from alts.integrity.elf import Kind as ElfKind
-from alts.integrity.headers import headers_argv, read_headers
+from alts.integrity.headers import first_bytes, headers_argv, read_headers
+from alts.integrity.interpreters import FIRST_LINE, interpreter_finding, is_started, loader_finding
 from alts.integrity.libraries import Machine, library_findings
 from alts.integrity.links import link_findings
 from alts.integrity.loader_cache import CACHE_PATH, read_loader_cache
 from alts.integrity.search_path import search_path_findings
 from alts.packages.base import Exclusions
-from alts.shared.report import Finding, Kind
+from alts.shared.errors import StateUnreadable
+from alts.shared.report import Finding, Kind, Severity
 from alts.snapshots.leftovers import shown
 from alts.snapshots.rules import rules_for
 from alts.snapshots.snapshot import Snapshot
@@ -27,6 +32,8 @@ _LARGEST = 400_000_000  # bytes of a file that is read; nothing that Debian 12 s
 _TOTAL = 2_000_000_000  # bytes that are read of one package
 _WORDS = 500_000  # bytes of one command's arguments; Linux allows four times as much (execve(2))
 
+_REASON = re.compile(r" \([A-Z][a-z ]+\)$")
+
 # A program that every machine has tells what kind its programs are.
 _SHELL = "/bin/sh"
 
@@ -35,16 +42,26 @@ def integrity(context: StageContext) -> StageAnswer:
     """Compare every installed file with the package, follow its links, and look for its programs' libraries."""
     spec, packages = context.spec, context.packages
     verified = packages.verify_findings(spec, context.run(packages.verify_argv(spec)))
-    owned = packages.read_owned_files(context.run(packages.owned_files_argv(spec)))
-    excluded = packages.read_exclusions(context.run(packages.exclusions_argv()))
+    owned = packages.read_owned_files(_asked(context, packages.owned_files_argv(spec)))
+    excluded = packages.read_exclusions(_asked(context, packages.exclusions_argv()))
     now = context.seen.snapshots.get(INSTALLED) or look(context, "state of the machine noted")
     tree = Tree(now.files)
+    complete = _Complete(context, now)
     findings = [
         *_present(verified, owned, tree, excluded, context),
-        *_links(context, owned, tree, excluded, now),
+        *_links(context, owned, tree, excluded, complete),
+        *_scripts(context, owned, tree, complete),
         *_programs(context, owned, tree),
     ]
     return StageAnswer(shown(sorted(dict.fromkeys(findings), key=_order)))
+
+
+def _asked(context: StageContext, argv: Sequence[str]) -> Completed:
+    """The answer of a command that knows one. Raises StateUnreadable: half an answer would let anything pass."""
+    done = context.run(argv)
+    if not done.ok:
+        raise StateUnreadable(f"the machine cannot say what it has installed: {argv[0]} failed", details=done.tail())
+    return done
 
 
 def _order(finding: Finding) -> tuple[str, str, str]:
@@ -71,17 +88,35 @@ def _present(
 
 def _path_in(line: str) -> str:
     """Of "missing     /usr/share/doc/x (Permission denied)"."""
-    return line[line.find("/") :].partition(" (")[0]
+    return _REASON.sub("", line[line.find("/") :])
+
+
+class _Complete:
+    """Whether all that the package suggests is there, so that nothing may come later that it waits for.
+
+    The machine is only asked where somebody wants to know.
+    """
+
+    def __init__(self, context: StageContext, now: Snapshot) -> None:
+        self._context = context
+        self._now = now
+        self._answer: bool | None = None
+
+    def __call__(self) -> bool:
+        if self._answer is None:
+            packages = self._context.packages
+            optional = packages.read_optional(_asked(self._context, packages.optional_argv(self._context.spec)))
+            self._answer = optional <= self._now.packages.keys()
+        return self._answer
 
 
 def _links(
-    context: StageContext, owned: Sequence[str], tree: Tree, excluded: Exclusions, now: Snapshot
+    context: StageContext, owned: Sequence[str], tree: Tree, excluded: Exclusions, complete: _Complete
 ) -> Iterator[Finding]:
-    packages, rules = context.packages, rules_for(context.spec.family)
+    rules = rules_for(context.spec.family)
     broken = [path for path in owned if tree.target(path) is not None and not tree.exists(path)]
     if not broken:
         return
-    optional = packages.read_optional(context.run(packages.optional_argv(context.spec)))
     before = context.seen.snapshots.get(BEFORE, Snapshot())
     # A folder that came with the package, and not with another one, is where nobody else will put anything.
     own = {tree.place(path) for path in owned} - before.files.keys()
@@ -90,8 +125,18 @@ def _links(
         tree,
         may_be=lambda path: rules.unseen(path) or excluded(path) or rules.is_the_machines(path),
         own=own.__contains__,
-        complete=optional <= now.packages.keys(),
+        complete=complete(),
     )
+
+
+def _scripts(context: StageContext, owned: Sequence[str], tree: Tree, complete: _Complete) -> Iterator[Finding]:
+    """What starts the package's scripts."""
+    started = sorted({place for place in map(tree.place, owned) if is_started(place, tree.mode(place))})
+    for chunk in _chunks(started, {path: len(path.encode()) + 8 for path in started}, _WORDS):
+        content = whole_output(context, headers_argv(chunk, FIRST_LINE), f"first lines of {len(chunk)} programs read")
+        for path, first in first_bytes(chunk, content):
+            if found := interpreter_finding(path, first, tree):
+                yield found if complete() else replace(found, severity=Severity.WARNING)
 
 
 def _programs(context: StageContext, owned: Sequence[str], tree: Tree) -> Iterator[Finding]:
@@ -103,7 +148,13 @@ def _programs(context: StageContext, owned: Sequence[str], tree: Tree) -> Iterat
         return
     # What debuggers read has the shape of a program, but is none.
     ours = [path for path in regular if kinds.get(path) == native and not path.startswith("/usr/lib/debug/")]
-    elves = dict(_elves(context, {path: sizes[path] for path in ours}))
+    foreign = [path for path in regular if path in kinds and path not in ours and is_started(path, tree.mode(path))]
+    elves = dict(_elves(context, {path: sizes[path] for path in (*ours, *foreign)}))
+    for path, elf in elves.items():
+        if found := loader_finding(path, elf, tree):
+            yield found
+    for path in foreign:
+        elves.pop(path, None)
     needed = {name for elf in elves.values() for name in elf.needed}
     if needed:
         kinds = {

@@ -27,6 +27,7 @@ _LOOK_INTERVAL = 0.5  # seconds
 # Takes away what is in the arguments before the "--", and the lines of the users and groups after it, so that whoever
 # makes them again can be seen to do so. Passwords lie in the files with an "s".
 _FORGET = r"""
+set -e
 while [ "$1" != -- ]; do
     rm -rf -- "$1"
     shift
@@ -65,9 +66,11 @@ def leftovers(context: StageContext) -> StageAnswer:
         after = take(context, TIDIED)
     after = _settled(context, before, after, rules)
     # Who owns what is only asked for where there is something to own.
-    found = find_leftovers(before, after, rules, owned=frozenset(), archive=archive)
+    declared = context.seen.declared
+    found = find_leftovers(before, after, rules, owned=frozenset(), archive=archive, declared=declared)
     if found:
-        found = find_leftovers(before, after, rules, owned=_owned_files(context, after), archive=archive)
+        owned = _owned_files(context, after)
+        found = find_leftovers(before, after, rules, owned=owned, archive=archive, declared=declared)
     if candidate is not None:
         found = _kept_on_purpose(context, candidate, found)
     if not tidied:
@@ -125,9 +128,11 @@ def _tried_without(
     suspects = [
         one for one in found if one.finding.kind is not Kind.MISSING_FILE and one.finding.severity is not Severity.INFO
     ]
-    paths = [one.path for one in suspects if one.path and not one.changed]
-    names = [one.user or one.group for one in suspects if one.user or one.group]
-    context.run(("/bin/sh", "-c", _FORGET, "sh", *paths, "--", *(name.replace(".", r"\.") for name in names)))
+    fresh = [one for one in suspects if not one.changed]
+    paths = [one.path for one in fresh if one.path]
+    names = [one.user or one.group for one in fresh if one.user or one.group]
+    forget = ("/bin/sh", "-c", _FORGET, "sh", *paths, "--", *(name.replace(".", r"\.") for name in names))
+    forgotten = context.run(forget).ok
     commands = {one.command for one in suspects if one.command}
     if pids := [str(process.pid) for process in after.processes if process.command in commands]:
         context.run(("/bin/sh", "-c", 'kill -KILL "$@"', "sh", *pids))
@@ -135,9 +140,10 @@ def _tried_without(
     faults = packages.install_findings(context.spec, done)
     if ours := tuple(fault for fault in faults if fault.kind.ours):
         return StageAnswer(ours)
-    context.run(packages.remove_others_argv(dependencies))
+    removed = context.run(packages.remove_others_argv(dependencies)).ok
     again = look(context, "state of the machine noted: the same without the package")
-    if faults:
+    # What could not be taken away would look as if the dependencies had brought it again.
+    if faults or not removed or not forgotten:
         return _answer(_doubted(one.finding, "; its dependencies cannot be tried without it") for one in found)
     return _answer(
         of_dependencies(one) if one in suspects and one.is_in(again, since=after) else one.finding for one in found

@@ -8,8 +8,10 @@ from alts.command import Completed
 from alts.packages.base import Candidate
 from alts.shared.report import Finding, Kind
 from alts.shared.spec import TaskSpec
+from alts.snapshots.snapshot import Snapshot
 from alts.stages.base import StageContext
 from alts.stages.full_disk import full_disk
+from alts.stages.snapshot import BEFORE
 
 
 def wanted(spec: TaskSpec, candidates: Sequence[Candidate]) -> Candidate | None:
@@ -30,6 +32,14 @@ def install_by(context: StageContext, argv: Sequence[str], candidate: Candidate)
         )
     installed = context.installed()
     if installed is None:
+        if others := _others(context):
+            return (
+                Finding(
+                    kind=Kind.WRONG_PACKAGE_INSTALLED,
+                    message=f"{spec.package_name} was asked for, but what came is {', '.join(others)}",
+                    evidence=done.tail(1),
+                ),
+            )
         return (
             Finding(
                 kind=Kind.INSTALL_FAILED,
@@ -48,6 +58,13 @@ def install_by(context: StageContext, argv: Sequence[str], candidate: Candidate)
             ),
         )
     return ()
+
+
+def _others(context: StageContext) -> list[str]:
+    """What is installed and was not before the package came, such as "hello 2.10-3"."""
+    packages, before = context.packages, context.seen.snapshots.get(BEFORE, Snapshot()).packages
+    now = packages.read_packages(context.run(packages.packages_argv(), question=True))
+    return [f"{name} {version}" for name, version in sorted(now.items()) if name not in before]
 
 
 def remove_by(context: StageContext, argv: Sequence[str]) -> tuple[Finding, ...]:

@@ -30,7 +30,7 @@ def upgrade(context: StageContext) -> StageAnswer:
 def _clear(context: StageContext) -> tuple[Finding, ...]:
     """Take away what an earlier stage has installed; a purge alone does for both where there is one."""
     spec, packages = context.spec, context.packages
-    if packages.read_installed(spec, context.run(packages.installed_argv(spec))) is None:
+    if context.installed() is None:
         return ()
     purge = packages.purge_argv(spec)
     return remove_by(context, packages.remove_argv(spec)) or (purge_by(context, purge) if purge else ())

@@ -27,7 +27,9 @@ HANGING = {"install": 60, "remove": 60}
 def results(rpm_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Row, dict[str, Any]]]:
     """What the service says of every row, all of them scheduled at once."""
     with (
-        EmbeddedService(tmp_path_factory.mktemp("service"), stage_timeouts=HANGING) as service,
+        EmbeddedService(
+            tmp_path_factory.mktemp("service"), stage_timeouts=HANGING, instance_limits={"memory_mb": 512}
+        ) as service,
         repositories(rpm_corpus) as offered,
         service.client as client,
     ):
@@ -37,6 +39,7 @@ def results(rpm_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
                 **STANDIN,
                 package_name=row.package,
                 package_version=row.version,
+                plan=row.plan,
                 repositories=offered[row.repository],
             )
             for row in ROWS
@@ -45,7 +48,9 @@ def results(rpm_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 def named(row: Row) -> str:
-    return "-".join(filter(None, (row.package, row.repository, row.version)))
+    return "-".join(
+        filter(None, (row.package, row.repository, row.version, row.plan if row.plan != "standard" else ""))
+    )
 
 
 @pytest.mark.parametrize("row", ROWS, ids=named)

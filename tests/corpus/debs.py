@@ -114,6 +114,17 @@ GOOD = (
             "postrm": "[ $1 != purge ] || rm -rf /var/lib/good-state /var/log/good-state.log",
         },
     ),
+    # systemd-sysusers knows no way to take users away.
+    Deb(
+        "good-sysusers",
+        fields={"Depends": "systemd-standalone-sysusers"},
+        files={"/usr/lib/sysusers.d/good-sysusers.conf": 'u _goodsys - "made for a test" /var/lib/good-sysusers\n'},
+        scripts={"postinst": "systemd-sysusers good-sysusers.conf"},
+    ),
+    # dpkg takes these folders along where they are empty and no package owns them.
+    Deb(
+        "good-places", files={f"{path}/good-places/file": "x" for path in ("/opt", "/srv", "/usr/local/share", "/tmp")}
+    ),
     # More than the logs and the reader keep: what is in the middle is left out, the verdict stays.
     Deb("huge-output", scripts={"postinst": "yes 'a line that nobody is going to read' | head -c 100000000"}),
 )
@@ -136,6 +147,13 @@ UNINSTALLABLE = (
     Deb("hanging-postinst", scripts={"postinst": "sleep 3600"}),
     Deb("hungry-postinst", scripts={"postinst": "tail /dev/zero"}),
     Deb("lying-postinst", scripts={"postinst": LIES}),
+    Deb("full-lying-preinst", scripts={"preinst": "echo 'cp: /x: No space left on device'"}),
+    Deb(
+        "needs-full-lying-preinst",
+        fields={"Pre-Depends": "full-lying-preinst"},
+        files={"/usr/bin/sha256sum": "not the real one\n"},
+    ),
+    Deb("mounted-lying-postinst", scripts={"postinst": "echo 'mv: /etc/hosts: Device or resource busy'; exit 3"}),
     Deb("killed-postinst", scripts={"postinst": "kill -KILL $$"}),
     Deb("needs-failing-postinst", fields={"Depends": "failing-postinst"}),
     Deb("truncated", cut_short=True),
@@ -145,6 +163,7 @@ UNINSTALLABLE = (
 BROKEN = (
     Deb("missing-library", fields=AMD64, files={"/usr/bin/missing-library": elf(needed=["libnothere.so.9"])}),
     Deb("bad-rpath", fields=AMD64, files={"/usr/bin/bad-rpath": elf(needed=["libc.so.6"], runpath="/tmp/build/lib")}),
+    Deb("missing-interpreter", fields=AMD64, files={"/usr/bin/missing-interpreter": b"#!/usr/bin/python2\n"}),
     Deb("broken-symlink", links={"/usr/share/broken-symlink/link": "../nowhere/file"}),
     Deb("deleted-file", scripts={"postinst": "rm /usr/share/deleted-file/readme"}),
     Deb("changed-file", scripts={"postinst": "echo more >> /usr/share/changed-file/readme"}),
@@ -163,6 +182,9 @@ CLINGING = (
     Deb("leftover-etc", scripts={"postinst": "echo left > /etc/leftover.conf"}),
     Deb("leftover-var", scripts={"postinst": "mkdir -p /var/lib/leftover; echo left > /var/lib/leftover/state"}),
     Deb("leftover-user", fields={"Depends": "passwd"}, scripts={"postinst": "useradd --system --no-create-home _left"}),
+    Deb("leftover-diversion", scripts={"postinst": "dpkg-divert --add --no-rename /usr/bin/leftover"}),
+    Deb("changed-program", scripts={"postinst": "chmod 4755 /usr/bin/env"}),
+    Deb("changed-user", scripts={"postinst": "sed -i 's#^games:x:5:#games:x:0:#' /etc/passwd"}),
     Deb("leftover-process", scripts={"postinst": DAEMON}),
     Deb(
         "leftover-cron",
@@ -194,7 +216,11 @@ ROWS = (
     Row("good-elf", outcome="passed"),
     Row("good-user", outcome="passed"),
     Row("good-state", outcome="passed"),
+    Row("good-sysusers", outcome="passed"),
+    Row("good-places", outcome="passed"),
     Row("huge-output", outcome="passed", slow=True),
+    Row("nobody-has-this", ("package_not_found",)),
+    Row("good-all", ("version_not_available",), version="9.9"),
     Row("missing-dependency", ("dependency_unmet",), says="needs nothing-has-this (>= 7): no repository has it"),
     Row(
         "needs-middle",
@@ -217,6 +243,8 @@ ROWS = (
     Row("needs-failing-postinst", ("scriptlet_failed",), says="failing-postinst"),
     Row("killed-postinst", ("scriptlet_failed",)),
     Row("lying-postinst", ("scriptlet_failed",)),
+    Row("needs-full-lying-preinst", ("file_conflict",)),
+    Row("mounted-lying-postinst", ("scriptlet_failed",)),
     Row("hungry-postinst", ("out_of_memory",)),
     Row("hanging-postinst", ("timeout",), slow=True),
     Row("truncated", ("install_failed",), says="damaged"),
@@ -228,6 +256,7 @@ ROWS = (
     Row("good-all", ("repository_unreachable",), outcome="errored", repository="silent", slow=True),
     Row("missing-library", ("missing_library",)),
     Row("bad-rpath", ("bad_rpath",)),
+    Row("missing-interpreter", ("missing_file",), says="/usr/bin/python2"),
     Row("broken-symlink", ("broken_symlink",)),
     Row("deleted-file", ("missing_file",)),
     Row("changed-file", ("modified_file",)),
@@ -239,6 +268,9 @@ ROWS = (
     Row("leftover-etc", ("leftover_file",)),
     Row("leftover-var", ("leftover_file",)),
     Row("leftover-user", ("leftover_user",)),
+    Row("leftover-diversion", ("leftover_file",), says="/var/lib/dpkg/diversions"),
+    Row("changed-program", ("modified_file",), says="/usr/bin/env"),
+    Row("changed-user", ("leftover_user",), says="games"),
     Row("leftover-process", ("process_left_running",)),
     Row("leftover-cron", ("leftover_file",)),
     Row("hello", outcome="passed", plan="full"),

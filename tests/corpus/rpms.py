@@ -79,6 +79,19 @@ GOOD = (
             "postun": "[ $1 -gt 0 ] || userdel good",
         },
     ),
+    # Nobody takes away the users that are declared for systemd-sysusers.
+    Rpm(
+        "good-sysusers",
+        tags=("Requires(pre): shadow-utils",),
+        files={"/usr/lib/sysusers.d/good-sysusers.conf": 'u goodsys - "made for a test" /nonexistent\n'},
+        scripts={"pre": "useradd --system --no-create-home --home-dir /nonexistent --shell /sbin/nologin goodsys"},
+    ),
+    Rpm(
+        "good-missingok",
+        files={"/etc/good-missingok.conf": "answer = 42\n"},
+        attributes={"/etc/good-missingok.conf": "%config(missingok)"},
+        scripts={"post": "rm /etc/good-missingok.conf"},
+    ),
     Rpm("good-ghost", files={"/var/lib/good-ghost/state": ""}, attributes={"/var/lib/good-ghost/state": "%ghost"}),
     # More than the logs and the reader keep: what is in the middle is left out, the verdict stays. In long lines, for
     # dnf writes each into its history by itself, and takes minutes for a million of them.
@@ -98,6 +111,9 @@ UNINSTALLABLE = (
     Rpm("file-conflict", files={"/usr/bin/sha256sum": "not the real one\n"}),
     Rpm("failing-pre", scripts={"pre": "echo it goes wrong >&2; exit 3"}),
     Rpm("failing-post", scripts={"post": "echo it goes wrong >&2; exit 4"}),
+    # rpm runs Lua by itself, and tells of it in words of its own.
+    Rpm("failing-lua", scripts={"post -p <lua>": "error('it goes wrong')"}),
+    Rpm("hungry-post", scripts={"post": "tail /dev/zero"}),
     Rpm("lying-pre", scripts={"pre": LIES}),
     Rpm("killed-post", scripts={"post": "kill -KILL $$"}),
     Rpm("hanging-post", scripts={"post": "sleep 3600"}),
@@ -118,6 +134,8 @@ BROKEN = (
         architecture=X86_64,
         files={"/usr/bin/bad-rpath": elf(needed=["libc.so.6"], runpath="/tmp/build/lib")},
     ),
+    Rpm("missing-interpreter", tags=NO_AUTOREQ, files={"/usr/bin/missing-interpreter": b"#!/usr/bin/python2\n"}),
+    Rpm("failing-verify", scripts={"verifyscript": "echo it is wrong >&2; exit 3"}),
     Rpm("broken-symlink", links={"/usr/share/broken-symlink/link": "../nowhere/file"}),
     Rpm("deleted-file", scripts={"post": "rm /usr/share/deleted-file/readme"}),
     Rpm("changed-file", scripts={"post": "echo more >> /usr/share/changed-file/readme"}),
@@ -140,11 +158,18 @@ CLINGING = (
         tags=("Requires(post): shadow-utils",),
         scripts={"post": "useradd --system --no-create-home leftover"},
     ),
+    Rpm("changed-program", scripts={"post": "chmod 4755 /usr/bin/env"}),
     Rpm("leftover-process", scripts={"post": DAEMON}),
     Rpm(
         "leftover-cron",
         scripts={"post": "mkdir -p /etc/cron.d; echo '@daily root /bin/true' > /etc/cron.d/leftover"},
     ),
+)
+
+# Newer than what the stand-in has under the same name.
+UPGRADES = (
+    Rpm("logsave", "99.0", scripts={"pre": "[ ! -e /usr/sbin/logsave ] || exit 8"}),
+    Rpm("once-only", scripts={"post": "mkdir /var/lib/once-only"}),
 )
 
 FAULTY = "pinentry-curses"
@@ -156,7 +181,7 @@ FOR_FAULTS = (
     Rpm("fault-big", files={f"/usr/share/fault-big/{number}": b"\0" * 40_000_000 for number in "12"}),
 )
 
-RPMS = (*GOOD, *UNINSTALLABLE, *BROKEN, *CLINGING, *FOR_FAULTS)
+RPMS = (*GOOD, *UNINSTALLABLE, *BROKEN, *CLINGING, *UPGRADES, *FOR_FAULTS)
 
 ROWS = (
     Row("good-noarch", outcome="passed"),
@@ -172,6 +197,8 @@ ROWS = (
     Row("good-elf", outcome="passed"),
     Row("good-user", outcome="passed"),
     Row("good-ghost", outcome="passed"),
+    Row("good-sysusers", outcome="passed"),
+    Row("good-missingok", outcome="passed"),
     Row("huge-output", outcome="passed"),
     # Of the distribution itself, and one that it cannot do without.
     Row("createrepo_c", outcome="passed", repository="none"),
@@ -193,6 +220,8 @@ ROWS = (
     Row("lying-pre", ("scriptlet_failed",)),
     Row("failing-post", ("scriptlet_failed",), says="%post"),
     Row("killed-post", ("scriptlet_failed",)),
+    Row("failing-lua", ("scriptlet_failed",), says="%post script failed in line 1: it goes wrong"),
+    Row("hungry-post", ("out_of_memory",)),
     Row("needs-failing-post", ("scriptlet_failed",), says="failing-post"),
     Row("hanging-post", ("timeout",)),
     Row("truncated", ("checksum_mismatch",)),
@@ -203,6 +232,8 @@ ROWS = (
     Row("good-noarch", ("repository_unreachable",), outcome="errored", repository="silent"),
     Row("missing-library", ("missing_library",)),
     Row("bad-rpath", ("bad_rpath",)),
+    Row("missing-interpreter", ("missing_file",), says="/usr/bin/python2"),
+    Row("failing-verify", ("scriptlet_failed",), says="%verifyscript"),
     Row("broken-symlink", ("broken_symlink",)),
     Row("deleted-file", ("missing_file",)),
     Row("changed-file", ("modified_file",)),
@@ -213,6 +244,12 @@ ROWS = (
     Row("leftover-etc", ("leftover_file",)),
     Row("leftover-var", ("leftover_file",)),
     Row("leftover-user", ("leftover_user",)),
+    Row("changed-program", ("modified_file",), says="/usr/bin/env"),
     Row("leftover-process", ("process_left_running",)),
     Row("leftover-cron", ("leftover_file",)),
+    # Over the stand-in's older one, with a dependency that leaves something behind.
+    Row(FAULTY, outcome="passed", plan="full"),
+    Row("logsave", ("scriptlet_failed",), plan="full", says="%pre"),
+    # When it is reinstalled, and when it is installed again after the removal.
+    Row("once-only", ("scriptlet_failed", "leftover_file", "scriptlet_failed"), plan="full"),
 )

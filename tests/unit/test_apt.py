@@ -8,6 +8,7 @@ from alts.command import Completed
 from alts.packages.apt import Apt
 from alts.packages.base import Candidate, Identity
 from alts.shared.report import Finding, Kind, Severity
+from alts.shared.spec import TaskSpec
 from tests.builders import a_spec
 
 APT = Apt()
@@ -49,6 +50,12 @@ INSTALL_OUTPUTS = {
     "file-conflict": (
         "dpkg: error processing archive /var/cache/apt/archives/bad_1_all.deb (--unpack):\n"
         " trying to overwrite '/usr/bin/hello', which is also in package hello 2.10-3\n"
+        "E: Sub-process /usr/bin/dpkg returned an error code (1)\n",
+        [Kind.FILE_CONFLICT],
+    ),
+    "file-in-place-of-a-folder": (
+        "dpkg: error processing archive /var/cache/apt/archives/bad_1_all.deb (--unpack):\n"
+        " trying to overwrite directory '/usr/share/doc' in package zlib1g:amd64 1:1.2.13.dfsg-1 with nondirectory\n"
         "E: Sub-process /usr/bin/dpkg returned an error code (1)\n",
         [Kind.FILE_CONFLICT],
     ),
@@ -183,6 +190,26 @@ UPDATE_OUTPUTS = {
         "E: Failed to fetch http://x.example/dists/a/InRelease  Connection timed out\n",
         [Kind.REPOSITORY_UNREACHABLE],
     ),
+    # As Debian 12 says it.
+    "mirror-503": (
+        "E: Failed to fetch http://deb.debian.org/debian/dists/bookworm/InRelease  503  Service Unavailable\n"
+        "E: The repository 'http://deb.debian.org/debian bookworm InRelease' is not signed.\n",
+        [Kind.REPOSITORY_UNREACHABLE],
+    ),
+    "brought-signed-otherwise-than-before": (
+        f"W: Failed to fetch {BROUGHT}/dists/bookworm/InRelease  The following signatures were invalid: BADSIG 1\n",
+        [Kind.SIGNATURE_INVALID],
+    ),
+    "brought-503": (
+        f"E: The repository '{BROUGHT} bookworm InRelease' is not signed.\n"
+        f"E: Failed to fetch {BROUGHT}/dists/bookworm/InRelease  503  Service Unavailable [IP: 192.0.2.1 80]\n",
+        [Kind.REPOSITORY_UNREACHABLE],
+    ),
+    "brought-unsigned-beside-a-mirror-503": (
+        "E: Failed to fetch http://deb.debian.org/debian/dists/bookworm/InRelease  503  Service Unavailable\n"
+        f"E: The repository '{BROUGHT} bookworm Release' is not signed.\n",
+        [Kind.REPOSITORY_UNREACHABLE, Kind.SIGNATURE_INVALID],
+    ),
     "silent": ("", [Kind.REPOSITORY_UNREACHABLE]),
 }
 
@@ -190,6 +217,22 @@ UPDATE_OUTPUTS = {
 @pytest.mark.parametrize(("output", "expected"), UPDATE_OUTPUTS.values(), ids=UPDATE_OUTPUTS)
 def test_a_repository_that_cannot_be_used_is_named(output: str, expected: list[Kind]) -> None:
     assert kinds(APT.refresh_findings(SPEC, done(output))) == expected
+
+
+def test_a_failed_installation_says_what_dpkg_has_against_it() -> None:
+    output = (
+        "dpkg: error processing archive /var/cache/apt/alts/bad_1_all.deb (--unpack):\n"
+        " parsing file '/var/lib/dpkg/tmp.ci/control' near line 7: something new\n"
+        "Errors were encountered while processing:\n /var/cache/apt/alts/bad_1_all.deb\n"
+        "E: Sub-process /usr/bin/dpkg returned an error code (1)\n"
+    )
+
+    [finding] = APT.install_findings(SPEC, done(output))
+
+    assert finding.evidence == (
+        "dpkg: error processing archive /var/cache/apt/alts/bad_1_all.deb (--unpack): "
+        "parsing file '/var/lib/dpkg/tmp.ci/control' near line 7: something new"
+    )
 
 
 def test_lists_that_were_fetched_have_no_findings() -> None:
@@ -225,7 +268,7 @@ def test_a_name_that_ends_in_a_sign_is_installed_not_obeyed(name: str) -> None:
 def test_verify_tells_missing_modified_and_conffile_apart() -> None:
     output = (
         "??5??????   /usr/bin/hello\nmissing     /usr/share/doc/hello/NEWS.gz\n??5?????? c /etc/hello.conf\n"
-        "missing   c /etc/gone.conf (Permission denied)\n"
+        "missing   c /etc/gone.conf (Permission denied)\n??5??????   /usr/share/a b (c)\n"
     )
 
     findings = APT.verify_findings(SPEC, done(output, 1))
@@ -235,7 +278,10 @@ def test_verify_tells_missing_modified_and_conffile_apart() -> None:
         (Kind.MISSING_FILE, Severity.ERROR),
         (Kind.MODIFIED_FILE, Severity.WARNING),
         (Kind.MISSING_FILE, Severity.ERROR),
+        (Kind.MODIFIED_FILE, Severity.ERROR),
     ]
+    assert findings[3].message == "/etc/gone.conf is missing"
+    assert findings[4].message == "/usr/share/a b (c) is not as it was shipped"
 
 
 def test_a_verify_that_does_not_work_is_our_trouble() -> None:
@@ -271,21 +317,50 @@ def test_what_the_system_can_do_without_may_be_removed() -> None:
     assert APT.read_protected(SPEC, done("Package 'hello' is not installed, so not removed\n", 0)) == ""
 
 
-def test_a_script_that_a_container_cannot_please_is_no_fault_of_the_package() -> None:
-    output = """Setting up resolvconf (1.91+nmu1) ...
+MOUNTED = """Setting up resolvconf (1.91+nmu1) ...
 ln: failed to create symbolic link '/etc/resolv.conf': Device or resource busy
 dpkg: error processing package resolvconf (--configure):
  installed resolvconf package post-installation script subprocess returned error exit status 1
 dpkg: error processing package hello (--configure):
  installed hello package post-installation script subprocess returned error exit status 1
 """
+FROM_DEBIAN = "Get:1 http://deb.debian.org/debian bookworm/main amd64 resolvconf all 1.91+nmu1 [69.2 kB]\n"
+FROM_TASK = f"Get:1 {BROUGHT} bookworm/main amd64 resolvconf all 1.91+nmu1 [69.2 kB]\n"
 
-    ours, theirs = APT.install_findings(SPEC, done(output))
+
+@pytest.mark.parametrize(("spec", "fetched"), [(SPEC, FROM_DEBIAN), (a_spec(), "")], ids=["fetched", "nothing else"])
+def test_a_script_that_a_container_cannot_please_is_no_fault_of_the_package(spec: TaskSpec, fetched: str) -> None:
+    ours, theirs = APT.install_findings(spec, done(fetched + MOUNTED))
 
     assert ours.kind is Kind.INTERNAL
     assert ours.message.startswith("resolvconf: its post-installation script failed: it must replace /etc/resolv.conf")
     assert ours.evidence == "ln: failed to create symbolic link '/etc/resolv.conf': Device or resource busy"
     assert (theirs.kind, theirs.message) == (Kind.SCRIPTLET_FAILED, "hello: its post-installation script failed")
+
+
+@pytest.mark.parametrize("fetched", [FROM_TASK, FROM_TASK + FROM_DEBIAN, ""], ids=["brought", "both", "unknown"])
+def test_a_brought_script_is_not_believed_that_a_container_cannot_please_it(fetched: str) -> None:
+    assert set(kinds(APT.install_findings(SPEC, done(fetched + MOUNTED)))) == {Kind.SCRIPTLET_FAILED}
+
+
+@pytest.mark.parametrize(
+    ("output", "line"),
+    [
+        (
+            "E: Write error - write (28: No space left on device)\n",
+            "E: Write error - write (28: No space left on device)",
+        ),
+        (
+            "dpkg: error processing archive /var/cache/apt/alts/a_1_all.deb (--unpack):\n"
+            " cannot copy extracted data for './a' to '/a.dpkg-new': failed to write (No space left on device)\n",
+            "cannot copy extracted data for './a' to '/a.dpkg-new': failed to write (No space left on device)",
+        ),
+        ("Setting up a (1.0) ...\ncp: error writing '/dev/shm/x': No space left on device\n", ""),
+    ],
+    ids=["apt", "dpkg", "a script"],
+)
+def test_only_apt_and_dpkg_are_believed_that_the_disk_was_full(output: str, line: str) -> None:
+    assert APT.disk_full_line(output) == line
 
 
 def test_a_failing_prerm_is_a_failed_scriptlet() -> None:

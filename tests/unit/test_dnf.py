@@ -131,6 +131,25 @@ def test_a_script_that_speaks_like_dnf_is_not_believed(lie: str) -> None:
     assert kinds(DNF.install_findings(a_spec(), done(output))) == [Kind.SCRIPTLET_FAILED]
 
 
+@pytest.mark.parametrize(
+    ("output", "line"),
+    [
+        ("cp: error writing '/dev/shm/x': No space left on device\n", ""),
+        (
+            "error: unpacking of archive failed on file /usr/x;65: cpio: write failed - No space left on device\n",
+            "error: unpacking of archive failed on file /usr/x;65: cpio: write failed - No space left on device",
+        ),
+    ],
+    ids=["a script", "rpm"],
+)
+def test_while_rpm_works_only_rpm_is_believed_that_the_disk_was_full(output: str, line: str) -> None:
+    whole = f"Running transaction\n{output}Error: Transaction failed\n"
+
+    assert DNF.disk_full_line(whole) == line
+    assert DNF.disk_full_line(output) == output.strip()
+    assert kinds(DNF.install_findings(SPEC, done(whole))) == [Kind.INSTALL_FAILED]
+
+
 @pytest.mark.parametrize(("output", "expected"), INSTALL_OUTPUTS.values(), ids=INSTALL_OUTPUTS)
 def test_a_failed_installation_says_why(output: str, expected: list[Kind]) -> None:
     assert kinds(DNF.install_findings(SPEC, done(output))) == expected
@@ -164,6 +183,60 @@ def test_a_failed_post_is_found_although_dnf_calls_it_complete(how: str) -> None
 
     assert finding.kind is Kind.SCRIPTLET_FAILED
     assert finding.message == f"bad-one: its %post script failed, {how}"
+
+
+@pytest.mark.parametrize(
+    ("output", "absent"),
+    [
+        ("package bad is not installed\n", True),
+        ("error: cannot open Packages database in /var/lib/rpm\npackage x is gone\n", False),
+    ],
+)
+def test_a_database_that_cannot_be_read_does_not_say_that_a_package_is_not_installed(
+    output: str, *, absent: bool
+) -> None:
+    assert DNF.says_absent(done(output)) == absent
+
+
+FAILED_SCRIPTS = {
+    "lua": (
+        'error: lua script failed: [string "%post(bad-1.0-1.noarch)"]:1: no\n'
+        "Error in POSTIN scriptlet in rpm package bad\n",
+        ["bad: its %post script failed in line 1: no"],
+    ),
+    "lua that makes no sense": (
+        "error: invalid syntax in lua scriptlet: [string \"%pretrans(bad-1.0-1.noarch)\"]:2: '=' expected near 'x'\n",
+        ["bad: its %pretrans script failed in line 2: '=' expected near 'x'"],
+    ),
+    "a sort that dnf does not know": (
+        "warning: %filetriggerin(bad-1.0-1.noarch) scriptlet failed, exit status 3\n"
+        "Error in <unknown> scriptlet in rpm package bad\n",
+        ["bad: its %filetriggerin script failed, exit status 3"],
+    ),
+    "only dnf says it": ("Error in POSTIN scriptlet in rpm package bad\n", ["bad: its %post script failed"]),
+    "only yum says it": ("Non-fatal POSTUN scriptlet failure in rpm package bad\n", ["bad: its %postun script failed"]),
+    "only dnf5 says it": (
+        ">>> Non-critical error in post-install scriptlet: bad-0:1.0-1.noarch\n",
+        ["bad: its %post script failed"],
+    ),
+    "a word of it": ("echo Error in POSTIN scriptlet in rpm package bad, they say\n", []),
+}
+
+
+@pytest.mark.parametrize(("output", "messages"), FAILED_SCRIPTS.values(), ids=FAILED_SCRIPTS)
+def test_a_failed_script_is_found_whoever_tells_of_it(output: str, messages: list[str]) -> None:
+    findings = DNF.install_findings(SPEC, done(f"Running transaction\n{output}Complete!\n", 0))
+
+    assert [finding.message for finding in findings] == messages
+
+
+def test_a_package_that_finds_itself_wanting_has_failed() -> None:
+    output = "no\nerror: %verify(bad-1.0-1.noarch) scriptlet failed, exit status 3\n"
+
+    [finding] = DNF.verify_findings(SPEC, done(output))
+
+    assert (finding.kind, finding.severity) == (Kind.SCRIPTLET_FAILED, Severity.ERROR)
+    assert finding.message == "bad: its %verifyscript script failed, exit status 3"
 
 
 @pytest.mark.parametrize(("script", "exit_code"), [("preun", 1), ("postun", 0)])
@@ -228,6 +301,12 @@ def test_the_repository_with_the_best_priority_comes_first_then_the_newest_versi
         Candidate("1:1.0-1", "alts-1 http://repository.example/el9"),
         Candidate("9.0-1", "alts-1 http://repository.example/el9"),
     )
+
+
+def test_the_distribution_s_newer_version_comes_before_the_task_s_older_one() -> None:
+    output = "bad|0|1.0|1|noarch|alts-1\nbad|0|9.0|1|x86_64|baseos\n\n" + REPOSITORIES
+
+    assert [candidate.version for candidate in DNF.read_candidates(output)] == ["9.0-1", "1.0-1"]
 
 
 def test_a_package_is_not_taken_for_another_one_s_version() -> None:
@@ -320,8 +399,8 @@ def test_a_foreign_architecture_is_part_of_a_package_s_name_and_a_key_is_no_pack
     }
 
 
-def test_a_ghost_and_what_the_machine_leaves_out_are_not_shipped_files() -> None:
-    output = "c|0|/etc/a\n|0|/usr/bin/a|b\ng|0|/var/lib/a\nd|2|/usr/share/doc/a\n"
+def test_a_ghost_and_what_the_machine_leaves_out_and_what_may_go_are_not_shipped_files() -> None:
+    output = "c|0|/etc/a\n|0|/usr/bin/a|b\ng|0|/var/lib/a\nd|2|/usr/share/doc/a\ncm|0|/etc/b\n"
 
     assert DNF.read_owned_files(done(output, 0)) == ("/etc/a", "/usr/bin/a|b")
 

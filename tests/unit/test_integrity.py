@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping, Sequence
 
 import pytest
 
 from alts.integrity.elf import I386, X86_64, Elf, Kind
+from alts.integrity.interpreters import interpreter_finding, is_started, loader_finding
 from alts.integrity.libraries import Machine, library_findings
 from alts.integrity.links import link_findings
 from alts.integrity.search_path import search_path_findings
 from alts.packages.apt import Apt
+from alts.shared.errors import StateUnreadable
 from alts.shared.report import Finding, Severity
 from alts.shared.report import Kind as FindingKind
 from alts.snapshots.snapshot import FileState, Snapshot
@@ -19,10 +22,19 @@ from alts.stages.base import Observations, StageContext, StageLog
 from alts.stages.integrity import integrity
 from alts.stop import Stop
 from tests.builders import a_spec
+from tests.corpus.elf import elf
 from tests.fakes import Answer, FakeDebian, FakeInstance
 
 FILE = FileState("f", 0o644, 0, 0, 10, 1)
 FOLDER = FileState("d", 0o755, 0, 0, 0, 0)
+# A 32-bit program of which only the loader's path is there (elf(5)).
+ELF_32 = (
+    b"\x7fELF\x01\x01\x01"
+    + bytes(9)
+    + struct.pack("<HHIIIIIHHHHHH", 2, 3, 1, 0, 52, 0, 0, 52, 32, 1, 40, 0, 0)
+    + struct.pack("<IIIIIIII", 3, 84, 84, 84, 19, 19, 4, 1)
+    + b"/lib/ld-linux.so.2\0"
+)
 LOADER = "/lib64/ld-linux-x86-64.so.2"
 LIBRARIES = "/usr/lib/x86_64-linux-gnu"
 
@@ -178,6 +190,59 @@ def test_a_search_path_within_the_package_is_fine(text: str) -> None:
     assert list(search_path_findings("/usr/bin/a", Elf(rpath=text), tree())) == []
 
 
+@pytest.mark.parametrize(
+    ("path", "loader", "found"),
+    [
+        ("/usr/bin/a", "/lib/ld-musl-x86_64.so.1", 1),
+        ("/usr/bin/a", LOADER, 0),
+        ("/usr/bin/a", "", 0),
+        ("/usr/lib/a/sysroot/bin/a", "/lib/ld-musl-x86_64.so.1", 0),
+    ],
+    ids=["another C library", "the machine's", "static", "not started just so"],
+)
+def test_a_program_needs_its_loader(path: str, loader: str, found: int) -> None:
+    finding = loader_finding(path, Elf(interpreter=loader), tree("/usr/lib64/ld-linux-x86-64.so.2"))
+
+    assert (finding is not None) == bool(found)
+    if finding:
+        assert (finding.kind, finding.severity) == (FindingKind.MISSING_LIBRARY, Severity.ERROR)
+        assert (
+            finding.message == "/usr/bin/a needs the loader /lib/ld-musl-x86_64.so.1, which this machine does not have"
+        )
+
+
+@pytest.mark.parametrize(
+    ("first", "missing"),
+    [
+        (b"#!/usr/bin/python2\nprint 1\n", "/usr/bin/python2"),
+        (b"#! /bin/python2 -E\n", "/bin/python2"),
+        (b"#!/usr/bin/env ruby\n", "ruby"),
+        (b"#!/usr/bin/env -S X=1 ruby -w\n", "ruby"),
+        (b"#!/usr/bin/env python3\n", ""),
+        (b"#!/bin/python3\n", ""),
+        (b"#!/usr/bin/python3 -E\n", ""),
+        (b"#!\n", ""),
+        (b"\x7fELF#!/nowhere\n", ""),
+        (b"echo without a first line\n", ""),
+        (b"#!/usr/bin/env\n", ""),
+    ],
+)
+def test_a_script_needs_its_interpreter(first: bytes, missing: str) -> None:
+    finding = interpreter_finding("/usr/bin/a", first, tree("/usr/bin/python3", "/usr/bin/env"))
+
+    assert (finding.message if finding else "") == (
+        f"/usr/bin/a is a script for {missing}, which this machine does not have" if missing else ""
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "mode", "started"),
+    [("/usr/bin/a", 0o755, True), ("/usr/bin/a", 0o644, False), ("/usr/share/doc/a/examples/a", 0o755, False)],
+)
+def test_only_programs_for_everybody_are_started_just_so(path: str, mode: int, *, started: bool) -> None:
+    assert is_started(path, mode) == started
+
+
 def links(target: str, *paths: str, complete: bool = True) -> list[Finding]:
     found = tree(*paths, **{"/usr/share/a/link": target})
     return list(
@@ -258,12 +323,65 @@ class TestStage:
         assert self.run(f"{path}\n", verify=f"missing     {path}\n", settings=settings) == ()
         assert len(self.run("/usr/share/doc/hello/copyright\n", settings=settings)) == 1
 
+    def of_contents(self, contents: Mapping[str, bytes], *, recommends: str = "") -> tuple[Finding, ...]:
+        """The findings about programs in /usr/bin of a machine whose own are of 64 bits, and that has no loader."""
+        contents = {"/bin/sh": elf(soname="sh"), **contents}
+        states = {path: FileState("f", 0o755, 0, 0, len(data), 1) for path, data in contents.items()}
+
+        def shell(argv: Sequence[str]) -> Answer:
+            if "dpkg.cfg" in argv[-1]:
+                return Answer()
+            if "cat" in argv:
+                read = b"".join(contents[path] for path in argv[argv.index("--") + 1 :])
+                return Answer(written={"/.alts-output": read})
+            wanted = argv[argv.index("/.alts-output") + 1 :]
+            paths, size = [path for path in wanted[4:] if path in contents], int(wanted[4])
+            heads = [f"==> {path} <==\n".encode() + contents[path][:size] for path in paths]
+            return Answer(written={"/.alts-output": b"\n".join(heads)})
+
+        def query(argv: Sequence[str]) -> Answer:
+            return Answer(output=recommends if "--show" in argv else "\n".join(contents))
+
+        programs = {**FakeDebian().programs, "dpkg-query": query, "/bin/sh": shell}
+        seen = Observations(snapshots={"installed": Snapshot(files=states)})
+        context = StageContext(a_spec(), FakeInstance(programs), Apt(), Stop(60), StageLog(), seen)
+        return integrity(context).findings
+
+    def test_a_program_of_another_machine_needs_a_loader_too(self) -> None:
+        assert [finding.message for finding in self.of_contents({"/usr/bin/a": ELF_32})] == [
+            "/usr/bin/a needs the loader /lib/ld-linux.so.2, which this machine does not have"
+        ]
+        assert self.of_contents({"/usr/bin/a": ELF_32, "/lib/ld-linux.so.2": b"x" * 60}) == ()
+
+    @pytest.mark.parametrize(
+        ("recommends", "severity"), [("", Severity.ERROR), ("python2\n", Severity.WARNING)], ids=["no", "may yet come"]
+    )
+    def test_an_interpreter_that_may_yet_come_is_a_warning(self, recommends: str, severity: Severity) -> None:
+        [finding] = self.of_contents({"/usr/bin/a": b"#!/usr/bin/python2\n"}, recommends=recommends)
+
+        assert (finding.kind, finding.severity) == (FindingKind.MISSING_FILE, severity)
+
+    @pytest.mark.parametrize("program", ["dpkg-query", "/bin/sh"])
+    def test_half_an_answer_is_none(self, program: str) -> None:
+        debian = FakeDebian()
+        debian.installed["hello"] = "2.10-3"
+        right = debian.programs[program]
+
+        def half(argv: Sequence[str]) -> Answer:
+            asked = "--listfiles" in argv or "dpkg.cfg" in argv[-1]
+            return Answer(2, "/usr/bin/hello\n") if asked else right(argv)
+
+        instance = FakeInstance({**debian.programs, program: half})
+        with pytest.raises(StateUnreadable, match="cannot say what it has installed"):
+            integrity(StageContext(a_spec(), instance, Apt(), Stop(60), StageLog(), Observations()))
+
     def test_an_empty_package_is_fine(self) -> None:
         assert self.run("") == ()
 
 
 def test_a_snapshot_that_the_installation_took_is_used_again() -> None:
     debian = FakeDebian()
+    debian.installed["hello"] = "2.10-3"
     instance = FakeInstance(debian.programs)
     seen = Observations(snapshots={"installed": Snapshot(files={"/usr/bin/hello": FILE})})
 

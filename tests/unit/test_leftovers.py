@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -12,6 +13,7 @@ from alts.shared.report import Finding, Kind, Severity
 from alts.snapshots.leftovers import find_leftovers, shown
 from alts.snapshots.rules import Rule, Rules, rules_for
 from alts.snapshots.snapshot import FileState, Process, Snapshot
+from alts.snapshots.sysusers import declarations, declared_names
 from alts.stages.base import Observations, StageAnswer, StageContext, StageLog
 from alts.stages.install import install
 from alts.stages.leftovers import leftovers
@@ -63,6 +65,19 @@ def test_empty_folders_do_little_harm() -> None:
     ]
 
 
+@pytest.mark.parametrize(("family", "told"), [(Family.RPM, 0), (Family.DEB, 1)])
+def test_shared_folders_may_stay_where_the_package_manager_leaves_them(family: Family, told: int) -> None:
+    after = {"/usr/share/zsh": FOLDER, "/usr/share/zsh/site-functions": FOLDER}
+
+    def left(files: dict[str, FileState]) -> list[Severity]:
+        found = find_leftovers(Snapshot(), Snapshot(files=files), rules_for(family), owned=())
+        return [one.finding.severity for one in found]
+
+    assert left(after) == [Severity.WARNING] * told
+    assert left(after | {"/usr/share/zsh/_x": FILE}) == [Severity.ERROR]
+    assert left({"/usr/share/man/man1/x.1": FILE}) == [Severity.ERROR]
+
+
 def test_what_may_stay_is_not_told_of() -> None:
     assert found(files(), files(var__log__x=FOLDER, var__log__x__log=FILE)) == []
 
@@ -108,6 +123,56 @@ def test_what_is_gone_is_missed() -> None:
     ]
 
 
+def test_an_empty_folder_that_nobody_owns_may_go_with_the_package() -> None:
+    before = files(opt=FOLDER, opt__y=FOLDER)
+
+    assert found(before, files()) == []
+    assert found(before, files(), frozenset({"/opt"})) == [
+        (Kind.MISSING_FILE, Severity.ERROR, "/opt was there before the package came, and is gone")
+    ]
+
+
+def test_a_changed_file_of_another_package_is_told() -> None:
+    [leftover] = find_leftovers(
+        files(etc__a=FILE), files(etc__a=FILE._replace(mode=0o4755)), RULES, owned=frozenset({"/etc/a"})
+    )
+
+    assert (leftover.finding.kind, leftover.finding.severity) == (Kind.MODIFIED_FILE, Severity.ERROR)
+    assert leftover.finding.message == "/etc/a, which is another package's, was changed and not put back"
+    assert leftover.changed
+
+
+def test_what_another_package_brought_with_a_newer_version_is_its_business() -> None:
+    before = replace(files(etc__a=FILE), packages={"a": "1"})
+    after = replace(files(etc__a=FILE._replace(size=99)), packages={"a": "2"})
+
+    assert found(before, after, frozenset({"/etc/a"})) == []
+
+
+GAMES = "5:60:games:/usr/games:/usr/sbin/nologin"
+
+
+def test_a_user_who_was_there_before_must_stay_as_he_was() -> None:
+    before = Snapshot(users={"games": GAMES}, groups={"sudo": "27:", "mail": "8:b,a"})
+    after = Snapshot(users={"games": GAMES.replace("5:", "0:")}, groups={"sudo": "27:games", "mail": "8:a,b"})
+
+    leftovers = find_leftovers(before, after, RULES, owned=())
+
+    assert [(one.finding.kind, one.finding.message) for one in leftovers] == [
+        (Kind.LEFTOVER_USER, "the group sudo was changed and not put back"),
+        (Kind.LEFTOVER_USER, "the user games was changed and not put back"),
+    ]
+    assert leftovers[0].finding.evidence == "sudo:27:, then sudo:27:games"
+    # It is no dependency's doing only because the name is there without the package, too.
+    assert not any(one.is_in(after, since=after) for one in leftovers)
+
+
+def test_a_group_of_a_user_who_was_left_behind_is_told_of_once() -> None:
+    before, after = Snapshot(groups={"mail": "8:"}), Snapshot(users={"x": LOCKED}, groups={"mail": "8:x"})
+
+    assert [one.user for one in find_leftovers(before, after, RULES, owned=())] == ["x"]
+
+
 def test_what_went_with_its_package_is_not_missed() -> None:
     before = Snapshot(files={"/opt/x": FILE}, packages={"x": "1"})
 
@@ -144,6 +209,41 @@ def test_system_users_of_the_distributions_own_packages_may_stay(user: str, arch
     leftovers = find_leftovers(Snapshot(), after, rules_for(Family.DEB), owned=(), archive=archive)
 
     assert [one.user for one in leftovers] == (["x"] if left else [])
+
+
+@pytest.mark.parametrize("family", list(Family))
+@pytest.mark.parametrize(
+    ("user", "left"), [(LOCKED, False), (LOCKED.replace("/usr/sbin/nologin", "/bin/sh"), True)], ids=["locked", "shell"]
+)
+def test_declared_system_users_may_stay_whoever_brings_them(family: Family, user: str, *, left: bool) -> None:
+    after = Snapshot(users={"x": user, "y": LOCKED}, groups={"x": "101:"})
+
+    leftovers = find_leftovers(Snapshot(), after, rules_for(family), owned=(), declared={"x"})
+
+    assert [one.user for one in leftovers] == (["x", "y"] if left else ["y"])
+
+
+def test_users_and_groups_are_declared_for_sysusers() -> None:
+    content = "# u no - -\nu _x - 'X Y' /var/lib/x\nu! _y 7\n\ng _z -\nm _a _b\nr - 500-900\n"
+
+    assert list(declared_names(content)) == ["_x", "_y", "_z", "_a", "_b"]
+    assert declarations(["/usr/lib/sysusers.d/x.conf", "/usr/lib/sysusers.d/README", "/etc/sysusers.d/y.conf"]) == [
+        "/etc/sysusers.d/y.conf",
+        "/usr/lib/sysusers.d/x.conf",
+    ]
+
+
+@pytest.mark.parametrize("name", ["diversions", "statoverride"])
+def test_what_dpkg_was_told_of_other_files_must_be_taken_back(name: str) -> None:
+    rules, path = rules_for(Family.DEB), f"/var/lib/dpkg/{name}"
+
+    def left(state: FileState) -> int:
+        return len(find_leftovers(Snapshot(), Snapshot(files={path: state}), rules, owned=()))
+
+    assert not rules.unseen(path)
+    assert rules.unseen("/var/lib/dpkg/status")
+    assert left(FILE) == 1
+    assert left(FILE._replace(size=0)) == 0
 
 
 def test_the_empty_home_of_a_user_who_may_stay_may_stay_too() -> None:
@@ -254,6 +354,40 @@ class TestStage:
             (Severity.ERROR, "/etc/hello.conf"),
             (severity, "/var/lib/hello/data"),
         ]
+
+    def test_users_are_declared_while_the_package_is_there(self) -> None:
+        debian = FakeDebian()
+        debian.litter["hello"] = ("/usr/lib/sysusers.d/hello.conf",)
+        cat = {"cat": lambda argv: Answer(output=f"u _{argv[-1].rpartition('/')[2]} -\n")}
+        instance, seen = FakeInstance({**debian.programs, **cat}), Observations()
+
+        for action in (snapshot, install):
+            action(StageContext(a_spec(), instance, Apt(), Stop(60), StageLog(), seen))
+
+        assert seen.declared == {"_hello.conf"}
+
+    @pytest.mark.parametrize("verb", ["purge", "/bin/sh"])
+    def test_what_could_not_be_taken_away_leaves_a_doubt(self, verb: str) -> None:
+        debian = FakeDebian()
+        debian.needs["hello"] = ("libhello",)
+        debian.litter = {"hello": ("/etc/hello.conf",)}
+        instance, seen = FakeInstance(debian.programs), Observations()
+        for action in (snapshot, install, remove, purge):
+            action(StageContext(a_spec(), instance, Apt(), Stop(60), StageLog(), seen))
+        right = debian.programs[verb if verb.startswith("/") else "apt-get"]
+        tried = False
+
+        def failing(argv: Sequence[str]) -> Answer:
+            """apt's second purge, which is of the dependencies that were tried; or our own script."""
+            nonlocal tried
+            wrong = "--" in argv if verb.startswith("/") else verb in argv and tried
+            tried = tried or verb in argv
+            return Answer(1, "no\n") if wrong else right(argv)
+
+        instance = FakeInstance({**debian.programs, verb if verb.startswith("/") else "apt-get": failing})
+        [finding] = leftovers(StageContext(a_spec(), instance, Apt(), Stop(60), StageLog(), seen)).findings
+
+        assert finding.message == "/etc/hello.conf was left behind; its dependencies cannot be tried without it"
 
     def test_dependencies_are_taken_away_too(self) -> None:
         debian = FakeDebian()

@@ -441,6 +441,21 @@ def test_a_script_that_speaks_of_a_full_disk_fails_where_the_disk_has_room() -> 
     assert not result.retryable
 
 
+def test_a_script_that_speaks_of_a_full_disk_does_not_excuse_what_fails_after_it() -> None:
+    debian = FakeDebian()
+    debian.overrides["install"] = Answer(
+        100,
+        "Setting up hello-data (2.10-3) ...\ncp: error writing '/dev/shm/x': No space left on device\n"
+        "dpkg: error processing archive /var/cache/apt/alts/hello_2.10-3_amd64.deb (--unpack):\n"
+        " trying to overwrite '/usr/bin/x', which is also in package x 1.0\n",
+    )
+    roomy = Answer(0, f"{DF}overlay 61255492 12 61255480 1% /\n")
+
+    result = run(FakeInstance({**debian.programs, "df": lambda argv: roomy if "-Pk" in argv else Answer()}))
+
+    assert only_finding(result) is Kind.FILE_CONFLICT
+
+
 DF = "Filesystem     1024-blocks     Used Available Capacity Mounted on\n"
 
 

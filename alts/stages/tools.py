@@ -1,0 +1,46 @@
+"""Whether the machine still has the programs that the stages need to tell what a package did to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from alts.integrity.interpreters import PROGRAMS
+from alts.shared.report import Finding, Kind
+from alts.snapshots.tree import Tree
+from alts.stages.base import StageContext
+from alts.stages.snapshot import BEFORE
+
+_TOOLS = (
+    *("cat", "df", "find", "grep", "head", "rm", "sed", "sha256sum", "stat", "tail", "true"),
+    *("apt-cache", "apt-get", "dpkg", "dpkg-deb", "dpkg-query", "dnf", "rpm", "yum"),
+)
+_NOT_STARTED = (126, 127)  # what a program that cannot be started, or is not there, ends with
+
+# Nothing but what the shell has built in.
+_SCRIPT = 'for tool do command -v "$tool" >/dev/null || printf "%s\\n" "$tool"; done'
+
+
+def tools_gone(context: StageContext) -> tuple[Finding, ...]:
+    """Those that were there before the package came: without them there is nobody to ask, and that is its doing.
+
+    Raises Stopped or InstanceLost.
+    """
+    before = dict(_there(Tree(context.seen.snapshots[BEFORE].files)))
+    done = context.run(("/bin/sh", "-c", _SCRIPT, "sh", *before), question=True)
+    gone = ["sh"] if done.exit_code in _NOT_STARTED else done.output.split() if done.ok else []
+    return tuple(
+        Finding(
+            kind=Kind.MISSING_FILE,
+            message=f"{context.spec.package_name} has taken away {tool}, which the machine had before",
+            evidence=before.get(tool, done.tail(1)),
+        )
+        for tool in gone
+    )
+
+
+def _there(tree: Tree) -> Iterator[tuple[str, str]]:
+    """Tool → where it is."""
+    for tool in _TOOLS:
+        path = next((path for folder in PROGRAMS if tree.exists(path := f"{folder}/{tool}")), None)
+        if path is not None:
+            yield tool, path
