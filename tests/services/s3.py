@@ -50,6 +50,9 @@ class PrivateS3:
         self._remove()
 
     def start(self) -> None:
+        # What a killed nanio was writing, it would never write again: see resources/compose/s3/Dockerfile.
+        for half_written in (self._folder / "data").glob("*/.nanio-meta/**/*.tmp"):
+            half_written.unlink()
         self._server.start(ready=lambda: answers(self.port))
 
     def stop(self) -> None:
