@@ -190,13 +190,21 @@ KILLED = " installed hello package post-installation script subprocess returned 
 
 
 def counts(**files: str) -> str:
-    """What tail(1) says of the kernel's counts; "memory/memory.failcnt" is memory__failcnt."""
-    paths = {name: name.replace("__", "/").replace("_events", ".events") for name in files}
+    """What tail(1) says of the kernel's counts; "memory/memory.oom_control" is memory__memory_oom_control."""
+    paths = {name: name.replace("__", "/").replace("memory_", "memory.").replace("pids_", "pids.") for name in files}
     return "".join(f"==> /sys/fs/cgroup/{paths[name]} <==\n{text}\n\n" for name, text in files.items())
 
 
 OOM = counts(memory_events="low 0\nhigh 0\nmax 9\noom 1\noom_kill 1")
 HOST_OOM = counts(memory_events="low 0\nhigh 0\nmax 0\noom 0\noom_kill 1")
+OOM_1 = counts(
+    memory__memory_oom_control="under_oom 0\noom_kill 1",
+    memory__memory_limit_in_bytes="536870912",
+    memory__memory_max_usage_in_bytes="536866816",
+)
+HOST_OOM_1 = OOM_1.replace("536866816", "302276608")
+NO_OOM_1 = OOM_1.replace("oom_kill 1", "oom_kill 0")
+FALSE_OOM = HOST_OOM
 NO_OOM = counts(memory_events="low 0\nhigh 0\nmax 9\noom 0\noom_kill 0", pids_events="max 0")
 NO_PROCESS_LEFT = counts(memory_events="max 9\noom 0\noom_kill 0", pids_events="max 12")
 UNFORKED = "sh: 1: Cannot fork\n installed hello package post-installation script returned error exit status 2\n"
@@ -207,7 +215,9 @@ UNFORKED = "sh: 1: Cannot fork\n installed hello package post-installation scrip
     [
         (Answer(100, KILLED), OOM, Kind.OUT_OF_MEMORY),
         (Answer(100, KILLED), NO_OOM, Kind.SCRIPTLET_FAILED),
-        (Answer(100, KILLED), HOST_OOM, Kind.SCRIPTLET_FAILED),
+        (Answer(100, KILLED), OOM_1, Kind.OUT_OF_MEMORY),
+        (Answer(100, KILLED), NO_OOM_1, Kind.SCRIPTLET_FAILED),
+        (Answer(100, KILLED), FALSE_OOM + NO_OOM_1, Kind.SCRIPTLET_FAILED),
         (Answer(100, KILLED), "tail: cannot open '/sys/fs/cgroup/memory.events'\n", Kind.OUT_OF_MEMORY),
         (Answer(137, ""), OOM, Kind.OUT_OF_MEMORY),
         (Answer(137, ""), NO_OOM, Kind.INSTALL_FAILED),
@@ -217,7 +227,9 @@ UNFORKED = "sh: 1: Cannot fork\n installed hello package post-installation scrip
     ids=[
         "the kernel did it",
         "somebody did it",
-        "the host did it",
+        "the kernel did it, version 1",
+        "somebody did it, version 1",
+        "somebody did it, and wrote another count",
         "nobody knows",
         "apt itself",
         "apt itself, by somebody",
@@ -234,6 +246,18 @@ def test_a_failure_is_put_down_to_the_machine_s_limits_where_the_kernel_says_so(
     result = run(FakeInstance({**debian.programs, "tail": lambda argv: Answer(output=counted)}))
 
     assert only_finding(result) is kind
+
+
+@pytest.mark.parametrize("counted", [HOST_OOM, HOST_OOM_1], ids=["version 2", "version 1"])
+def test_a_host_without_memory_that_kills_the_package_s_script_is_ours(counted: str) -> None:
+    debian = FakeDebian()
+    debian.overrides["install"] = Answer(100, KILLED)
+
+    result = run(FakeInstance({**debian.programs, "tail": lambda argv: Answer(output=counted)}))
+
+    assert outcomes(result)["install"] is Outcome.ERRORED
+    assert only_finding(result) is Kind.INTERNAL
+    assert result.retryable
 
 
 def ruining(debian: FakeDebian, program: str) -> FakeInstance:
