@@ -34,9 +34,12 @@ _SHELL = "/bin/sh"
 def integrity(context: StageContext) -> StageAnswer:
     """Compare every installed file with the package, follow its links, and look for its programs' libraries."""
     spec, packages = context.spec, context.packages
-    verified = packages.verify_findings(spec, context.run(packages.verify_argv(spec)))
-    owned = packages.read_owned_files(context.run(packages.owned_files_argv(spec)))
-    excluded = packages.read_exclusions(context.run(packages.exclusions_argv()))
+    verifying, excluding = (context.run(argv) for argv in (packages.verify_argv(spec), packages.exclusions_argv()))
+    verified = packages.verify_findings(spec, verifying)
+    excluded = packages.read_exclusions(excluding)
+    listed = whole_output(context, packages.owned_files_argv(spec), "files of the package listed")
+    # Odd bytes as a snapshot has them.
+    owned = packages.read_owned_files(listed.decode(errors="backslashreplace"))
     now = context.seen.snapshots.get(INSTALLED) or look(context, "state of the machine noted")
     tree = Tree(now.files)
     findings = [

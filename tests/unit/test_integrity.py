@@ -17,6 +17,7 @@ from alts.snapshots.snapshot import FileState, Snapshot
 from alts.snapshots.tree import Tree
 from alts.stages.base import Observations, StageContext, StageLog
 from alts.stages.integrity import integrity
+from alts.stages.whole_output import OUTPUT_PATH
 from alts.stop import Stop
 from tests.builders import a_spec
 from tests.fakes import Answer, FakeDebian, FakeInstance
@@ -225,17 +226,16 @@ def test_a_link_that_may_wait_for_something_is_a_warning(target: str, *, complet
 class TestStage:
     """The stage, on a machine that is only told of."""
 
-    def run(self, owned: str, *files: str, verify: str = "", settings: str = "") -> tuple[Finding, ...]:
+    def run(self, owned: str | bytes, *files: str, verify: str = "", settings: str = "") -> tuple[Finding, ...]:
         debian = FakeDebian()
         debian.paths |= set(files)
 
-        def query(argv: Sequence[str]) -> Answer:
-            return Answer(output=owned)
-
         def shell(argv: Sequence[str]) -> Answer:
+            if "--listfiles" in argv:
+                return Answer(written={OUTPUT_PATH: owned if isinstance(owned, bytes) else owned.encode()})
             return Answer(output=settings) if "dpkg.cfg" in argv[-1] else debian.programs["/bin/sh"](argv)
 
-        programs = {**debian.programs, "dpkg-query": query, "/bin/sh": shell}
+        programs = {**debian.programs, "/bin/sh": shell}
         debian.overrides["--verify"] = Answer(output=verify)
         context = StageContext(a_spec(), FakeInstance(programs), Apt(), Stop(60), StageLog(), Observations())
         return integrity(context).findings
@@ -257,6 +257,20 @@ class TestStage:
 
         assert self.run(f"{path}\n", verify=f"missing     {path}\n", settings=settings) == ()
         assert len(self.run("/usr/share/doc/hello/copyright\n", settings=settings)) == 1
+
+    @pytest.mark.parametrize(
+        ("shipped", "seen"),
+        [
+            (b"/srv/latin-\xe9\n", r"/srv/latin-\xe9"),
+            ("/srv/line\u2028separator\n".encode(), "/srv/line\u2028separator"),
+            (b"/srv/vertical\x0btab\n", "/srv/vertical\x0btab"),
+            ("/srv/next\x85line\n".encode(), "/srv/next\x85line"),
+            (b"/srv/ blanks \n", "/srv/ blanks "),
+        ],
+    )
+    def test_a_name_may_have_anything_in_it(self, shipped: bytes, seen: str) -> None:
+        assert self.run(shipped, seen) == ()
+        assert [finding.evidence for finding in self.run(shipped)] == [seen]
 
     def test_an_empty_package_is_fine(self) -> None:
         assert self.run("") == ()
