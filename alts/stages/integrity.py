@@ -18,7 +18,7 @@ from alts.snapshots.leftovers import shown
 from alts.snapshots.rules import rules_for
 from alts.snapshots.snapshot import Snapshot
 from alts.snapshots.tree import Tree
-from alts.stages.base import StageAnswer, StageContext
+from alts.stages.base import StageAnswer, StageContext, check_tools
 from alts.stages.snapshot import BEFORE, INSTALLED, look
 from alts.stages.whole_output import whole_output
 
@@ -35,6 +35,7 @@ def integrity(context: StageContext) -> StageAnswer:
     """Compare every installed file with the package, follow its links, and look for its programs' libraries."""
     spec, packages = context.spec, context.packages
     verifying, excluding = (context.run(argv) for argv in (packages.verify_argv(spec), packages.exclusions_argv()))
+    check_tools(verifying)
     verified = packages.verify_findings(spec, verifying)
     excluded = packages.read_exclusions(excluding)
     listed = whole_output(context, packages.owned_files_argv(spec), "files of the package listed")

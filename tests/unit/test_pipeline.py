@@ -284,30 +284,77 @@ def test_a_machine_that_is_used_up_by_the_package_fails_it_and_nothing_more_is_a
     assert reason(result, "remove") == "right_package did not come to an end"
 
 
+_EXIT_CODES = {"sh: 26: cat: not found\n": 127, "something else\n": 1}
+
+
 @pytest.mark.parametrize(
     ("said", "counted", "kind"),
     [
         ("sh: 0: Cannot fork\n", NO_PROCESS_LEFT, Kind.PROCESS_LIMIT_EXCEEDED),
         ("Killed\n", OOM, Kind.OUT_OF_MEMORY),
         ("", NO_OOM, Kind.PROCESS_LEFT_RUNNING),
+        ("sh: 26: cat: not found\n", NO_OOM, Kind.INSTALL_FAILED),
         ("something else\n", NO_OOM, None),
     ],
-    ids=["no process is left", "no memory is left", "killed", "ours"],
+    ids=["no process is left", "no memory is left", "killed", "a program is gone", "ours"],
 )
-def test_what_the_package_left_running_is_not_our_fault_when_we_look_at_the_machine(
+def test_what_the_package_made_of_the_machine_is_not_our_fault_when_we_look_at_the_machine(
     said: str, counted: str, kind: Kind | None
 ) -> None:
     debian = FakeDebian()
 
     def shell(argv: Sequence[str]) -> Answer:
         if CAPTURE_PATH in argv and debian.installed:
-            return Answer(1 if said.startswith("something") else 137, said)
+            return Answer(_EXIT_CODES.get(said, 137), said)
         return debian.programs["/bin/sh"](argv)
 
     result = run(FakeInstance({**debian.programs, "/bin/sh": shell, "tail": lambda argv: Answer(output=counted)}))
 
     assert outcomes(result)["install"] is (Outcome.ERRORED if kind is None else Outcome.FAILED)
     assert only_finding(result) is (kind or Kind.INTERNAL)
+
+
+@pytest.mark.parametrize(
+    ("program", "stage", "kind"),
+    [
+        ("find", "right_package", Kind.INSTALL_FAILED),
+        ("dpkg", "integrity", Kind.INSTALL_FAILED),
+        ("apt-get", "remove", Kind.REMOVAL_FAILED),
+    ],
+)
+def test_a_package_that_takes_the_machine_s_programs_away_has_failed(program: str, stage: str, kind: Kind) -> None:
+    debian = FakeDebian()
+
+    def gone(argv: Sequence[str]) -> Answer:
+        if program == "apt-get" and "remove" not in argv:
+            return debian.programs[program](argv)
+        if not debian.installed:
+            return debian.programs[program](argv)
+        return Answer(127, f"sh: 1: exec: {program}: not found\n")
+
+    result = run(FakeInstance({**debian.programs, program: gone}))
+
+    assert outcomes(result)[stage] is Outcome.FAILED
+    assert outcome_of_stages(result.stages) is Outcome.FAILED
+    [first, *_] = [finding for one in result.stages if one.stage == stage for finding in one.findings]
+    assert first.kind is kind
+
+
+@pytest.mark.parametrize(
+    ("program", "outcome", "kind"),
+    [("find", Outcome.FAILED, Kind.INSTALL_FAILED), ("uname", Outcome.ERRORED, Kind.INSTANCE_LOST)],
+    ids=["after the package came", "before"],
+)
+def test_a_machine_whose_first_process_ends_is_held_against_the_package_only_once_it_came(
+    program: str, outcome: Outcome, kind: Kind
+) -> None:
+    def end(argv: Sequence[str]) -> Answer:
+        raise MachineRuined(None, "something that ran in the machine has ended its first process")
+
+    result = run(FakeInstance({**FakeDebian().programs, program: end}))
+
+    assert outcome_of_stages(result.stages) is outcome
+    assert next(finding.kind for stage in result.stages for finding in stage.findings) is kind
 
 
 def test_the_full_plan_goes_on_after_the_purge() -> None:
