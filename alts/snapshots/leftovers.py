@@ -19,6 +19,7 @@ _WEIGHT = {Severity.INFO: 0, Severity.WARNING: 1, Severity.ERROR: 2}
 
 # login.defs(5), UID_MIN: below are the system's own.
 _FIRST_PERSON = 1000
+_PROGRAM = re.compile(r"/(?:usr/)?s?bin/[^/]+$")
 _NO_SHELLS = ("/nologin", "/false")
 
 # Names made up by mktemp(3) and the like differ from run to run.
@@ -149,7 +150,10 @@ def _changed_files(before: Snapshot, after: Snapshot, rules: Rules, owned: Colle
     for path in before.files.keys() & after.files.keys():
         old, new = before.files[path], after.files[path]
         # A file that was written and put back has another time, and that is all.
-        if old._replace(mtime=0) == new._replace(mtime=0) or path in owned:
+        if old._replace(mtime=0) == new._replace(mtime=0):
+            continue
+        # What packages own may come in another version; a program of one that is as it was is nobody's to change.
+        if path in owned and not (before.packages == after.packages and old.type == "f" and _PROGRAM.match(path)):
             continue
         severity = _severity(rules, path)
         if severity is not Severity.INFO:
