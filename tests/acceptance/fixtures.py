@@ -13,6 +13,7 @@ from alts.tools.docker import Engine
 from alts.tools.docker_build import DockerBuilds
 from tests.acceptance.embedded import ROOT, EmbeddedService
 from tests.builders import a_config, a_spec
+from tests.corpus.hostile_rpms import GOOD_NEIGHBOUR, HOSTILE_RPMS
 from tests.corpus.rpm_builder import build
 from tests.corpus.rpms import RPMS
 from tests.services.stack import schedule, wait_for
@@ -31,7 +32,7 @@ STANDIN = {"dist_name": "rpm-standin", "dist_version": "9", "dist_arch": "x86_64
 
 @pytest.fixture(scope="session")
 def rpm_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The repositories of tests.corpus.rpms, built in a container of the stand-in."""
+    """The repositories of tests.corpus.rpms and tests.corpus.hostile_rpms, built in a container of the stand-in."""
     folder = tmp_path_factory.mktemp("rpms")
     config = a_config(cache_folder=str(ROOT / ".alts/cache"))
     engine = Engine(config.docker_host)
@@ -40,5 +41,5 @@ def rpm_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
         image = resolver.resolve(a_spec(package_name="rpm", **STANDIN), stop=Stop(900), log=print)
     finally:
         engine.close()
-    build(folder, RPMS, image=image.id, docker_host=config.docker_host)
+    build(folder, (*RPMS, *HOSTILE_RPMS, GOOD_NEIGHBOUR), image=image.id, docker_host=config.docker_host)
     return folder
