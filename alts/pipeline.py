@@ -32,6 +32,7 @@ _KINDS: tuple[tuple[type[InfrastructureError], Kind], ...] = (
 )
 
 
+_REMOVING = ("remove", "purge", "leftovers")
 _USED_UP = (Kind.TIMEOUT, Kind.PROCESS_LIMIT_EXCEEDED, Kind.DISK_LIMIT_EXCEEDED)
 
 
@@ -181,8 +182,12 @@ def _is_used_up(findings: Sequence[Finding]) -> bool:
 
 
 def _broken(stage: Stage, broken: PackageManagerBroken) -> Finding:
-    kind = Kind.REMOVAL_FAILED if stage.name == "remove" else Kind.INSTALL_FAILED
-    return Finding(kind=kind, message=f"{broken} after {stage.name}", evidence=broken.done.tail(1))
+    return Finding(kind=_failing(stage), message=f"{broken} after {stage.name}", evidence=broken.done.tail(1))
+
+
+def _failing(stage: Stage) -> Kind:
+    """What it is called when the stage ends badly for no other reason."""
+    return Kind.REMOVAL_FAILED if stage.name in _REMOVING else Kind.INSTALL_FAILED
 
 
 def _stopped(stage: Stage, reason: StopReason, context: StageContext | None, machine: _Machine, run: Run) -> _Ending:
@@ -206,7 +211,8 @@ def _used_up(stage: Stage, reached: MachineRuined, seen: Observations) -> _Endin
     if seen.candidate is None:
         ours = DiskFull if reached.kind is Kind.DISK_LIMIT_EXCEEDED else InstanceLost
         return _errored(ours(f"before the package came: {reached}", details=reached.evidence))
-    finding = Finding(kind=reached.kind, message=f"{stage.name}: {reached}", evidence=reached.evidence)
+    kind = reached.kind or _failing(stage)
+    finding = Finding(kind=kind, message=f"{stage.name}: {reached}", evidence=reached.evidence)
     return _Ending(Outcome.FAILED, (finding,), finding.message)
 
 

@@ -163,9 +163,9 @@ class Apt(DpkgState):
     def owned_files_argv(self, spec: TaskSpec) -> Sequence[str]:
         return ("dpkg-query", "--listfiles", spec.package_name)
 
-    def read_owned_files(self, done: Completed) -> tuple[str, ...]:
+    def read_owned_files(self, output: str) -> tuple[str, ...]:
         # "/." is the root folder; lines that tell of diversions do not begin with a path.
-        return tuple(line for line in done.output.splitlines() if line.startswith("/") and line != "/.")
+        return tuple(line for line in output.split("\n") if line.startswith("/") and line != "/.")
 
     def questions_argv(self, spec: TaskSpec, candidate: Candidate) -> Sequence[str] | None:
         return debconf.templates_argv(ARCHIVES, spec.package_name, candidate.version)

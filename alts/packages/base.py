@@ -138,7 +138,8 @@ class PackageManager(Protocol):
     def owned_files_argv(self, spec: TaskSpec) -> Sequence[str]:
         """Lists every path that the installed package ships."""
 
-    def read_owned_files(self, done: Completed) -> tuple[str, ...]: ...
+    def read_owned_files(self, output: str) -> tuple[str, ...]:
+        """A name may have anything in it; only a line feed ends a line."""
 
     def every_owned_file_argv(self) -> Sequence[str]:
         """Lists every path that any installed package ships."""

@@ -26,7 +26,7 @@ class DpkgState:
         return ("/bin/sh", "-c", "cat /var/lib/dpkg/info/*.list")
 
     def read_every_owned_file(self, output: str) -> frozenset[str]:
-        return frozenset(line for line in output.splitlines() if line != "/.")
+        return frozenset(line for line in output.split("\n") if line not in ("", "/."))
 
     def exclusions_argv(self) -> Sequence[str]:
         return ("/bin/sh", "-c", _SETTINGS)

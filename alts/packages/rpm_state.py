@@ -88,17 +88,17 @@ class RpmState:
     def owned_files_argv(self, spec: TaskSpec) -> Sequence[str]:
         return ("rpm", "--query", f"--queryformat={_FILES_FORMAT}", spec.package_name)
 
-    def read_owned_files(self, done: Completed) -> tuple[str, ...]:
+    def read_owned_files(self, output: str) -> tuple[str, ...]:
         """But for %ghost files, which are made later if ever, those that are %config(missingok), and what the machine's
         settings have left out."""
-        fields = [line.split("|", 2) for line in done.output.splitlines() if line.count("|") >= 2]
+        fields = [line.split("|", 2) for line in output.split("\n") if line.count("|") >= 2]
         return tuple(path for flags, state, path in fields if not {"g", "m"} & {*flags} and state != _NOT_INSTALLED)
 
     def every_owned_file_argv(self) -> Sequence[str]:
         return ("rpm", "--query", "--all", "--queryformat=[%{FILENAMES}\\n]")
 
     def read_every_owned_file(self, output: str) -> frozenset[str]:
-        return frozenset(line for line in output.splitlines() if line.startswith("/"))
+        return frozenset(line for line in output.split("\n") if line.startswith("/"))
 
     def exclusions_argv(self) -> Sequence[str]:
         # What was left out is a state of each file in rpm's database: there are no rules to ask for.

@@ -15,11 +15,11 @@ from alts.stop import Stop
 
 
 class MachineRuined(Exception):  # noqa: N818 - what happened
-    """The machine has used up what it may have of the host, or kills what we run. Whose doing that is depends on what
-    has run in it by then."""
+    """The machine has used up what it may have of the host, kills what we run, or lacks what it is made of. Whose doing
+    that is depends on what has run in it by then."""
 
-    def __init__(self, kind: Kind, message: str, *, evidence: str = "") -> None:
-        """`kind`: what a finding about it is called, where it is the package's doing."""
+    def __init__(self, kind: Kind | None, message: str, *, evidence: str = "") -> None:
+        """`kind`: what a finding about it is called, where it is the package's doing; None for what was being done."""
         super().__init__(message)
         self.kind = kind
         self.evidence = evidence

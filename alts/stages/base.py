@@ -15,6 +15,9 @@ from alts.snapshots.snapshot import Snapshot
 from alts.stages.ruin import what_ruined
 from alts.stop import Stop, Stopped
 
+# What shells say of a program that is none (any more), or not there (POSIX, "Exit Status for Commands").
+_NOT_RUN = (126, 127)
+
 LOG_HEAD = 4_000_000
 LOG_TAIL = 1_000_000
 
@@ -98,6 +101,7 @@ class StageContext:
             self.log.line(done.tail())
             if ruined := self.what_ruined(done):
                 raise ruined
+            check_tools(done)
             category = DiskFull if "No space left on device" in done.output else StateUnreadable
             raise category(f"{title}: failed with exit code {done.exit_code}", details=done.tail())
         try:
@@ -118,6 +122,15 @@ class StageContext:
         if not done.ok and not self.packages.says_absent(done):
             raise PackageManagerBroken(done)
         return self.packages.read_installed(self.spec, done)
+
+
+def check_tools(done: Completed) -> None:
+    """Raises MachineRuined where a question of ours had no answer because a program of the machine is gone.
+
+    It was there when the machine was new, or the stages before the package would not have come to their end.
+    """
+    if done.exit_code in _NOT_RUN:
+        raise MachineRuined(None, "a program that the machine had is gone", evidence=done.tail(1))
 
 
 class PackageManagerBroken(Exception):  # noqa: N818 - what happened to the machine

@@ -23,7 +23,7 @@ from alts.snapshots.leftovers import shown
 from alts.snapshots.rules import rules_for
 from alts.snapshots.snapshot import Snapshot
 from alts.snapshots.tree import Tree
-from alts.stages.base import StageAnswer, StageContext
+from alts.stages.base import StageAnswer, StageContext, check_tools
 from alts.stages.snapshot import BEFORE, INSTALLED, look
 from alts.stages.whole_output import whole_output
 
@@ -41,9 +41,13 @@ _SHELL = "/bin/sh"
 def integrity(context: StageContext) -> StageAnswer:
     """Compare every installed file with the package, follow its links, and look for its programs' libraries."""
     spec, packages = context.spec, context.packages
-    verified = packages.verify_findings(spec, context.run(packages.verify_argv(spec)))
-    owned = packages.read_owned_files(_asked(context, packages.owned_files_argv(spec)))
+    verifying = context.run(packages.verify_argv(spec))
+    check_tools(verifying)
+    verified = packages.verify_findings(spec, verifying)
     excluded = packages.read_exclusions(_asked(context, packages.exclusions_argv()))
+    listed = whole_output(context, packages.owned_files_argv(spec), "files of the package listed")
+    # Odd bytes as a snapshot has them.
+    owned = packages.read_owned_files(listed.decode(errors="backslashreplace"))
     now = context.seen.snapshots.get(INSTALLED) or look(context, "state of the machine noted")
     tree = Tree(now.files)
     complete = _Complete(context, now)
@@ -57,8 +61,12 @@ def integrity(context: StageContext) -> StageAnswer:
 
 
 def _asked(context: StageContext, argv: Sequence[str]) -> Completed:
-    """The answer of a command that knows one. Raises StateUnreadable: half an answer would let anything pass."""
+    """The answer of a command that knows one.
+
+    Raises MachineRuined, or StateUnreadable: half an answer would let anything pass.
+    """
     done = context.run(argv)
+    check_tools(done)
     if not done.ok:
         raise StateUnreadable(f"the machine cannot say what it has installed: {argv[0]} failed", details=done.tail())
     return done

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from alts.packages.base import Candidate, Identity
 from alts.shared.errors import StateUnreadable
 from alts.shared.report import Finding, Kind
-from alts.stages.base import StageAnswer, StageContext
+from alts.stages.base import StageAnswer, StageContext, check_tools
 
 
 def right_package(context: StageContext) -> StageAnswer:
@@ -22,6 +22,7 @@ def right_package(context: StageContext) -> StageAnswer:
         )
     done = [context.run(argv) for argv in packages.identity_argv(spec, seen.candidate)]
     if failed := next((one for one in done if not one.ok), None):
+        check_tools(failed)
         raise StateUnreadable("the machine cannot say what it has installed", details=failed.tail())
     seen.identity = packages.read_identity(spec, seen.candidate, done)
     return StageAnswer(tuple(_findings(context, seen.candidate, seen.identity)))

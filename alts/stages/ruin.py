@@ -4,10 +4,11 @@ that kills what we run."""
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from alts.command import Completed
 from alts.runners.base import MachineRuined
+from alts.shared.errors import InfrastructureError
 from alts.shared.report import Kind
 
 Ask = Callable[[Sequence[str]], Completed]
@@ -18,27 +19,36 @@ _KILLED = 137  # 128 + SIGKILL, as a shell and Docker put it
 # What dpkg, rpm and shells print of a process that was killed.
 _SIGKILL = re.compile(r"\(Killed\)|\bKilled\b|signal 9|exit status 137|exited unexpectedly")
 # What fork(2) says, and shells make of it.
-_NO_FORK = re.compile(r"Resource temporarily unavailable|[Cc]annot fork|unable to fork|fork failed|can't fork")
+_NO_FORK = re.compile(
+    r"Resource temporarily unavailable|[Cc]annot fork|unable to fork|fork failed|can't fork|Failed to fork"
+)
 
 # How often the kernel has killed something of this machine for want of memory, how often it has refused a process
-# (cgroups(7); version 2 has both in one folder, version 1 each in its own); a machine has one of both. tail(1) says
-# which file is which, and needs no second process.
+# (cgroups(7); version 2 has both in one folder, version 1 each in its own); a machine has one of both. In version 1 the
+# folder above is one that anybody can write to. tail(1) says which file is which, and needs no second process.
 _COUNTS_ARGV = (
     "tail",
     "-n",
     "+1",
     "/sys/fs/cgroup/memory.events",
     "/sys/fs/cgroup/memory/memory.oom_control",
+    "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+    "/sys/fs/cgroup/memory/memory.max_usage_in_bytes",
     "/sys/fs/cgroup/pids.events",
     "/sys/fs/cgroup/pids/pids.events",
 )
-_OOM_KILLS = ("memory.events oom_kill", "memory/memory.oom_control oom_kill")
+_OOM_KILLS = ("memory/memory.oom_control oom_kill", "memory.events oom_kill")
+_NEAR = 16 * 1024 * 1024  # bytes below its limit at which a machine has met it: what it was refused is not counted
+_REFUSED = ("pids/pids.events max", "pids.events max")
 _TITLE = re.compile(r"^==> /sys/fs/cgroup/(?P<path>\S+) <==$")
 _COUNT = re.compile(r"^(?:(?P<name>[a-z_]+) )?(?P<count>\d+)$")
 
 
 def what_ruined(failed: Completed, ask: Ask) -> MachineRuined | None:
-    """What the failure of a command comes down to; None where something else was wrong."""
+    """What the failure of a command comes down to; None where something else was wrong.
+
+    Raises InfrastructureError where it is the host that had no memory left.
+    """
     lines = [line.strip() for line in failed.output.splitlines()]
     killed = [line for line in lines if _SIGKILL.search(line)]
     unforked = [line for line in lines if _NO_FORK.search(line)]
@@ -46,23 +56,30 @@ def what_ruined(failed: Completed, ask: Ask) -> MachineRuined | None:
         return None
     counts = _counts(ask)
     # Whoever prints the words without cause is not excused: the kernel's count must bear them out.
-    if unforked and any(counts.get(name) for name in ("pids.events max", "pids/pids.events max")):
+    if unforked and _first_known(counts, _REFUSED):
         return MachineRuined(
             Kind.PROCESS_LIMIT_EXCEEDED,
             "the machine has as many processes as it may, so that no more could be started",
             evidence=unforked[-1],
         )
-    if (killed or failed.exit_code == _KILLED) and _memory_ran_out(counts):
+    if not killed and failed.exit_code != _KILLED:
+        return None
+    evidence = killed[-1] if killed else f"exit code {failed.exit_code}"
+    kills = _first_known(counts, _OOM_KILLS)
+    # Where the kernel does not say, the signs must do.
+    if kills is None or kills > 0:
+        if not _limit_was_met(counts):
+            raise InfrastructureError(
+                "the host's memory ran out, so the kernel killed a process of the machine", details=evidence
+            )
         return MachineRuined(
-            Kind.OUT_OF_MEMORY,
-            "the machine's memory ran out, so the kernel killed a process",
-            evidence=killed[-1] if killed else f"exit code {failed.exit_code}",
+            Kind.OUT_OF_MEMORY, "the machine's memory ran out, so the kernel killed a process", evidence=evidence
         )
-    if failed.exit_code == _KILLED and any(counts.get(name) == 0 for name in _OOM_KILLS):
+    if failed.exit_code == _KILLED:
         return MachineRuined(
             Kind.PROCESS_LEFT_RUNNING,
             f"something in the machine kills what runs there: {failed.argv[0]} was killed",
-            evidence=f"exit code {failed.exit_code}",
+            evidence=evidence,
         )
     return None
 
@@ -79,11 +96,18 @@ def _counts(ask: Ask) -> Mapping[str, int]:
     return counts
 
 
-def _memory_ran_out(counts: Mapping[str, int]) -> bool:
-    """Whether the kernel has killed for want of the machine's own memory; version 2 also counts how often that was met,
-    and so tells it from the host's.
+def _first_known(counts: Mapping[str, int], names: Iterable[str]) -> int | None:
+    return next((counts[name] for name in names if name in counts), None)
 
-    Where it does not say, the signs must do.
+
+def _limit_was_met(counts: Mapping[str, int]) -> bool:
+    """Whether the machine has come to its own limit of memory, as far as the kernel says; else it was the
+    host that had none left.
+
+    Version 2 counts how often. Version 1 knows the most that was ever used; its memory.failcnt is 0 in Linux 6.18 even
+    where it has killed for the limit's sake.
     """
-    kills = [counts[name] for name in _OOM_KILLS if name in counts]
-    return (not kills or any(kills)) and counts.get("memory.events oom", 1) > 0
+    most, limit = (counts.get(f"memory/memory.{name}") for name in ("max_usage_in_bytes", "limit_in_bytes"))
+    if most is not None and limit is not None:
+        return most + _NEAR >= limit
+    return counts.get("memory.events oom", 1) > 0

@@ -102,7 +102,7 @@ def _ruined(context: StageContext, failed: Completed, killed: Kind) -> tuple[Fin
     ruined = context.what_ruined(failed)
     if ruined is None:
         return ()
-    kind = killed if ruined.kind is Kind.PROCESS_LEFT_RUNNING else ruined.kind
+    kind = killed if ruined.kind in (None, Kind.PROCESS_LEFT_RUNNING) else ruined.kind
     return (Finding(kind=kind, message=f"{context.spec.package_name}: {ruined}", evidence=ruined.evidence),)
 
 

@@ -30,8 +30,9 @@ from alts.shared.errors import InstanceLost, ProvisionFailed
 from alts.shared.report import Kind
 from alts.stop import Stop, StopReason
 from alts.tools.docker_command import Command, CommandSurvives
-from alts.tools.docker_death import ran_out_of_memory
+from alts.tools.docker_death import ended_by_itself, ran_out_of_memory
 from alts.tools.docker_disk import DiskWatch
+from alts.tools.docker_start import why_nothing_starts
 
 _ANSWER_TIMEOUT = 30  # seconds that the engine may be silent in a plain request
 _PING_TIMEOUT = 3  # seconds in which an engine that can be worked with says that it is there
@@ -39,6 +40,8 @@ _LOAD_TIMEOUT = 300  # seconds in which the engine must have unpacked an image i
 _CONNECTIONS = 32  # kept open for the threads of one worker
 
 _KILLED = 137  # 128 + SIGKILL
+_STARTS = 5  # times that a command is started which was not: a machine with hardly a process to spare does it by chance
+_START_INTERVAL = 0.5  # seconds between two of them
 _DEATH_SECONDS = 1.5  # from the end of a machine's commands to its own
 _ALIVE_INTERVAL = 0.1  # seconds between two looks whether it is there
 _LINKS = 8  # symbolic links in a row that are followed
@@ -368,8 +371,16 @@ class DockerInstance:
         started = time.monotonic()
         output = BoundedOutput(sink)
         stopped, exit_code = stop.reason, None
-        if stopped is None:
-            stopped, exit_code = self._run([*self._prefix, *argv], stop=stop, env=env or {}, output=output)
+        starts = 0
+        while stopped is None:
+            begun, stopped, exit_code = self._run([*self._prefix, *argv], stop=stop, env=env or {}, output=output)
+            if begun or exit_code in (None, _KILLED):
+                break
+            starts += 1
+            if starts == _STARTS:
+                raise self._not_started(output.text()[-2000:])
+            stop.sleep(_START_INTERVAL)
+            output, stopped, exit_code = BoundedOutput(sink), stop.reason, None
         # A machine that is killed takes its commands along, and they end as if somebody had killed them.
         if exit_code == _KILLED and self._dies():
             raise self._death(output.text()[-2000:])
@@ -383,8 +394,9 @@ class DockerInstance:
 
     def _run(
         self, argv: Sequence[str], *, stop: Stop, env: Mapping[str, str], output: BoundedOutput
-    ) -> tuple[StopReason | None, int | None]:
-        """Why the command was stopped, and its exit code. Raises InstanceLost or MachineRuined."""
+    ) -> tuple[bool, StopReason | None, int | None]:
+        """Whether the command has started, why it was stopped, and its exit code. Raises InstanceLost or
+        MachineRuined."""
         command = Command(self._client, self._container, argv, env=env, output=output, errors=_ENGINE_ERRORS)
         disk = self._disk
         try:
@@ -402,7 +414,18 @@ class DockerInstance:
                 f"the machine has filled more than the {disk.limit_mb} MB of disk that it may",
                 evidence=f"{disk.used >> 20} MB",
             )
-        return stopped, exit_code
+        return command.started, stopped, exit_code
+
+    def _not_started(self, said: str) -> InstanceLost | MachineRuined:
+        """Why the engine cannot start anything in the machine. `said`: in its own words, or in the shell's."""
+        if self._dies():
+            return self._death(said)
+        try:
+            if ruined := why_nothing_starts(self._client, self._container, said=said):
+                return ruined
+        except _ENGINE_ERRORS as error:
+            said = f"{said}\n{_said(error)}"
+        return InstanceLost(f"nothing can be started in {self.name}", details=said)
 
     def pull(self, path: str) -> bytes:
         for _ in range(_LINKS):
@@ -461,6 +484,12 @@ class DockerInstance:
                 if ran_out_of_memory(self._container, state, events):
                     return MachineRuined(
                         Kind.OUT_OF_MEMORY, "the machine's memory ran out, so the kernel ended it", evidence=details
+                    )
+                if ended_by_itself(self._container, state, events):
+                    return MachineRuined(
+                        None,
+                        "something that ran in the machine has ended its first process",
+                        evidence=f"exit code {state['ExitCode']}",
                     )
                 return InstanceLost(f"{self.name} is gone", details=details)
         except _ENGINE_ERRORS as error:

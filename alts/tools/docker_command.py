@@ -121,6 +121,11 @@ class Command:
         # (docker/api/client.py, _get_raw_response_socket).
         self._stream._response.close()
 
+    @property
+    def started(self) -> bool:
+        """Whether the machine's shell has come so far as to say its process id."""
+        return self._first.number is not None
+
     def attend(
         self, stop: Stop, *, too_much: Callable[[], bool] = lambda: False
     ) -> tuple[StopReason | None, int | None]:

@@ -13,6 +13,7 @@ from alts.tools.docker import Engine
 from alts.tools.docker_build import DockerBuilds
 from tests.acceptance.embedded import ROOT, EmbeddedService
 from tests.builders import a_config, a_spec
+from tests.corpus.hostile_rpms import GOOD_NEIGHBOUR, HOSTILE_RPMS
 from tests.corpus.rpm_builder import build
 from tests.corpus.rpms import RPMS
 from tests.services.stack import schedule, wait_for
@@ -31,9 +32,9 @@ STANDIN = {"dist_name": "rpm-standin", "dist_version": "9", "dist_arch": "x86_64
 
 @pytest.fixture(scope="session")
 def rpm_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The repositories of tests.corpus.rpms, built in a container of the stand-in."""
+    """The repositories of tests.corpus.rpms and tests.corpus.hostile_rpms, built in a container of the stand-in."""
     folder = tmp_path_factory.mktemp("rpms")
-    build(folder, RPMS, **standin_image())
+    build(folder, (*RPMS, *HOSTILE_RPMS, GOOD_NEIGHBOUR), **standin_image())
     return folder
 
 

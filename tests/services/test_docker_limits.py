@@ -8,12 +8,14 @@ from alts.runners.base import MachineRuined
 from alts.shared.errors import InstanceLost
 from alts.shared.report import Kind
 from alts.stop import Stop, StopReason
+from tests.corpus.hostile_debs import PTRACE_INIT
 from tests.services.debian_image import debian_image
 from tests.services.machine import Machine, eventually
 
 pytestmark = pytest.mark.docker
 
 FORKS = "perl -e 'while (1) { my $child = fork; if (defined $child && !$child) { sleep 900; exit } }'"
+KEEPS_FORKING = "while (1) { fork; select undef, undef, undef, 0.02 }"
 BREEDS = "b() { b | b & }; b; sleep 900"
 # Two file systems in memory of 64 MB each, which no process is charged for: killing one after the other helps nobody.
 FILLS_MEMORY = "for folder in /dev/shm /dev; do dd if=/dev/zero of=$folder/full bs=1M count=63 & done; wait; sleep 900"
@@ -60,6 +62,41 @@ def test_a_machine_in_which_nothing_can_be_started_is_ended_with_its_command() -
         assert done.seconds < 30
         assert not machine.instance.alive()
         machine.instance.check()
+
+
+def test_a_machine_whose_first_process_was_made_to_exit_is_ruined_and_not_lost() -> None:
+    with Machine(debian_image()) as machine:
+        with pytest.raises(MachineRuined, match="ended its first process") as caught:
+            machine.instance.run(["sh", "-c", PTRACE_INIT], stop=Stop(30))
+
+        assert caught.value.kind is None
+        with pytest.raises(MachineRuined):
+            machine.instance.check()
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "rm -rf /usr",
+        "rm -rf /usr/lib /lib64/*",
+        "echo '#!' >/usr/bin/sh.new; chmod 755 /usr/bin/sh.new; mv /usr/bin/sh.new /usr/bin/sh",
+    ],
+    ids=["no shell", "no libraries", "a shell that is none"],
+)
+def test_a_machine_in_which_nothing_starts_any_more_is_ruined_where_a_new_one_starts(script: str) -> None:
+    with Machine(debian_image()) as machine:
+        assert machine.instance.run(["sh", "-c", f"{script}; :"], stop=Stop(30)).ok
+
+        with pytest.raises(MachineRuined, match="as it could when it was new"):
+            machine.instance.run(["true"], stop=Stop(30))
+
+
+def test_a_command_starts_also_where_there_is_hardly_a_process_to_spare() -> None:
+    with Machine(debian_image(), pids_limit=64) as machine:
+        machine.instance.run(["sh", "-c", f"perl -e 'exit if fork; {KEEPS_FORKING}'; sleep 1"], stop=Stop(30))
+
+        for _ in range(5):
+            assert machine.instance.run(["echo", "here"], stop=Stop(60)).output.endswith("here\n")
 
 
 @pytest.mark.parametrize(

@@ -452,7 +452,7 @@ def test_installed_packages_are_named_with_a_foreign_architecture_only() -> None
 def test_the_files_of_a_package_are_paths_and_nothing_else() -> None:
     output = "/.\n/usr\n/usr/bin/x\ndiverted by dash to: /usr/bin/x.distrib\n"
 
-    assert APT.read_owned_files(done(output, 0)) == ("/usr", "/usr/bin/x")
+    assert APT.read_owned_files(output) == ("/usr", "/usr/bin/x")
 
 
 @pytest.mark.parametrize(

@@ -402,7 +402,7 @@ def test_a_foreign_architecture_is_part_of_a_package_s_name_and_a_key_is_no_pack
 def test_a_ghost_and_what_the_machine_leaves_out_and_what_may_go_are_not_shipped_files() -> None:
     output = "c|0|/etc/a\n|0|/usr/bin/a|b\ng|0|/var/lib/a\nd|2|/usr/share/doc/a\ncm|0|/etc/b\n"
 
-    assert DNF.read_owned_files(done(output, 0)) == ("/etc/a", "/usr/bin/a|b")
+    assert DNF.read_owned_files(output) == ("/etc/a", "/usr/bin/a|b")
 
 
 @pytest.mark.parametrize(

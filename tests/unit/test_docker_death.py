@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from alts.tools.docker_death import ran_out_of_memory
+from alts.tools.docker_death import ended_by_itself, ran_out_of_memory
 
 OURS, OTHER = "a" * 64, "b" * 64
 SECOND = 1_000_000_000
@@ -44,3 +44,30 @@ def test_memory_that_ran_out_ended_it_where_nobody_else_did() -> None:
 )
 def test_when_in_doubt_it_was_somebody_else(state: dict[str, Any], events: list[dict[str, Any]]) -> None:
     assert not ran_out_of_memory(OURS, state, events)
+
+
+EXITED = {"Running": False, "OOMKilled": False, "ExitCode": 7}
+
+
+def test_a_first_process_that_exits_was_made_to_by_what_runs_beside_it() -> None:
+    events = [event("start", 1), event("kill", 5, OTHER), event("die", 9)]
+
+    assert ended_by_itself(OURS, EXITED, events)
+
+
+@pytest.mark.parametrize(
+    ("state", "events"),
+    [
+        ({**EXITED, "ExitCode": 137}, [event("start", 1), event("die", 9)]),
+        ({**EXITED, "ExitCode": 139}, [event("start", 1), event("die", 9)]),
+        ({**EXITED, "ExitCode": 255}, [event("start", 1), event("die", 9)]),
+        (EXITED, [event("start", 1), event("kill", 8), event("die", 9)]),
+        (EXITED, [event("start", 1, OTHER)]),
+        (EXITED, []),
+    ],
+    ids=["SIGKILL", "another signal", "not known", "killed by the engine", "the death is forgotten", "a new engine"],
+)
+def test_a_first_process_that_may_have_been_killed_from_outside_is_not_held_against_anybody(
+    state: dict[str, Any], events: list[dict[str, Any]]
+) -> None:
+    assert not ended_by_itself(OURS, state, events)

@@ -20,6 +20,7 @@ from alts.snapshots.snapshot import FileState, Snapshot
 from alts.snapshots.tree import Tree
 from alts.stages.base import Observations, StageContext, StageLog
 from alts.stages.integrity import integrity
+from alts.stages.whole_output import OUTPUT_PATH
 from alts.stop import Stop
 from tests.builders import a_spec
 from tests.corpus.elf import elf
@@ -290,17 +291,16 @@ def test_a_link_that_may_wait_for_something_is_a_warning(target: str, *, complet
 class TestStage:
     """The stage, on a machine that is only told of."""
 
-    def run(self, owned: str, *files: str, verify: str = "", settings: str = "") -> tuple[Finding, ...]:
+    def run(self, owned: str | bytes, *files: str, verify: str = "", settings: str = "") -> tuple[Finding, ...]:
         debian = FakeDebian()
         debian.paths |= set(files)
 
-        def query(argv: Sequence[str]) -> Answer:
-            return Answer(output=owned)
-
         def shell(argv: Sequence[str]) -> Answer:
+            if "--listfiles" in argv:
+                return Answer(written={OUTPUT_PATH: owned if isinstance(owned, bytes) else owned.encode()})
             return Answer(output=settings) if "dpkg.cfg" in argv[-1] else debian.programs["/bin/sh"](argv)
 
-        programs = {**debian.programs, "dpkg-query": query, "/bin/sh": shell}
+        programs = {**debian.programs, "/bin/sh": shell}
         debian.overrides["--verify"] = Answer(output=verify)
         context = StageContext(a_spec(), FakeInstance(programs), Apt(), Stop(60), StageLog(), Observations())
         return integrity(context).findings
@@ -329,6 +329,8 @@ class TestStage:
         states = {path: FileState("f", 0o755, 0, 0, len(data), 1) for path, data in contents.items()}
 
         def shell(argv: Sequence[str]) -> Answer:
+            if "--listfiles" in argv:
+                return Answer(written={OUTPUT_PATH: "\n".join(contents).encode()})
             if "dpkg.cfg" in argv[-1]:
                 return Answer()
             if "cat" in argv:
@@ -340,7 +342,8 @@ class TestStage:
             return Answer(written={"/.alts-output": b"\n".join(heads)})
 
         def query(argv: Sequence[str]) -> Answer:
-            return Answer(output=recommends if "--show" in argv else "\n".join(contents))
+            assert "--show" in argv
+            return Answer(output=recommends)
 
         programs = {**FakeDebian().programs, "dpkg-query": query, "/bin/sh": shell}
         seen = Observations(snapshots={"installed": Snapshot(files=states)})
@@ -361,19 +364,34 @@ class TestStage:
 
         assert (finding.kind, finding.severity) == (FindingKind.MISSING_FILE, severity)
 
-    @pytest.mark.parametrize("program", ["dpkg-query", "/bin/sh"])
-    def test_half_an_answer_is_none(self, program: str) -> None:
+    @pytest.mark.parametrize("question", ["--listfiles", "dpkg.cfg"])
+    def test_half_an_answer_is_none(self, question: str) -> None:
         debian = FakeDebian()
         debian.installed["hello"] = "2.10-3"
-        right = debian.programs[program]
+        right = debian.programs["/bin/sh"]
 
         def half(argv: Sequence[str]) -> Answer:
-            asked = "--listfiles" in argv or "dpkg.cfg" in argv[-1]
-            return Answer(2, "/usr/bin/hello\n") if asked else right(argv)
+            if question in " ".join(argv):
+                return Answer(2, "/usr/bin/hello\n", written={OUTPUT_PATH: b"/usr/bin/hello\n"})
+            return Answer(written={OUTPUT_PATH: b"/usr/bin/hello\n"}) if "--listfiles" in argv else right(argv)
 
-        instance = FakeInstance({**debian.programs, program: half})
-        with pytest.raises(StateUnreadable, match="cannot say what it has installed"):
+        instance = FakeInstance({**debian.programs, "/bin/sh": half})
+        with pytest.raises(StateUnreadable):
             integrity(StageContext(a_spec(), instance, Apt(), Stop(60), StageLog(), Observations()))
+
+    @pytest.mark.parametrize(
+        ("shipped", "seen"),
+        [
+            (b"/srv/latin-\xe9\n", r"/srv/latin-\xe9"),
+            ("/srv/line\u2028separator\n".encode(), "/srv/line\u2028separator"),
+            (b"/srv/vertical\x0btab\n", "/srv/vertical\x0btab"),
+            ("/srv/next\x85line\n".encode(), "/srv/next\x85line"),
+            (b"/srv/ blanks \n", "/srv/ blanks "),
+        ],
+    )
+    def test_a_name_may_have_anything_in_it(self, shipped: bytes, seen: str) -> None:
+        assert self.run(shipped, seen) == ()
+        assert [finding.evidence for finding in self.run(shipped)] == [seen]
 
     def test_an_empty_package_is_fine(self) -> None:
         assert self.run("") == ()

@@ -25,6 +25,7 @@ from tests.builders import a_spec
 from tests.fakes import Answer, FakeDebian, FakeInstance
 
 FILE = FileState("f", 0o644, 0, 0, 10, 1)
+CHANGED = FILE._replace(size=11)
 FOLDER = FileState("d", 0o755, 0, 0, 0, 0)
 RULES = Rules(
     left_paths=(
@@ -109,6 +110,25 @@ def test_what_was_changed_and_not_put_back_is_told(now: FileState, evidence: str
     assert leftover.finding.kind is Kind.LEFTOVER_FILE
     assert leftover.finding.message == "/etc/a was changed and not put back"
     assert leftover.finding.evidence == evidence
+
+
+OTHER = {"dpkg": "1.21"}
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "packages", "told"),
+    [
+        ("/usr/bin/dpkg", FILE, OTHER, True),
+        ("/usr/bin/dpkg", FILE, {"dpkg": "1.22"}, False),
+    ],
+    ids=["a program", "of another version"],
+)
+def test_a_program_of_another_package_is_nobody_s_to_change(
+    path: str, old: FileState, packages: dict[str, str], *, told: bool
+) -> None:
+    before, after = Snapshot(files={path: old}, packages=OTHER), Snapshot(files={path: CHANGED}, packages=packages)
+
+    assert bool(found(before, after, owned=frozenset({path}))) is told
 
 
 def test_what_was_written_and_put_back_is_fine() -> None:

@@ -190,13 +190,21 @@ KILLED = " installed hello package post-installation script subprocess returned 
 
 
 def counts(**files: str) -> str:
-    """What tail(1) says of the kernel's counts; "memory/memory.failcnt" is memory__failcnt."""
-    paths = {name: name.replace("__", "/").replace("_events", ".events") for name in files}
+    """What tail(1) says of the kernel's counts; "memory/memory.oom_control" is memory__memory_oom_control."""
+    paths = {name: name.replace("__", "/").replace("memory_", "memory.").replace("pids_", "pids.") for name in files}
     return "".join(f"==> /sys/fs/cgroup/{paths[name]} <==\n{text}\n\n" for name, text in files.items())
 
 
 OOM = counts(memory_events="low 0\nhigh 0\nmax 9\noom 1\noom_kill 1")
 HOST_OOM = counts(memory_events="low 0\nhigh 0\nmax 0\noom 0\noom_kill 1")
+OOM_1 = counts(
+    memory__memory_oom_control="under_oom 0\noom_kill 1",
+    memory__memory_limit_in_bytes="536870912",
+    memory__memory_max_usage_in_bytes="536866816",
+)
+HOST_OOM_1 = OOM_1.replace("536866816", "302276608")
+NO_OOM_1 = OOM_1.replace("oom_kill 1", "oom_kill 0")
+FALSE_OOM = HOST_OOM
 NO_OOM = counts(memory_events="low 0\nhigh 0\nmax 9\noom 0\noom_kill 0", pids_events="max 0")
 NO_PROCESS_LEFT = counts(memory_events="max 9\noom 0\noom_kill 0", pids_events="max 12")
 UNFORKED = "sh: 1: Cannot fork\n installed hello package post-installation script returned error exit status 2\n"
@@ -207,7 +215,9 @@ UNFORKED = "sh: 1: Cannot fork\n installed hello package post-installation scrip
     [
         (Answer(100, KILLED), OOM, Kind.OUT_OF_MEMORY),
         (Answer(100, KILLED), NO_OOM, Kind.SCRIPTLET_FAILED),
-        (Answer(100, KILLED), HOST_OOM, Kind.SCRIPTLET_FAILED),
+        (Answer(100, KILLED), OOM_1, Kind.OUT_OF_MEMORY),
+        (Answer(100, KILLED), NO_OOM_1, Kind.SCRIPTLET_FAILED),
+        (Answer(100, KILLED), FALSE_OOM + NO_OOM_1, Kind.SCRIPTLET_FAILED),
         (Answer(100, KILLED), "tail: cannot open '/sys/fs/cgroup/memory.events'\n", Kind.OUT_OF_MEMORY),
         (Answer(137, ""), OOM, Kind.OUT_OF_MEMORY),
         (Answer(137, ""), NO_OOM, Kind.INSTALL_FAILED),
@@ -217,7 +227,9 @@ UNFORKED = "sh: 1: Cannot fork\n installed hello package post-installation scrip
     ids=[
         "the kernel did it",
         "somebody did it",
-        "the host did it",
+        "the kernel did it, version 1",
+        "somebody did it, version 1",
+        "somebody did it, and wrote another count",
         "nobody knows",
         "apt itself",
         "apt itself, by somebody",
@@ -234,6 +246,18 @@ def test_a_failure_is_put_down_to_the_machine_s_limits_where_the_kernel_says_so(
     result = run(FakeInstance({**debian.programs, "tail": lambda argv: Answer(output=counted)}))
 
     assert only_finding(result) is kind
+
+
+@pytest.mark.parametrize("counted", [HOST_OOM, HOST_OOM_1], ids=["version 2", "version 1"])
+def test_a_host_without_memory_that_kills_the_package_s_script_is_ours(counted: str) -> None:
+    debian = FakeDebian()
+    debian.overrides["install"] = Answer(100, KILLED)
+
+    result = run(FakeInstance({**debian.programs, "tail": lambda argv: Answer(output=counted)}))
+
+    assert outcomes(result)["install"] is Outcome.ERRORED
+    assert only_finding(result) is Kind.INTERNAL
+    assert result.retryable
 
 
 def ruining(debian: FakeDebian, program: str) -> FakeInstance:
@@ -260,30 +284,77 @@ def test_a_machine_that_is_used_up_by_the_package_fails_it_and_nothing_more_is_a
     assert reason(result, "remove") == "right_package did not come to an end"
 
 
+_EXIT_CODES = {"sh: 26: cat: not found\n": 127, "something else\n": 1}
+
+
 @pytest.mark.parametrize(
     ("said", "counted", "kind"),
     [
         ("sh: 0: Cannot fork\n", NO_PROCESS_LEFT, Kind.PROCESS_LIMIT_EXCEEDED),
         ("Killed\n", OOM, Kind.OUT_OF_MEMORY),
         ("", NO_OOM, Kind.PROCESS_LEFT_RUNNING),
+        ("sh: 26: cat: not found\n", NO_OOM, Kind.INSTALL_FAILED),
         ("something else\n", NO_OOM, None),
     ],
-    ids=["no process is left", "no memory is left", "killed", "ours"],
+    ids=["no process is left", "no memory is left", "killed", "a program is gone", "ours"],
 )
-def test_what_the_package_left_running_is_not_our_fault_when_we_look_at_the_machine(
+def test_what_the_package_made_of_the_machine_is_not_our_fault_when_we_look_at_the_machine(
     said: str, counted: str, kind: Kind | None
 ) -> None:
     debian = FakeDebian()
 
     def shell(argv: Sequence[str]) -> Answer:
         if CAPTURE_PATH in argv and debian.installed:
-            return Answer(1 if said.startswith("something") else 137, said)
+            return Answer(_EXIT_CODES.get(said, 137), said)
         return debian.programs["/bin/sh"](argv)
 
     result = run(FakeInstance({**debian.programs, "/bin/sh": shell, "tail": lambda argv: Answer(output=counted)}))
 
     assert outcomes(result)["install"] is (Outcome.ERRORED if kind is None else Outcome.FAILED)
     assert only_finding(result) is (kind or Kind.INTERNAL)
+
+
+@pytest.mark.parametrize(
+    ("program", "stage", "kind"),
+    [
+        ("find", "right_package", Kind.INSTALL_FAILED),
+        ("dpkg", "integrity", Kind.INSTALL_FAILED),
+        ("apt-get", "remove", Kind.REMOVAL_FAILED),
+    ],
+)
+def test_a_package_that_takes_the_machine_s_programs_away_has_failed(program: str, stage: str, kind: Kind) -> None:
+    debian = FakeDebian()
+
+    def gone(argv: Sequence[str]) -> Answer:
+        if program == "apt-get" and "remove" not in argv:
+            return debian.programs[program](argv)
+        if not debian.installed:
+            return debian.programs[program](argv)
+        return Answer(127, f"sh: 1: exec: {program}: not found\n")
+
+    result = run(FakeInstance({**debian.programs, program: gone}))
+
+    assert outcomes(result)[stage] is Outcome.FAILED
+    assert outcome_of_stages(result.stages) is Outcome.FAILED
+    [first, *_] = [finding for one in result.stages if one.stage == stage for finding in one.findings]
+    assert first.kind is kind
+
+
+@pytest.mark.parametrize(
+    ("program", "outcome", "kind"),
+    [("find", Outcome.FAILED, Kind.INSTALL_FAILED), ("uname", Outcome.ERRORED, Kind.INSTANCE_LOST)],
+    ids=["after the package came", "before"],
+)
+def test_a_machine_whose_first_process_ends_is_held_against_the_package_only_once_it_came(
+    program: str, outcome: Outcome, kind: Kind
+) -> None:
+    def end(argv: Sequence[str]) -> Answer:
+        raise MachineRuined(None, "something that ran in the machine has ended its first process")
+
+    result = run(FakeInstance({**FakeDebian().programs, program: end}))
+
+    assert outcome_of_stages(result.stages) is outcome
+    assert next(finding.kind for stage in result.stages for finding in stage.findings) is kind
 
 
 def test_the_full_plan_goes_on_after_the_purge() -> None:

@@ -1,0 +1,65 @@
+"""Why the engine cannot start anything in a container: what ran there has made it so, or the engine is at fault."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from alts.runners.base import MachineRuined
+from alts.shared.report import Kind
+
+_WAIT = 30  # seconds that a new container may take
+_MEMORY = "128m"
+_FEW_PROCESSES = 16  # that the engine needs at once to start one: threads count, too
+
+
+class StartApi(Protocol):
+    """The part of the SDK's APIClient that is asked; its errors come through."""
+
+    def stats(self, container: str, *, stream: bool) -> Any: ...
+
+    def inspect_container(self, container: str) -> Mapping[str, Any]: ...
+
+    def create_host_config(self, *arguments: Any, **options: Any) -> Any: ...
+
+    def create_container(self, *arguments: Any, **options: Any) -> Any: ...
+
+    def start(self, *arguments: Any, **options: Any) -> Any: ...
+
+    def wait(self, *arguments: Any, **options: Any) -> Any: ...
+
+    def remove_container(self, *arguments: Any, **options: Any) -> Any: ...
+
+
+def why_nothing_starts(client: StartApi, container: str, *, said: str) -> MachineRuined | None:
+    """What has become of the container; None where a new one of its image is no better, which is nobody's doing.
+
+    `said`: what came in place of a command.
+    """
+    processes = client.stats(container, stream=False).get("pids_stats", {})
+    current, limit = processes.get("current", 0), processes.get("limit", 0)
+    if limit and current + _FEW_PROCESSES > limit:
+        return MachineRuined(
+            Kind.PROCESS_LIMIT_EXCEEDED,
+            "the machine has as many processes as it may, so that no more could be started",
+            evidence=f"{current} of {limit}",
+        )
+    if _starts_when_new(client, container):
+        return MachineRuined(
+            None, "nothing can be started in the machine any more, as it could when it was new", evidence=said
+        )
+    return None
+
+
+def _starts_when_new(client: StartApi, container: str) -> bool:
+    """Whether the shell of the container's image starts in a new one, which is labelled like it and gone afterwards."""
+    inspected = client.inspect_container(container)
+    host_config = client.create_host_config(network_mode="none", cap_drop=["ALL"], mem_limit=_MEMORY)
+    made = client.create_container(
+        inspected["Image"], ["/bin/sh", "-c", ":"], labels=inspected["Config"]["Labels"], host_config=host_config
+    )["Id"]
+    try:
+        client.start(made)
+        return bool(client.wait(made, timeout=_WAIT)["StatusCode"] == 0)
+    finally:
+        client.remove_container(made, force=True, v=True)

@@ -1,0 +1,236 @@
+"""Packages that mean harm through the embedded stack, all at once and beside good ones: whatever they do is their own
+verdict, and neither the host nor anybody else's test notices."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import docker
+import httpx
+import pytest
+
+from tests.acceptance.embedded import EmbeddedService
+from tests.acceptance.fixtures import STANDIN
+from tests.corpus import deb_builder, hostile_debs, hostile_rpms, rpm_builder
+from tests.corpus.hostile_debs import (
+    ESCAPED,
+    GOOD_NEIGHBOURS,
+    HOST_SETTINGS,
+    HOSTILE_DEBS,
+    METADATA_ADDRESSES,
+    METADATA_PORT,
+    HostileRow,
+)
+from tests.corpus.hostile_rpms import GOOD_NEIGHBOUR
+from tests.leftovers import WORKER_LABEL, leftovers, unnamed_things
+from tests.services.stack import FINISHED, schedule
+
+# The first test waits for all: they run several at once.
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(1800)]
+
+# What hangs does so when it is installed: that is stopped soon, but not before anybody else may be done (seconds).
+STAGE_TIMEOUTS = {"install": 90.0, "remove": 180.0}
+LIMITS = {"memory_mb": 512, "cpus": 1.0, "pids": 256, "disk_mb": 400}
+PATIENCE = 1500.0
+
+DEBIAN = {"dist_name": "debian", "dist_version": "12", "dist_arch": "x86_64"}
+ROWS = (*hostile_debs.ROWS, *hostile_rpms.ROWS)
+
+# A log has a beginning of four million characters and an end of one (alts.stages.base); all else is a few pages.
+LARGEST_LOG = 5_200_000
+LARGEST_REPORT = 200_000
+
+Result = Mapping[str, Any]
+
+
+@dataclass
+class Run:
+    """What is to be seen of the run, once it is over."""
+
+    results: dict[str, Result] = field(default_factory=dict)
+    """Package → what the service says."""
+    neighbours: dict[str, Result] = field(default_factory=dict)
+    machines: set[str] = field(default_factory=set)
+    """Ids of the containers that there were."""
+    left: list[str] = field(default_factory=list)
+    settings_before: Mapping[str, str] = field(default_factory=dict)
+    settings_after: Mapping[str, str] = field(default_factory=dict)
+    storage: Path = Path()
+
+
+@pytest.fixture(scope="module")
+def run(rpm_corpus: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Run:
+    """Every package of the tables, or of the rows that alone were chosen; and good ones before, among and after."""
+    chosen = {item.name for item in request.session.items if item.path == request.path}
+    rows = [row for row in ROWS if any(name.endswith(f"[{row.id}]") for name in chosen)]
+    if any("[" not in name for name in chosen):
+        rows = list(ROWS)
+    folder = tmp_path_factory.mktemp("hostile")
+    over = Run(storage=folder / "storage", settings_before=host_settings())
+    before = unnamed_things()
+    with (
+        metadata_service(),
+        deb_builder.repositories(tmp_path_factory.mktemp("debs") / "all", (*HOSTILE_DEBS, *GOOD_NEIGHBOURS)) as debs,
+        rpm_builder.repositories(rpm_corpus) as rpms,
+        EmbeddedService(folder, stage_timeouts=STAGE_TIMEOUTS, instance_limits=LIMITS) as service,
+        service.client as client,
+    ):
+        offered = {"12": (DEBIAN, [debs["plain"]]), "9": (STANDIN, rpms["plain"])}
+
+        def submit(package: str, distribution: str) -> str:
+            platform, repositories = offered[distribution]
+            return schedule(client, **platform, package_name=package, repositories=repositories)
+
+        first, among, *last = [deb.name for deb in GOOD_NEIGHBOURS]
+        neighbours = {first: submit(first, "12")}
+        tasks = {}
+        for number, row in enumerate(sorted(rows, key=lambda row: row.slow, reverse=True)):
+            tasks[row.package] = submit(row.package, row.distribution)
+            if number == len(rows) // 3:
+                neighbours[among] = submit(among, "12")
+                neighbours[GOOD_NEIGHBOUR.name] = submit(GOOD_NEIGHBOUR.name, "9")
+        neighbours |= {name: submit(name, "12") for name in last}
+        watch(client, {**tasks, **neighbours}, over, folder)
+        over.neighbours = {name: over.results.pop(name) for name in neighbours}
+    over.settings_after = host_settings()
+    over.left = leftovers(before, folder)
+    return over
+
+
+def watch(client: httpx.Client, tasks: Mapping[str, str], over: Run, folder: Path) -> None:
+    """Wait for all of them, and note which machines come and go."""
+    engine = docker.from_env()
+    deadline = time.monotonic() + PATIENCE
+    try:
+        while missing := tasks.keys() - over.results.keys():
+            assert time.monotonic() < deadline, f"not finished: {', '.join(sorted(missing))}"
+            for package in missing:
+                result = client.get(f"/tasks/{tasks[package]}/result").raise_for_status().json()
+                if result["state"] in FINISHED:
+                    over.results[package] = result
+            for identity in folder.glob("**/work/*/identity"):
+                label = f"{WORKER_LABEL}={identity.read_text()}"
+                found = engine.containers.list(all=True, filters={"label": label}, ignore_removed=True)
+                over.machines |= {str(container.id) for container in found}
+            time.sleep(1)
+    finally:
+        engine.close()
+
+
+def host_settings() -> Mapping[str, str]:
+    """Those that scripts write to; some kernels lack some of them."""
+    return {path: Path(path).read_text() for path in HOST_SETTINGS if Path(path).exists()}
+
+
+class Generous(http.server.BaseHTTPRequestHandler):
+    """Would tell everything; that there is a connection is enough."""
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+        pass
+
+
+@contextmanager
+def metadata_service() -> Iterator[None]:
+    """Somebody who answers on this host where clouds have theirs, or beside it where that is in use."""
+    theirs, stand_in = METADATA_ADDRESSES
+    routed = subprocess.run(["ip", "route", "get", theirs], capture_output=True, text=True, check=False).stdout
+    address = stand_in if "link" in routed or f"{theirs} dev" in routed else theirs
+    subprocess.run(["ip", "address", "add", f"{address}/32", "dev", "lo"], check=True)
+    try:
+        with http.server.ThreadingHTTPServer((address, METADATA_PORT), Generous) as server:
+            thread = threading.Thread(target=server.serve_forever, daemon=True)
+            thread.start()
+            yield
+            server.shutdown()
+            thread.join()
+    finally:
+        subprocess.run(["ip", "address", "del", f"{address}/32", "dev", "lo"], check=True)
+
+
+def serious(result: Result) -> list[Mapping[str, Any]]:
+    """Findings but those for information."""
+    found = [finding for stage in result["result"]["stages"] for finding in stage["findings"]]
+    return [finding for finding in found if finding["severity"] != "info"]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[row.id for row in ROWS])
+def test_a_row_is_judged_as_the_table_says(row: HostileRow, run: Run) -> None:
+    result = run.results[row.package]
+
+    found = serious(result)
+    assert (result["outcome"], sorted(finding["kind"] for finding in found)) == (row.outcome, sorted(row.kinds)), (
+        f"{row.why}: {result['result']['stages']}"
+    )
+    assert all(finding["message"] for finding in found)
+
+
+def test_those_beside_them_pass_without_a_word(run: Run) -> None:
+    verdicts = {name: (result["outcome"], serious(result)) for name, result in run.neighbours.items()}
+
+    assert verdicts == dict.fromkeys(verdicts, ("passed", []))
+    assert len(verdicts) == len(GOOD_NEIGHBOURS) + 1
+
+
+def test_nothing_is_left_on_the_host_and_its_engine_answers(run: Run) -> None:
+    assert run.left == []
+    assert len(run.machines) >= len(ROWS)
+    assert processes_of(run.machines) == []
+    client = docker.from_env()
+    try:
+        assert client.ping()
+    finally:
+        client.close()
+
+
+def processes_of(containers: set[str]) -> list[str]:
+    """Those that the kernel counts to a container, by their control groups (cgroups(7)), and their names."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            groups, name = (process / "cgroup").read_text(), (process / "comm").read_text().strip()
+        except OSError:
+            continue
+        found += [f"{name} of {container}" for container in containers if container in groups]
+    return found
+
+
+def test_the_host_s_settings_are_as_they_were(run: Run) -> None:
+    assert "/proc/sys/kernel/core_pattern" in run.settings_before
+    assert run.settings_after == run.settings_before
+
+
+def test_no_script_has_done_what_it_must_not_be_able_to(run: Run) -> None:
+    logs = {path: path.read_text(errors="replace") for path in run.storage.glob("**/install.log")}
+
+    assert len(logs) >= len(ROWS)
+    assert [path for path, text in logs.items() if f"{ESCAPED}" in text] == []
+
+
+def test_reports_and_logs_stay_of_a_size_that_can_be_read(run: Run) -> None:
+    sizes = {path: path.stat().st_size for path in run.storage.glob("**/*") if path.is_file()}
+    flood = {path: size for path, size in sizes.items() if path.name == "install.log" and size > LARGEST_LOG // 2}
+
+    assert flood
+    assert {path: size for path, size in sizes.items() if path.suffix == ".log" and size > LARGEST_LOG} == {}
+    short = ("report.json", "report.junit.xml", "report.tap")
+    assert {path: size for path, size in sizes.items() if path.name in short and size > LARGEST_REPORT} == {}
+
+
+def test_whatever_names_and_words_there_were_the_reports_can_be_read(run: Run) -> None:
+    reports = list(run.storage.glob("**/report.json"))
+
+    assert len(reports) == len(run.results) + len(run.neighbours)
+    for report in reports:
+        stages = json.loads(report.read_text())["stages"]
+        suites = ElementTree.fromstring(report.with_name("report.junit.xml").read_text())
+        assert len(suites.findall(".//testcase")) == len(stages)
