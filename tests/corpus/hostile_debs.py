@@ -292,7 +292,7 @@ ROWS = (
     HostileRow("silent-dpkg-query", ("install_failed",), why="the machine cannot say any more what it has"),
     HostileRow(
         "wraps-dpkg-query",
-        ("leftover_file", "leftover_file"),
+        ("leftover_file", "modified_file"),
         why="the machine answers as before, by a program that is another one now",
     ),
     HostileRow("no-dpkg-query", ("install_failed",), why="the package manager does not answer any more"),
