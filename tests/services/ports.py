@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import random
 import socket
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+_LOWEST = 10_000
+_DYNAMIC = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
 def free_ports(count: int) -> list[int]:
-    """Different ports of 127.0.0.1 that were free a moment ago."""
+    """Different ports of 127.0.0.1 that were free a moment ago.
+
+    None of those that the kernel gives to outgoing connections: one of them would soon be somebody's (ip(7)).
+    """
+    dynamic = int(_DYNAMIC.read_text().split()[0]) if _DYNAMIC.exists() else 32_768
+    found: list[int] = []
     with ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
+        while len(found) < count:
+            one = held.enter_context(socket.socket())
+            with suppress(OSError):  # it is in use
+                one.bind(("127.0.0.1", random.randrange(_LOWEST, dynamic)))
+                found.append(one.getsockname()[1])
+    return found
 
 
 def answers(port: int) -> bool:
