@@ -12,7 +12,8 @@ from tests.corpus.deb_builder import repositories
 from tests.corpus.debs import DEBS, ROWS, Row
 from tests.services.stack import schedule, wait_for
 
-pytestmark = pytest.mark.docker
+# The first row waits for all: they run several at once.
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(2700)]
 
 Result = Mapping[str, Any]
 
@@ -45,7 +46,7 @@ def results(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReq
             for row in rows
             if any(name.endswith(f"[{row.id}]") for name in chosen)
         }
-        yield {name: wait_for(client, task_id, seconds=900) for name, task_id in tasks.items()}
+        yield {name: wait_for(client, task_id, seconds=1800) for name, task_id in tasks.items()}
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[row.id for row in ROWS])
