@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -283,19 +282,13 @@ def test_what_is_no_request_ends_the_connection_and_not_the_server(
     assert httpx.get(f"http://{address[0]}:{address[1]}/health", timeout=20).status_code == 200
 
 
-def test_a_flood_of_forged_tokens_costs_little_and_leaves_no_log(app: Any, caplog: pytest.LogCaptureFixture) -> None:
-    async def flood(headers: dict[str, str], path: str) -> float:
+def test_a_flood_of_forged_tokens_leaves_no_log(app: Any, caplog: pytest.LogCaptureFixture) -> None:
+    forged = {"Authorization": bearer()["Authorization"][:-4] + "AAAA"}
+
+    async def flood() -> set[int]:
         transport = httpx.ASGITransport(app=app)
         async with httpx.AsyncClient(transport=transport, base_url="http://alts") as client:
-            started = time.process_time()
-            for _ in range(200):
-                await client.get(path, headers=headers)
-            return time.process_time() - started
+            return {(await client.get(f"/tasks/{TASK_ID}", headers=forged)).status_code for _ in range(200)}
 
-    good = bearer()
-    forged = {"Authorization": good["Authorization"][:-4] + "AAAA"}
-
-    refused, served = asyncio.run(flood(forged, f"/tasks/{TASK_ID}")), asyncio.run(flood(good, f"/tasks/{TASK_ID}"))
-
-    assert refused < served
+    assert asyncio.run(flood()) == {401}
     assert not [record for record in caplog.records if record.name.startswith(("scheduler", "alts"))]
