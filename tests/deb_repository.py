@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import docker
 
@@ -112,3 +113,13 @@ def bridge_address() -> str:
         return str(config.get("Gateway") or next(ipaddress.ip_network(config["Subnet"]).hosts()))
     finally:
         client.close()
+
+
+@contextmanager
+def serving_slow_package(folder: Path, *, seconds: int) -> Iterator[dict[str, Any]]:
+    """A request for a package whose installation takes that long; `folder` is made for it."""
+    folder.mkdir()
+    build_deb(folder, "slow-to-install", scripts={"postinst": f"sleep {seconds}"})
+    write_index(folder)
+    with serving(folder) as url:
+        yield {"package_name": "slow-to-install", "repositories": [{"url": url, "trusted": True}]}

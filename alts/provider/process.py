@@ -40,10 +40,11 @@ class ProviderProcess:
     It ends with this process, however that ends. Safe to use from several threads.
     """
 
-    def __init__(self, folder: Path, *, docker_host: str) -> None:
+    def __init__(self, folder: Path, *, docker_host: str, python: str = sys.executable) -> None:
         """`folder` is made where it is missing, and holds the log; the socket goes below it where the path is short."""
         self._folder = folder.absolute()
         self._docker_host = docker_host
+        self._python = python
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: Path | None = None
@@ -92,7 +93,7 @@ class ProviderProcess:
         """The running provider, and the value that attaches a terraform to it."""
         self._folder.mkdir(parents=True, exist_ok=True)
         socket = self._prepare_socket()
-        argv = [sys.executable, "-m", "alts.provider", "--serve", str(socket), "--docker-host", self._docker_host]
+        argv = [self._python, "-m", "alts.provider", "--serve", str(socket), "--docker-host", self._docker_host]
         environment = {
             "PATH": os.environ.get("PATH", os.defpath),
             # -m has to find the package also where it is run from a checkout, without being installed.

@@ -15,8 +15,8 @@ from alts.snapshots.snapshot import Snapshot
 from alts.stages.ruin import what_ruined
 from alts.stop import Stop, Stopped
 
-# What shells say of a program that is none (any more), or not there (POSIX, "Exit Status for Commands").
-_NOT_RUN = (126, 127)
+NOT_RUN = (126, 127)
+"""Exit codes of a program that is none (any more), or not there (POSIX, "Exit Status for Commands")."""
 
 LOG_HEAD = 4_000_000
 LOG_TAIL = 1_000_000
@@ -129,7 +129,7 @@ def check_tools(done: Completed) -> None:
 
     It was there when the machine was new, or the stages before the package would not have come to their end.
     """
-    if done.exit_code in _NOT_RUN:
+    if done.exit_code in NOT_RUN:
         raise MachineRuined(None, "a program that the machine had is gone", evidence=done.tail(1))
 
 

@@ -7,14 +7,13 @@ from collections.abc import Iterator
 from alts.integrity.interpreters import PROGRAMS
 from alts.shared.report import Finding, Kind
 from alts.snapshots.tree import Tree
-from alts.stages.base import StageContext
+from alts.stages.base import NOT_RUN, StageContext
 from alts.stages.snapshot import BEFORE
 
 _TOOLS = (
     *("cat", "df", "find", "grep", "head", "rm", "sed", "sha256sum", "stat", "tail", "true"),
     *("apt-cache", "apt-get", "dpkg", "dpkg-deb", "dpkg-query", "dnf", "rpm", "yum"),
 )
-_NOT_STARTED = (126, 127)  # what a program that cannot be started, or is not there, ends with
 
 # Nothing but what the shell has built in.
 _SCRIPT = 'for tool do command -v "$tool" >/dev/null || printf "%s\\n" "$tool"; done'
@@ -27,7 +26,7 @@ def tools_gone(context: StageContext) -> tuple[Finding, ...]:
     """
     before = dict(_there(Tree(context.seen.snapshots[BEFORE].files)))
     done = context.run(("/bin/sh", "-c", _SCRIPT, "sh", *before), question=True)
-    gone = ["sh"] if done.exit_code in _NOT_STARTED else done.output.split() if done.ok else []
+    gone = ["sh"] if done.exit_code in NOT_RUN else done.output.split() if done.ok else []
     return tuple(
         Finding(
             kind=Kind.MISSING_FILE,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.deb_repository import build_deb, serving, write_index
+from tests.deb_repository import serving_slow_package
 from tests.services.rabbitmq import PrivateRabbitMQ
 from tests.services.s3 import PrivateS3
 from tests.services.stack import ServiceStack, schedule, until, wait_for
@@ -24,12 +24,8 @@ BOTH = (signal.SIGTERM, signal.SIGINT)
 @pytest.fixture
 def slow(tmp_path: Path) -> Iterator[dict[str, Any]]:
     """A request for a package that takes a while to install; `installing` sees it."""
-    folder = tmp_path / "repository"
-    folder.mkdir()
-    build_deb(folder, "slow-to-install", scripts={"postinst": "sleep 8"})
-    write_index(folder)
-    with serving(folder) as url:
-        yield {"package_name": "slow-to-install", "repositories": [{"url": url, "trusted": True}]}
+    with serving_slow_package(tmp_path / "repository", seconds=8) as request:
+        yield request
 
 
 def test_what_is_not_done_in_time_is_handed_back_and_the_next_worker_has_it_at_once(

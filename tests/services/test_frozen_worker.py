@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.deb_repository import build_deb, serving, write_index
+from tests.deb_repository import serving_slow_package
 from tests.leftovers import machines_of
 from tests.services.rabbitmq import PrivateRabbitMQ
 from tests.services.s3 import PrivateS3
@@ -23,18 +23,19 @@ pytestmark = [pytest.mark.docker, pytest.mark.services]
 @pytest.fixture
 def slow(tmp_path: Path) -> Iterator[Mapping[str, Any]]:
     """A request for a package that takes long enough to freeze somebody meanwhile."""
-    folder = tmp_path / "repository"
-    folder.mkdir()
-    build_deb(folder, "slow-to-install", scripts={"postinst": "sleep 15"})
-    write_index(folder)
-    with serving(folder) as url:
-        yield {"package_name": "slow-to-install", "repositories": [{"url": url, "trusted": True}]}
+    with serving_slow_package(tmp_path / "repository", seconds=15) as request:
+        yield request
 
 
 def test_it_destroys_its_own_machine_alone_and_its_successors_report_stays(
     tmp_path: Path, rabbitmq: PrivateRabbitMQ, s3: PrivateS3, slow: Mapping[str, Any]
 ) -> None:
-    with ServiceStack(tmp_path, rabbitmq, s3) as stack, stack.client as client, stack.worker("first") as first:
+    with (
+        # The frozen one holds on to every second invitation: the ledger need not wait long before the next.
+        ServiceStack(tmp_path, rabbitmq, s3, resend_after=2.0) as stack,
+        stack.client as client,
+        stack.worker("first") as first,
+    ):
         task_id = schedule(client, **slow)
         [own] = until(lambda: machines_of(tmp_path), seconds=120)
         first.signal(signal.SIGSTOP)

@@ -11,7 +11,7 @@ import docker
 import pytest
 
 from tests.acceptance.reports import same_in_substance
-from tests.deb_repository import build_deb, serving, write_index
+from tests.deb_repository import serving_slow_package
 from tests.leftovers import machines_of
 from tests.services.rabbitmq import PrivateRabbitMQ
 from tests.services.s3 import PrivateS3
@@ -66,13 +66,7 @@ def test_what_no_worker_survives_is_put_aside(stack: ServiceStack, rabbitmq: Pri
 def test_a_worker_killed_in_mid_install_is_replaced_and_nothing_of_it_is_left(
     stack: ServiceStack, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "repository"
-    folder.mkdir()
-    build_deb(folder, "slow-to-install", scripts={"postinst": "sleep 8"})
-    write_index(folder)
-
-    with serving(folder) as url, stack.client as client:
-        request = {"package_name": "slow-to-install", "repositories": [{"url": url, "trusted": True}]}
+    with serving_slow_package(tmp_path / "repository", seconds=8) as request, stack.client as client:
         with stack.worker("first") as first:
             task_id = schedule(client, **request)
             until(installing, seconds=120)

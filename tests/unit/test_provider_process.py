@@ -161,12 +161,11 @@ def test_one_that_does_not_start_tells_why(tmp_path: Path) -> None:
     assert "Error" in caught.value.details
 
 
-def test_whoever_waits_for_one_that_hangs_can_be_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whoever_waits_for_one_that_hangs_can_be_stopped(tmp_path: Path) -> None:
     hanging = tmp_path / "python"
     hanging.write_text("#!/bin/sh\nexec sleep 300.20877\n")
     hanging.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(hanging))
-    provider = ProviderProcess(tmp_path / "p", docker_host=HOST)
+    provider = ProviderProcess(tmp_path / "p", docker_host=HOST, python=str(hanging))
     stops = [Stop(300), Stop(300)]
     reasons: list[StopReason] = []
 
