@@ -1,7 +1,9 @@
 """Artifacts on their way to the store: on the worker's own disk first, then taken there by threads of their own.
 
-So no verdict waits for a store that is away, and nothing is lost with the worker's process: what is still here is
-found by the next holder of the slot, or by another worker of this host (alts.worker).
+What the disk does not take is held in memory, until the store takes it or the disk does.
+
+So no verdict waits for a store that is away, and what is on disk is not lost with the worker's process: it is found
+by the next holder of the slot, or by another worker of this host (alts.worker).
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,17 +24,20 @@ from alts.shared.errors import StorageUnavailable
 log = logging.getLogger(__name__)
 
 _THREADS = 4
-_SETTLE_SECONDS = 5.0
+_ROOM_SECONDS = 5.0
 _FIRST_PAUSE = 0.5  # seconds after the store was away for the first time, doubled with every further time
 _LONGEST_PAUSE = 15.0
 _NEARLY_FULL = 0.8  # of the limit: what runs already still finds room
+_HELD_LIMIT = 64 << 20  # bytes in memory, for the tasks that run already while disk and store take nothing
 _SUFFIX = ".artifact"
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Waiting:
     path: Path
     size: int
+    held: bytes | None = None
+    """What the file will hold, where the disk has not taken it."""
 
 
 class Spool:
@@ -80,35 +86,20 @@ class Spool:
     ) -> None:
         """Take an artifact; `group` is by default what its key's folder says, so that an attempt keeps its order.
 
-        Where the disk takes nothing it goes to the store at once. Raises StorageUnavailable where there is no room
-        for it, or neither of both takes it.
+        Raises StorageUnavailable where there is no room for it: neither on disk nor in memory.
         """
         group = group or group_of(key)
-        head = json.dumps({"key": key, "content_type": content_type}).encode() + b"\n"
-        size = len(head) + len(content)
+        entry = json.dumps({"key": key, "content_type": content_type}).encode() + b"\n" + content
+        waiting = self._numbered(group, len(entry))
+        if not _written(waiting.path, entry):
+            waiting.held = entry
         with self._changed:
-            if self._size + size > self._limit:
+            if waiting.held is not None and not self._room_to_hold(waiting.size):
+                self._size -= waiting.size
                 raise StorageUnavailable(
-                    f"{self._size} bytes wait for the artifact store, which is away: no room for more"
+                    f"neither disk nor artifact store takes anything, and {self._held} bytes are held in memory"
                 )
-            self._size += size
-            self._last_number = max(self._last_number + 1, time.time_ns())
-            path = self._folder / f"{group}.{self._last_number:020}{_SUFFIX}"
-        draft = self._folder / f".{path.name}"
-        try:
-            draft.write_bytes(head + content)
-            draft.replace(path)
-        except OSError as error:
-            draft.unlink(missing_ok=True)
-            with self._changed:
-                self._size -= size
-            log.warning("the spool takes nothing", extra={"artifact": key, "error": str(error)})
-            # Behind what is on its way already, so that a report still comes after its logs.
-            self.settle(group, seconds=_SETTLE_SECONDS)
-            self._store.put(key, content, content_type=content_type)
-            return
-        with self._changed:
-            self._add(group, _Waiting(path, size))
+            self._add(group, waiting)
 
     def location(self, key: str) -> str:
         """Where the artifact is, or will be."""
@@ -137,9 +128,11 @@ class Spool:
     def trouble(self) -> str:
         """Why no further task should begin: its logs would find no room. Empty where they would."""
         with self._changed:
-            if self._size < self._limit * _NEARLY_FULL:
-                return ""
-            return f"the artifact store is away, and {self._size >> 20} MB wait for it"
+            if self._size >= self._limit * _NEARLY_FULL:
+                return f"the artifact store is away, and {self._size >> 20} MB wait for it"
+            if self._failures and self._held:
+                return "the artifact store is away, and the spool's disk takes nothing"
+            return ""
 
     def close(self, *, seconds: float = 5.0) -> None:
         """Bring away what is left, while the store is there and no longer than `seconds`; the rest stays on disk."""
@@ -154,6 +147,31 @@ class Spool:
             log.warning("artifacts wait for the next worker", extra={"count": left_over, "folder": str(self._folder)})
         for thread in self._threads:
             thread.join(max(0.0, end - self._clock()))
+        for group in list(self._waiting):
+            self._write_held(group)
+
+    @property
+    def _held(self) -> int:
+        """Bytes in memory."""
+        return sum(waiting.size for line in self._waiting.values() for waiting in line if waiting.held is not None)
+
+    def _room_to_hold(self, size: int) -> bool:
+        """Whether memory has room, or gets it in time from a store that is there."""
+        end = self._clock() + _ROOM_SECONDS
+        while self._held + size > _HELD_LIMIT and not self._failures and (left := end - self._clock()) > 0:
+            self._changed.wait(left)
+        return self._held + size <= _HELD_LIMIT
+
+    def _numbered(self, group: str, size: int) -> _Waiting:
+        """The group's next place in its line, with room for it. Raises StorageUnavailable where there is none."""
+        with self._changed:
+            if self._size + size > self._limit:
+                raise StorageUnavailable(
+                    f"{self._size} bytes wait for the artifact store, which is away: no room for more"
+                )
+            self._size += size
+            self._last_number = max(self._last_number + 1, time.time_ns())
+            return _Waiting(self._folder / f"{group}.{self._last_number:020}{_SUFFIX}", size)
 
     def _take_in(self, folder: Path, *, name: str = f"*{_SUFFIX}") -> None:
         """Line up the files that are there already."""
@@ -192,8 +210,9 @@ class Spool:
             with self._changed:
                 waiting = self._waiting[group][0]
             try:
-                self._bring(waiting.path)
+                self._bring(waiting)
             except StorageUnavailable as error:
+                self._write_held(group)
                 with self._changed:
                     self._postpone(group, error)
                 return
@@ -211,14 +230,25 @@ class Spool:
                 if not line:
                     return
 
-    def _bring(self, path: Path) -> None:
+    def _write_held(self, group: str) -> None:
+        """Let the disk have what it did not take before. Called by whoever has the group, so that none writes what
+        another one has just brought away."""
+        with self._changed:
+            held = [waiting for waiting in self._waiting.get(group, ()) if waiting.held is not None]
+        for waiting in held:
+            if waiting.held is None or not _written(waiting.path, waiting.held):
+                return
+            waiting.held = None
+
+    def _bring(self, waiting: _Waiting) -> None:
         try:
-            head, _, content = path.read_bytes().partition(b"\n")
+            entry = waiting.path.read_bytes() if waiting.held is None else waiting.held
+            head, _, content = entry.partition(b"\n")
             said = json.loads(head)
             key, content_type = str(said["key"]), str(said["content_type"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             # Cut short when the power failed, or removed by somebody: it must not stand in the way of the others.
-            log.warning("artifact not readable", extra={"artifact": path.name, "error": str(error)})
+            log.warning("artifact not readable", extra={"artifact": waiting.path.name, "error": str(error)})
             return
         self._store.put(key, content, content_type=content_type)
 
@@ -231,3 +261,17 @@ class Spool:
         self._pause_until = self._clock() + pause
         self._ready.append(group)
         self._changed.notify_all()
+
+
+def _written(path: Path, entry: bytes) -> bool:
+    """Whether the disk has taken all of it."""
+    draft = path.with_name(f".{path.name}")
+    try:
+        draft.write_bytes(entry)
+        draft.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+        log.warning("the spool's disk takes nothing", extra={"artifact": path.name, "error": str(error)})
+        return False
+    return True

@@ -21,6 +21,7 @@ _DRAIN_SECONDS = 0.3  # for output that is still on its way when the program has
 _END_INTERVAL = 0.01  # seconds, once the output is closed: most programs end in the same moment
 _HURRIED_GRACE = 2.0  # seconds to end by itself where somebody asked to stop, and waits for it
 _DEATH_SECONDS = 5.0  # for a killed process to be gone
+_EXEC_LOOKS, _EXEC_INTERVAL = 20, 0.001  # seconds; execve(2) takes microseconds, unless the machine is busy
 _PIECE = 65_536  # bytes, the size of a pipe
 
 _WILL_FAIL_AGAIN = (FileNotFoundError, PermissionError, NotADirectoryError)
@@ -98,8 +99,20 @@ def _processes(known: Callable[[list[bytes]], bool]) -> Iterator[int]:
         if entry.name.isdecimal():
             # It may end while we look, or be another user's; a zombie has no environment any more.
             with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):
-                if known((entry / "environ").read_bytes().split(b"\0")):
+                if known(_environment(entry).split(b"\0")):
                     yield int(entry.name)
+
+
+def _environment(process: Path) -> bytes:
+    """Of a process in /proc. Raises FileNotFoundError or ProcessLookupError where it has none: it has ended, or is a
+    thread of the kernel."""
+    for _ in range(_EXEC_LOOKS):
+        if environment := (process / "environ").read_bytes():
+            return environment
+        # In the middle of execve(2) a process has its new program already, and its environment a moment later.
+        (process / "exe").readlink()
+        time.sleep(_EXEC_INTERVAL)
+    return b""
 
 
 def _start(argv: Sequence[str], *, cwd: Path | None, env: Mapping[str, str]) -> subprocess.Popen[bytes]:

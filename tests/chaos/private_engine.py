@@ -19,10 +19,11 @@ from alts.tools.docker import Engine
 from alts.tools.docker_build import DockerBuilds
 from tests.builders import a_config, a_spec
 from tests.processes import pids_of
-from tests.services.server_process import ServerProcess
+from tests.services.server_process import ServerDidNotStart, ServerProcess
 
 ROOT = Path(__file__).parent.parent.parent
 _IMAGE_SECONDS = 600.0
+_STARTS = 3
 _OFFLINE = "rm -rf /etc/apt/sources.list /etc/apt/sources.list.d/* /var/lib/apt/lists/*"
 
 
@@ -62,7 +63,17 @@ class PrivateEngine:
         self._remove()
 
     def start(self) -> None:
-        self._server.start(ready=self.answers, start_timeout=300)
+        """Raises ServerDidNotStart."""
+        for left in reversed(range(_STARTS)):
+            try:
+                self._server.start(ready=self.answers, start_timeout=300)
+            except ServerDidNotStart:
+                # dockerd gives its containerd 15 seconds, which are too few on a busy host.
+                if not left:
+                    raise
+                self._forget_pids()
+            else:
+                return
 
     def stop(self) -> None:
         """The polite way: its containers end with it."""
@@ -71,6 +82,9 @@ class PrivateEngine:
     def kill(self) -> None:
         """kill -9 of dockerd; its containers go on until it comes back."""
         self._server.kill_alone()
+        self._forget_pids()
+
+    def _forget_pids(self) -> None:
         # Its containerd died with it, but whoever became its parent may be slow to reap it; and for the zombie that a
         # pid file names the next dockerd would wait in vain.
         for pid_file in ("pid", "exec/containerd/containerd.pid"):

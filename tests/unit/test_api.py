@@ -505,7 +505,8 @@ def test_a_list_of_tasks_is_cancelled_as_far_as_it_can_be(service: Service) -> N
     assert [one["state"] for one in said] == ["REVOKED", "STARTED", None, None, None, None]
     assert [one["cancel_requested"] for one in said] == [True, True, False, False, False, False]
     assert all(one["problem"] for one in said[2:])
-    assert service.ledger.get(theirs.json()["task_id"]).state is TaskState.ACCEPTED
+    # The outbox may have queued it by now.
+    assert service.ledger.get(theirs.json()["task_id"]).state in (TaskState.ACCEPTED, TaskState.QUEUED)
 
 
 @pytest.mark.parametrize("ids", [[], [TASK_ID] * 1001, "all", [1], ["x" * 37]], ids=lambda ids: str(ids)[:12])

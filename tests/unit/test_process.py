@@ -190,6 +190,18 @@ def test_no_process_and_no_open_file_is_left_after_many_runs() -> None:
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
+def test_a_process_is_found_in_the_middle_of_starting_another_program(tmp_path: Path) -> None:
+    restless = tmp_path / "restless"
+    restless.write_text(f"#!/bin/sh\nexec {restless}\n")
+    restless.chmod(0o755)
+
+    for _ in range(150):
+        with subprocess.Popen([restless], env=ENV | {"MARK": str(tmp_path)}) as process:
+            found = kill_by_variable("MARK", str(tmp_path))
+            process.kill()
+            assert found == 1
+
+
 def test_processes_are_found_by_what_they_were_started_with_in_whatever_session_they_are(tmp_path: Path) -> None:
     mark = str(tmp_path)
     marked = subprocess.Popen(["setsid", "sleep", "60"], env=ENV | {"MARK": mark})

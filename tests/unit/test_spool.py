@@ -142,24 +142,81 @@ def test_a_full_spool_says_so_before_it_is_and_refuses_when_it_is(new_spool: New
     spool.put("artifacts/t/1/remove.log", bytes(1 << 20))
 
 
-def test_what_the_disk_does_not_take_goes_to_the_store_at_once(new_spool: NewSpool, tmp_path: Path) -> None:
+def test_what_the_disk_does_not_take_goes_to_the_store_all_the_same(new_spool: NewSpool, tmp_path: Path) -> None:
     store = FakeStore()
     spool = new_spool(store)
     (tmp_path / "spool").rmdir()
 
-    for _ in range(5):
-        spool.put("artifacts/t/1/install.log", bytes(LIMIT // 2))
+    for number in range(5):
+        spool.put(f"artifacts/t/1/{number}.log", bytes(LIMIT // 2))
+        assert spool.settle("t-1", seconds=10)
 
-    assert store.content == {"artifacts/t/1/install.log": bytes(LIMIT // 2)}
+    assert list(store.content) == [f"artifacts/t/1/{number}.log" for number in range(5)]
 
 
-def test_a_disk_and_a_store_that_take_nothing_are_said_and_cost_no_room(new_spool: NewSpool, tmp_path: Path) -> None:
-    spool = new_spool(FakeStore(refusals=AWAY))
+def test_what_disk_and_store_do_not_take_is_held_until_the_store_is_back(new_spool: NewSpool, tmp_path: Path) -> None:
+    store = FakeStore(refusals=AWAY)
+    spool = new_spool(store)
     (tmp_path / "spool").rmdir()
+    spool.put("artifacts/t/1/install.log", b"in memory")
+    spool.put("artifacts/t/1/remove.log", b"in memory too")
+    until(lambda: bool(spool.trouble), seconds=10, interval=0.01)
+    assert spool.trouble == "the artifact store is away, and the spool's disk takes nothing"
+    (tmp_path / "spool").mkdir()
+    spool.put("artifacts/t/1/report.json", b"on disk again")
+
+    store.refusals = 0
+
+    until(lambda: len(store.content) == 3, seconds=10, interval=0.01)
+    assert list(store.content.values()) == [b"in memory", b"in memory too", b"on disk again"]
+    until(lambda: not files(tmp_path / "spool"), seconds=10, interval=0.01)
+    assert spool.trouble == ""
+
+
+def test_what_was_held_is_on_disk_as_soon_as_the_disk_takes_it(new_spool: NewSpool, tmp_path: Path) -> None:
+    before = new_spool(FakeStore(refusals=AWAY))
+    (tmp_path / "spool").rmdir()
+    before.put("artifacts/t/1/install.log", b"log")
+    before.put("artifacts/t/1/report.json", b"{}")
+    (tmp_path / "spool").mkdir()
+    until(lambda: len(files(tmp_path / "spool")) == 2, seconds=10, interval=0.01)
+    until(lambda: not before.trouble, seconds=10, interval=0.01)
+    before.close(seconds=0.0)
+    store = FakeStore()
+
+    after = new_spool(store)
+
+    assert after.settle("t-1", seconds=10)
+    assert list(store.content) == ["artifacts/t/1/install.log", "artifacts/t/1/report.json"]
+
+
+def test_closing_gives_the_disk_what_was_held(new_spool: NewSpool, tmp_path: Path) -> None:
+    store = SlowStore()
+    spool = new_spool(store)
+    (tmp_path / "spool").rmdir()
+    spool.put("artifacts/t/1/install.log", b"log")
+    (tmp_path / "spool").mkdir()
+
+    spool.close(seconds=0.0)
+
+    assert len(files(tmp_path / "spool")) == 1
+    store.released.set()
+
+
+def test_no_more_is_held_in_memory_than_there_is_room_for(
+    new_spool: NewSpool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("alts.spool._HELD_LIMIT", LIMIT)
+    spool = new_spool(FakeStore(refusals=AWAY), limit=100 * LIMIT)
+    (tmp_path / "spool").rmdir()
+    spool.put("artifacts/t/1/install.log", bytes(LIMIT // 2))
 
     for _ in range(5):
-        with pytest.raises(StorageUnavailable, match="is away"):
-            spool.put("artifacts/t/1/install.log", bytes(LIMIT // 2))
+        with pytest.raises(StorageUnavailable, match="neither disk nor artifact store"):
+            spool.put("artifacts/t/1/remove.log", bytes(LIMIT // 2))
+
+    (tmp_path / "spool").mkdir()
+    spool.put("artifacts/t/1/purge.log", bytes(LIMIT // 2))
 
 
 def test_closing_waits_for_what_is_under_way(new_spool: NewSpool) -> None:
