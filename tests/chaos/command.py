@@ -67,8 +67,10 @@ class Lanes:
             try:
                 yield replace(mine, engine=self._engine) if real else mine
             except BaseException:
-                # A run that broke off may have left them broken.
+                # A run that broke off may have left them broken, and machines on the engine.
                 self._free.put(self._new())
+                if real:
+                    self._engine = None
                 raise
             self._free.put(mine)
 

@@ -91,19 +91,17 @@ def _engine(world: World) -> PrivateEngine:
 
 
 def _kill_machine(engine: PrivateEngine) -> None:
-    """The machine that is up the longest, as soon as there is one."""
-    with closing(engine.client()) as client:
+    """The machine that is up the longest, as soon as there is one, and an engine to ask for it."""
 
-        def kill() -> bool:
-            try:
-                for machine in client.containers.list(filters={"label": TASK_LABEL})[-1:]:
-                    machine.remove(force=True)
-                    return True
-            except (docker.errors.APIError, OSError):
-                return False  # it has gone by itself meanwhile, or the engine has
-            return False
+    def kill() -> bool:
+        # It may have gone by itself meanwhile, and another fault may have taken the engine away.
+        with suppress(docker.errors.DockerException, OSError), closing(engine.client()) as client:
+            for machine in client.containers.list(filters={"label": TASK_LABEL})[-1:]:
+                machine.remove(force=True)
+                return True
+        return False
 
-        _try_for_a_while(kill)
+    _try_for_a_while(kill)
 
 
 def _kill_process(world: World, word: str) -> None:
