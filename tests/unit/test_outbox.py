@@ -166,18 +166,17 @@ def test_a_queue_that_nobody_offers_does_not_hold_up_the_others() -> None:
     assert entries.postponed == [9]
 
 
-def test_new_work_wakes_the_relay(tmp_path: Path) -> None:
+def test_new_work_wakes_the_relay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scheduler.outbox.POLL_SECONDS", 3600)
     filled, broker = threading.Event(), Broker()
     ledger = a_ledger(tmp_path, HandClock(), filled=filled)
     relay = Relay(ledger, broker.send, filled=filled)
     relay.start()
     time.sleep(0.05)
-    begun = time.monotonic()
 
     task_id = ledger.add(a_spec(), queue=QUEUE, submitted_by="")
     eventually("sent", is_true=lambda: broker.taken == [task_id])
 
-    assert time.monotonic() - begun < 0.4
     eventually("queued", is_true=lambda: ledger.get(task_id).state is TaskState.QUEUED)
     relay.close()
     ledger.close()
