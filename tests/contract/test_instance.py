@@ -107,7 +107,7 @@ def test_a_deadline_ends_a_command_and_says_so(subject: Subject) -> None:
     done = subject.instance.run(subject.takes(60), stop=Stop(0.3))
 
     assert (done.stopped, done.exit_code, done.ok) == (StopReason.DEADLINE, None, False)
-    assert time.monotonic() - started < 30
+    assert time.monotonic() - started < 5
 
 
 def test_a_request_from_another_thread_ends_a_command(subject: Subject) -> None:

@@ -175,7 +175,7 @@ def test_a_stop_ends_it_at_once_with_all_its_processes(play: Play, tmp_path: Pat
     with pytest.raises(Stopped) as caught:
         play(raw("Hang", "sleep 60"), stop=stop)
 
-    assert time.monotonic() - started < 30
+    assert time.monotonic() - started < 5
     assert caught.value.reason is (StopReason.CANCELLED if how == "cancel" else StopReason.DEADLINE)
     assert no_process_in(tmp_path)
 

@@ -135,7 +135,7 @@ def test_a_registry_that_is_away_is_not_waited_for(engine: Engine) -> None:
     with silent_registry() as address, pytest.raises(EngineFailed, match="no registry answered"):
         engine.pull(f"{address}/small:1", platform="linux/amd64", stop=Stop(60), log=print, answer_within=0.5)
 
-    assert time.monotonic() - started < 30
+    assert time.monotonic() - started < 5
 
 
 def test_a_pull_stops_when_told(engine: Engine) -> None:

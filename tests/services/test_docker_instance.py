@@ -45,7 +45,7 @@ def test_what_is_stopped_leaves_no_process_in_the_machine(machine: Machine, scri
     done = machine.instance.run(["sh", "-c", script], stop=Stop(0.5))
 
     assert done.stopped is StopReason.DEADLINE
-    assert done.seconds < 20
+    assert done.seconds < 5
     assert machine.processes() == []
 
 
@@ -70,7 +70,7 @@ def test_a_silent_child_in_the_background_is_not_waited_for(machine: Machine) ->
     done = machine.instance.run(["sh", "-c", "echo said; sleep 30 & exit 3"], stop=Stop(60))
 
     assert (done.output, done.exit_code, done.stopped) == ("said\n", 3, None)
-    assert done.seconds < 20
+    assert done.seconds < 5
 
 
 def test_a_chatty_child_in_the_background_is_not_waited_for(machine: Machine) -> None:
@@ -122,8 +122,8 @@ def test_both_outputs_are_kept_to_the_last_byte_with_many_commands_at_once(machi
 def test_a_short_command_takes_no_time_to_speak_of(machine: Machine) -> None:
     seconds = sorted(machine.instance.run(["true"], stop=Stop(10)).seconds for _ in range(9))
 
-    # 0.04 s on an idle machine; the quickest of nine, for a busy one.
-    assert seconds[0] < 0.5
+    # 0.04 s on an idle machine; the limit is for one that tests several things at once.
+    assert seconds[4] < 0.5
 
 
 def test_no_connection_is_left_open(machine: Machine) -> None:

@@ -26,7 +26,7 @@ def test_a_program_that_ends_gives_its_output_and_exit_code() -> None:
 
     assert (done.exit_code, done.stopped) == (3, None)
     assert done.output == "out\nerr\n"
-    assert done.seconds < 20
+    assert done.seconds < 5
 
 
 def test_the_environment_is_what_was_handed_in_and_no_more(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_a_grandchild_that_holds_the_output_open_is_not_waited_for_and_does_not_
 
     done = run_process(["sh", "-c", "sleep 60 & echo $!"], stop=Stop(30), env=ENV)
 
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 2
     assert done.ok
     assert ended(int(done.output))
 
@@ -86,7 +86,7 @@ def test_a_deadline_kills_the_program_with_all_that_it_started() -> None:
 
     assert (done.exit_code, done.stopped) == (None, StopReason.DEADLINE)
     assert not done.ok
-    assert 0.35 < time.monotonic() - started < 20
+    assert 0.35 < time.monotonic() - started < 2
     assert ended(int("".join(heard)))
 
 
@@ -99,7 +99,7 @@ def test_a_cancel_from_another_thread_ends_a_program_that_ignores_signals() -> N
     done = run_process(["sh", "-c", "trap '' INT TERM; while :; do sleep 0.1; done"], stop=stop, env=ENV)
 
     assert done.stopped is StopReason.CANCELLED
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 2
     timer.join()
 
 
@@ -114,7 +114,7 @@ def test_a_program_may_end_by_itself_within_the_grace() -> None:
     assert done.stopped is StopReason.DEADLINE
     assert done.exit_code is None
     assert "put away" in done.output
-    assert done.seconds < 20
+    assert done.seconds < 5
 
 
 def test_a_program_that_does_not_use_the_grace_is_killed() -> None:
@@ -123,7 +123,7 @@ def test_a_program_that_does_not_use_the_grace_is_killed() -> None:
     )
 
     assert done.stopped is StopReason.DEADLINE
-    assert 0.7 < done.seconds < 20
+    assert 0.7 < done.seconds < 3
 
 
 def test_a_stop_that_has_come_before_the_start_starts_nothing(tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_an_endless_output_neither_fills_the_memory_nor_delays_the_stop() -> Non
     done = run_process(["yes"], stop=Stop(1.0), env=ENV)
 
     assert done.stopped is StopReason.DEADLINE
-    assert done.seconds < 20
+    assert done.seconds < 3
     assert "characters left out" in done.output
     assert len(done.output) < HEAD_LIMIT + TAIL_LIMIT + 100
 
