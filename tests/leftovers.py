@@ -12,11 +12,18 @@ from pathlib import Path
 
 import docker
 
+from tests.tree import below
+
 WORKER_LABEL = "alts.worker"
 COMPOSE_LABEL = "com.docker.compose.project"
 PATIENCE = 10.0
 
 _ANONYMOUS = re.compile(r"[0-9a-f]{64}")
+
+
+def workers_of(folder: Path) -> list[str]:
+    """What the workers whose work folders are below the folder label as theirs."""
+    return [path.read_text() for path in below(folder) if path.match("work/*/identity")]
 
 
 def machines_of(folder: Path) -> set[str]:
@@ -25,9 +32,9 @@ def machines_of(folder: Path) -> set[str]:
     try:
         return {
             str(container.name)
-            for identity in folder.glob("**/work/*/identity")
+            for worker in workers_of(folder)
             for container in client.containers.list(
-                all=True, filters={"label": f"{WORKER_LABEL}={identity.read_text()}"}, ignore_removed=True
+                all=True, filters={"label": f"{WORKER_LABEL}={worker}"}, ignore_removed=True
             )
         }
     finally:
@@ -40,8 +47,8 @@ def networks_of(folder: Path) -> set[str]:
     try:
         return {
             str(network.name)
-            for identity in folder.glob("**/work/*/identity")
-            for network in client.networks.list(filters={"label": f"{WORKER_LABEL}={identity.read_text()}"})
+            for worker in workers_of(folder)
+            for network in client.networks.list(filters={"label": f"{WORKER_LABEL}={worker}"})
         }
     finally:
         client.close()
@@ -90,7 +97,7 @@ def leftovers(before: set[str], folder: Path) -> list[str]:
             *(f"network {name}" for name in sorted(networks_of(folder))),
             *sorted(unnamed_things() - before),
             *(f"process {command}" for command in sorted(processes_in(folder))),
-            *(f"work folder {path}" for path in folder.glob("**/work/*/tasks/*")),
+            *(f"work folder {path}" for path in below(folder) if path.match("work/*/tasks/*")),
         ]
         if not left or time.monotonic() > deadline:
             return left

@@ -32,7 +32,7 @@ from tests.corpus.hostile_debs import (
     HostileRow,
 )
 from tests.corpus.hostile_rpms import GOOD_NEIGHBOUR
-from tests.leftovers import WORKER_LABEL, leftovers, unnamed_things
+from tests.leftovers import WORKER_LABEL, leftovers, unnamed_things, workers_of
 from tests.services.stack import FINISHED, schedule
 
 # The first test waits for all: they run several at once.
@@ -118,8 +118,8 @@ def watch(client: httpx.Client, tasks: Mapping[str, str], over: Run, folder: Pat
                 result = client.get(f"/tasks/{tasks[package]}/result").raise_for_status().json()
                 if result["state"] in FINISHED:
                     over.results[package] = result
-            for identity in folder.glob("**/work/*/identity"):
-                label = f"{WORKER_LABEL}={identity.read_text()}"
+            for worker in workers_of(folder):
+                label = f"{WORKER_LABEL}={worker}"
                 found = engine.containers.list(all=True, filters={"label": label}, ignore_removed=True)
                 over.machines |= {str(container.id) for container in found}
             time.sleep(1)

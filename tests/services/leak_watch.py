@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from tests.tree import below
 
 LARGEST_FILE = 20_000_000  # bytes; a base image holds no secret of ours
 
@@ -27,7 +30,7 @@ class LeakWatch:
     def search_files(self, kind: str, folder: Path, *, but: Iterable[Path] = ()) -> None:
         """All that is below the folder; what goes away meanwhile is no matter."""
         spared = {path.resolve() for path in but}
-        for path in folder.rglob("*"):
+        for path in below(folder):
             with suppress(OSError):
                 if path.is_file() and path.resolve() not in spared and path.stat().st_size <= LARGEST_FILE:
                     self.search(kind, str(path), path.read_bytes())
@@ -46,13 +49,14 @@ class LeakWatch:
                 self._look_at_processes(words)
                 self.search_files("work folder", folder)
 
-        thread = threading.Thread(target=look, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            done.set()
-            thread.join(30)
+        with ThreadPoolExecutor(1) as pool:
+            watch = pool.submit(look)
+            try:
+                yield
+            finally:
+                done.set()
+            # A watch that broke off has seen nothing since.
+            watch.result(30)
 
     def _look_at_processes(self, holders: Iterable[bytes]) -> None:
         for process in Path("/proc").glob("[0-9]*"):
