@@ -53,14 +53,16 @@ class Spool:
         store: ArtifactStore,
         *,
         limit: int,
+        held_limit: int = _HELD_LIMIT,
         first_pause: float = _FIRST_PAUSE,
         longest_pause: float = _LONGEST_PAUSE,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`limit`: bytes that may lie here. Raises OSError where the folder cannot be made."""
+        """`limit`: bytes that may lie here, `held_limit`: in memory. Raises OSError where the folder cannot be made."""
         self._folder = folder
         self._store = store
         self._limit = limit
+        self._held_limit = held_limit
         self._first_pause = first_pause
         self._longest_pause = longest_pause
         self._clock = clock
@@ -158,9 +160,9 @@ class Spool:
     def _room_to_hold(self, size: int) -> bool:
         """Whether memory has room, or gets it in time from a store that is there."""
         end = self._clock() + _ROOM_SECONDS
-        while self._held + size > _HELD_LIMIT and not self._failures and (left := end - self._clock()) > 0:
+        while self._held + size > self._held_limit and not self._failures and (left := end - self._clock()) > 0:
             self._changed.wait(left)
-        return self._held + size <= _HELD_LIMIT
+        return self._held + size <= self._held_limit
 
     def _numbered(self, group: str, size: int) -> _Waiting:
         """The group's next place in its line, with room for it. Raises StorageUnavailable where there is none."""

@@ -55,11 +55,13 @@ class Relay:
         send: Send,
         *,
         filled: threading.Event,
+        poll_seconds: float = POLL_SECONDS,
         longest_pause: float = LONGEST_PAUSE,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ledger = ledger
         self._send = send
+        self._poll_seconds = poll_seconds
         self._clock = clock
         self._id = str(uuid.uuid4())
         self._loop = Loop("relay", self.step, wake=filled, longest_pause=longest_pause)
@@ -87,7 +89,7 @@ class Relay:
                 self._ledger.mark_sent(sent)
             if done < len(taken):
                 self._ledger.give_back(taken[done:], relay=self._id)
-        return 0.0 if len(due) == BATCH else POLL_SECONDS
+        return 0.0 if len(due) == BATCH else self._poll_seconds
 
     def _deliver(self, invitation: Invitation) -> bool:
         try:

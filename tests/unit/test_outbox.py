@@ -166,11 +166,10 @@ def test_a_queue_that_nobody_offers_does_not_hold_up_the_others() -> None:
     assert entries.postponed == [9]
 
 
-def test_new_work_wakes_the_relay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scheduler.outbox.POLL_SECONDS", 3600)
+def test_new_work_wakes_the_relay(tmp_path: Path) -> None:
     filled, broker = threading.Event(), Broker()
     ledger = a_ledger(tmp_path, HandClock(), filled=filled)
-    relay = Relay(ledger, broker.send, filled=filled)
+    relay = Relay(ledger, broker.send, filled=filled, poll_seconds=3600)
     relay.start()
     time.sleep(0.05)
 

@@ -25,8 +25,15 @@ NewSpool = Callable[..., Spool]
 def new_spool(tmp_path: Path) -> Iterator[NewSpool]:
     with ExitStack() as stack:
 
-        def make(store: ArtifactStore, *, folder: str = "spool", limit: int = LIMIT) -> Spool:
-            spool = Spool(tmp_path / folder, store, limit=limit, first_pause=0.01, longest_pause=0.05)
+        def make(store: ArtifactStore, *, folder: str = "spool", limit: int = LIMIT, held_limit: int = LIMIT) -> Spool:
+            spool = Spool(
+                tmp_path / folder,
+                store,
+                limit=limit,
+                held_limit=held_limit,
+                first_pause=0.01,
+                longest_pause=0.05,
+            )
             stack.callback(spool.close, seconds=0.0)
             return spool
 
@@ -203,11 +210,8 @@ def test_closing_gives_the_disk_what_was_held(new_spool: NewSpool, tmp_path: Pat
     store.released.set()
 
 
-def test_no_more_is_held_in_memory_than_there_is_room_for(
-    new_spool: NewSpool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("alts.spool._HELD_LIMIT", LIMIT)
-    spool = new_spool(FakeStore(refusals=AWAY), limit=100 * LIMIT)
+def test_no_more_is_held_in_memory_than_there_is_room_for(new_spool: NewSpool, tmp_path: Path) -> None:
+    spool = new_spool(FakeStore(refusals=AWAY), limit=100 * LIMIT, held_limit=LIMIT)
     (tmp_path / "spool").rmdir()
     spool.put("artifacts/t/1/install.log", bytes(LIMIT // 2))
 
