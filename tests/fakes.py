@@ -12,7 +12,7 @@ from pathlib import Path
 
 from alts.command import BoundedOutput, Completed, OutputSink
 from alts.packages.apt_sources import ARCHIVES
-from alts.runners.base import Machine, Order, Provisioned
+from alts.runners.base import Machine, MachineRuined, Order, Provisioned
 from alts.shared.errors import (
     InfrastructureError,
     InstanceLost,
@@ -92,11 +92,14 @@ class FakeInstance:
             stopped=reason,
         )
 
-    def pull(self, path: str) -> bytes:
+    def pull(self, path: str, *, stop: Stop, limit: int) -> bytes:
         if not self._up:
             raise InstanceLost(f"{self.name} is gone")
         if path not in self._files:
             raise FileNotFoundError(path)
+        stop.check()
+        if len(self._files[path]) > limit:
+            raise MachineRuined(None, f"{path} has grown to more than {limit} bytes")
         return self._files[path]
 
     def alive(self) -> bool:

@@ -1,7 +1,8 @@
 """What an ELF file asks of the dynamic loader. Pure.
 
-A package under test may ship anything as an ELF file, so this reads the few tables that the loader reads, and no loop
-in it is longer than the file. Tables and numbers: elf(5), the System V ABI's chapters on object files and on loading.
+A package under test may ship anything as an ELF file, so this reads the few tables that the loader reads, no loop in it
+is longer than the file, and there is a bound for what it makes of it. Tables and numbers: elf(5), the System V ABI's
+chapters on object files and on loading.
 """
 
 from __future__ import annotations
@@ -19,6 +20,12 @@ _MAGIC = b"\x7fELF"
 _LOADED = (2, 3)  # ET_EXEC, ET_DYN: object files and core dumps are not loaded
 _PT_LOAD, _PT_DYNAMIC, _PT_INTERP = 1, 2, 3
 _SHT_DYNAMIC = 6
+# Of tags and of what they name; the largest programs of a distribution have a twentieth of each.
+_MOST_TAGS = 4096
+_MOST_NEEDED = 1024
+_LONGEST_TEXT = 32_768  # bytes
+LONGEST_PATH = 4096
+"""Bytes, as the kernel has it (path_resolution(7), PATH_MAX)."""
 _DT_NULL, _DT_NEEDED, _DT_STRTAB, _DT_RPATH, _DT_RUNPATH = 0, 1, 5, 15, 29
 
 
@@ -44,6 +51,11 @@ class Elf:
     runpath: str | None = None
     interpreter: str = ""
     """The loader that a program asks for; a library asks for none."""
+
+    @property
+    def length(self) -> int:
+        """Characters that it holds."""
+        return sum(map(len, (*self.needed, self.rpath or "", self.runpath or "", self.interpreter)))
 
 
 def kind_of(header: bytes) -> Kind | None:
@@ -97,13 +109,13 @@ class _Reader:
         strings = next((self._offset(value, segments) for tag, value in tags if tag == _DT_STRTAB), None)
         if strings is None:
             return None
-        texts = [
-            (tag, self._text(strings + value)) for tag, value in tags if tag in (_DT_NEEDED, _DT_RPATH, _DT_RUNPATH)
-        ]
+        needed = [strings + value for tag, value in tags if tag == _DT_NEEDED]
+        if len(needed) > _MOST_NEEDED:
+            raise ValueError("needs more than anything does")
         return Elf(
-            needed=tuple(text for tag, text in texts if tag == _DT_NEEDED),
-            rpath=next((text for tag, text in texts if tag == _DT_RPATH), None),
-            runpath=next((text for tag, text in texts if tag == _DT_RUNPATH), None),
+            needed=tuple(self._text(at, longest=LONGEST_PATH) for at in needed),
+            rpath=next((self._text(strings + value) for tag, value in tags if tag == _DT_RPATH), None),
+            runpath=next((self._text(strings + value) for tag, value in tags if tag == _DT_RUNPATH), None),
             interpreter=interpreter,
         )
 
@@ -126,7 +138,11 @@ class _Reader:
 
     def _tags(self, segment: _Segment) -> Iterator[tuple[int, int]]:
         step = 16 if self._wide else 8
-        for at in range(segment.offset, min(segment.offset + segment.size, len(self._content)), step):
+        for number, at in enumerate(
+            range(segment.offset, min(segment.offset + segment.size, len(self._content)), step)
+        ):
+            if number == _MOST_TAGS:
+                raise ValueError("more tags than anything has")
             tag, value = self._read(self._word * 2, at)
             if tag == _DT_NULL:
                 return
@@ -144,5 +160,10 @@ class _Reader:
             raise ValueError("beside the file")
         return struct.unpack_from(self._order + layout, self._content, at)
 
-    def _text(self, at: int) -> str:
-        return self._content[at : self._content.index(b"\0", at)].decode(errors="backslashreplace")
+    def _text(self, at: int, *, longest: int = _LONGEST_TEXT) -> str:
+        return text_at(self._content, at, longest=longest)
+
+
+def text_at(content: bytes, at: int, *, longest: int) -> str:
+    """The text that begins there and ends with a zero. Raises ValueError where it has none in its first bytes."""
+    return content[at : content.index(b"\0", at, at + longest)].decode(errors="backslashreplace")

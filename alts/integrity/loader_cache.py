@@ -8,9 +8,13 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 
-from alts.integrity.elf import AARCH64, I386, X86_64, Kind
+from alts.integrity.elf import AARCH64, I386, LONGEST_PATH, X86_64, Kind, text_at
 
 CACHE_PATH = "/etc/ld.so.cache"
+
+# Far more than any machine has: what the cache names is not held in memory beyond that.
+_MOST_ENTRIES = 50_000
+_MOST_TEXT = 16_000_000  # characters
 
 _MAGIC = b"glibc-ld.so.cache1.1"
 _HEADER = struct.Struct("<20sII20x")
@@ -21,23 +25,26 @@ _KINDS = {0x0300: X86_64, 0x0A00: AARCH64, 0x0000: I386}
 
 
 def read_loader_cache(content: bytes) -> Mapping[tuple[str, Kind], str]:
-    """(name, kind) → path, for the kinds that are known; empty for what is no such cache."""
+    """(name, kind) → path, for the kinds that are known; empty for what is no such cache, or larger than any is."""
     start = content.find(_MAGIC)
     if start < 0:
         return {}
     content = content[start:]
     found: dict[tuple[str, Kind], str] = {}
+    length = 0
     try:
         _, count, _ = _HEADER.unpack_from(content)
+        if count > _MOST_ENTRIES:
+            return {}
         for number in range(count):
             flags, key, value, _, _ = _ENTRY.unpack_from(content, _HEADER.size + number * _ENTRY.size)
             if kind := _KINDS.get(flags & _ARCHITECTURE):
+                name, path = (text_at(content, at, longest=LONGEST_PATH) for at in (key, value))
                 # The first one of a name is the one for every processor's abilities, or better.
-                found.setdefault((_text(content, key), kind), _text(content, value))
+                found.setdefault((name, kind), path)
+                length += len(name) + len(path)
+                if length > _MOST_TEXT:
+                    return {}
     except (struct.error, ValueError):
         return {}
     return found
-
-
-def _text(content: bytes, offset: int) -> str:
-    return content[offset : content.index(b"\0", offset)].decode(errors="backslashreplace")

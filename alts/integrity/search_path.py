@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator
+from itertools import islice
 
 from alts.integrity.elf import Elf
 from alts.shared.report import Finding, Kind
@@ -13,6 +14,8 @@ from alts.snapshots.tree import Tree
 _ORIGIN = re.compile(r"\$(?:ORIGIN\b|\{ORIGIN\})")
 _LIB = re.compile(r"\$(?:LIB\b|\{LIB\})")
 _PLATFORM = re.compile(r"\$(?:PLATFORM\b|\{PLATFORM\})")
+
+_MOST_ELEMENTS = 256  # that are looked at; none that means what it says has a tenth of them
 
 # Anybody may put a library there.
 _WRITABLE = re.compile(r"/(?:tmp|var/tmp|dev/shm|run/user|var/lock|run/lock)(?:/|\Z)")
@@ -35,7 +38,7 @@ def folders_of(path: str, elf: Elf, lib_words: tuple[str, ...]) -> Iterator[str]
     `lib_words` is what $LIB may stand for, such as "lib64". $PLATFORM, a processor, leads nowhere.
     """
     _, text = elements_of(elf)
-    for element in filter(None, text.split(":")):
+    for element in islice(filter(None, text.split(":")), _MOST_ELEMENTS):
         if _PLATFORM.search(element):
             continue
         expanded = _ORIGIN.sub(lambda _: posixpath.dirname(path), element)
@@ -49,7 +52,7 @@ def search_path_findings(path: str, elf: Elf, tree: Tree) -> Iterator[Finding]:
     # The loader takes an empty text for none (glibc, elf/dl-load.c, decompose_rpath).
     if not text:
         return
-    for element in dict.fromkeys(text.split(":")):
+    for element in islice(dict.fromkeys(text.split(":")), _MOST_ELEMENTS):
         expanded = _ORIGIN.sub(lambda _: posixpath.dirname(path), element)
         if why := _wrong(element, posixpath.normpath(expanded) if expanded else "", tree):
             message = f'{path}: its {tag} holds "{element}", {why}'

@@ -46,8 +46,11 @@ class Instance(Protocol):
         Raises InstanceLost where the machine is gone, MachineRuined where it has used up what it may have.
         """
 
-    def pull(self, path: str) -> bytes:
-        """The content of a file. Raises FileNotFoundError, or InstanceLost."""
+    def pull(self, path: str, *, stop: Stop, limit: int) -> bytes:
+        """The content of a file, in parts: whoever runs in the machine may have made it as long as he likes.
+
+        Raises FileNotFoundError, InstanceLost, Stopped, or MachineRuined where it has more than `limit` bytes.
+        """
 
     def alive(self) -> bool:
         """Whether the machine still runs."""

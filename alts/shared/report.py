@@ -83,14 +83,26 @@ _OURS = frozenset(
 )
 
 
+# Characters. A package may name its files, and its programs may say, whatever they like; a report is to be read.
+_LONGEST_MESSAGE = 1000
+_LONGEST_EVIDENCE = 4000
+
+
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One checked fact: a plain sentence, and the line of output or the path that proves it."""
+    """One checked fact: a plain sentence, and the line of output or the path that proves it.
+
+    Both are cut in the middle where they are longer than anybody reads.
+    """
 
     kind: Kind
     message: str
     severity: Severity = Severity.ERROR
     evidence: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", shortened(self.message, _LONGEST_MESSAGE))
+        object.__setattr__(self, "evidence", shortened(self.evidence, _LONGEST_EVIDENCE))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,6 +216,15 @@ REPORT: TypeAdapter[Report] = TypeAdapter(Report)
 
 STATE: TypeAdapter[tuple[StateChange, ...]] = TypeAdapter(tuple[StateChange, ...])
 """The same for state.json."""
+
+
+def shortened(text: str, limit: int) -> str:
+    """At most `limit` characters: of a longer text the beginning and the end."""
+    if len(text) <= limit:
+        return text
+    left_out = " [...] "
+    half = (limit - len(left_out)) // 2
+    return f"{text[:half]}{left_out}{text[-half:]}"
 
 
 def outcome_of_findings(findings: Iterable[Finding]) -> Outcome:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 
-from alts.shared.report import Change, StateChange
+from alts.shared.report import Change, StateChange, shortened
 from alts.snapshots.grouping import cut, grouped
 from alts.snapshots.services import services_of
 from alts.snapshots.snapshot import FileState, Snapshot
@@ -16,6 +16,8 @@ FILE_LINES = 25
 """Of added, changed or removed files in a report."""
 LINES = 40
 """Of anything else."""
+LONGEST_LINE = 300
+"""Characters of a line in a report: a path may have thousands, and a process's arguments a million."""
 
 _TYPES = {
     "f": stat.S_IFREG,
@@ -39,7 +41,7 @@ def whole_changes(snapshots: Mapping[str, Snapshot]) -> tuple[StateChange, ...]:
 def brief_changes(snapshots: Mapping[str, Snapshot]) -> tuple[StateChange, ...]:
     """The same, small enough to read."""
     return tuple(
-        _compare(one, other, snapshots[one], snapshots[other], files=_brief, others=lambda lines: cut(lines, LINES))
+        _compare(one, other, snapshots[one], snapshots[other], files=_brief, others=_cut)
         for one, other in pairwise(snapshots)
     )
 
@@ -98,7 +100,13 @@ def _versions(packages: Mapping[str, str]) -> Mapping[str, None]:
 def _brief(paths: Sequence[str], before: Mapping[str, FileState], after: Mapping[str, FileState]) -> tuple[str, ...]:
     # A folder says nothing that its files do not say, unless it is empty.
     inner = {path.rpartition("/")[0] for path in paths}
-    return grouped((path for path in paths if path not in inner or path in before.keys() & after.keys()), FILE_LINES)
+    kept = before.keys() & after.keys()
+    lines = grouped((path for path in paths if path not in inner or path in kept), FILE_LINES)
+    return tuple(shortened(line, LONGEST_LINE) for line in lines)
+
+
+def _cut(lines: Sequence[str]) -> tuple[str, ...]:
+    return tuple(shortened(line, LONGEST_LINE) for line in cut(lines, LINES))
 
 
 def _whole(paths: Sequence[str], before: Mapping[str, FileState], after: Mapping[str, FileState]) -> tuple[str, ...]:

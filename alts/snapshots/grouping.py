@@ -17,12 +17,15 @@ class _Folder:
     count: int = 0
 
     def add(self, words: Sequence[str]) -> None:
-        self.count += 1
-        name, *rest = words
-        if rest:
-            self.folders.setdefault(name, _Folder(f"{self.path}{name}/")).add(rest)
-        else:
-            self.files.append(f"{self.path}{name}")
+        folder = self
+        for name in words[:-1]:
+            folder.count += 1
+            inner = folder.folders.get(name)
+            if inner is None:
+                inner = folder.folders[name] = _Folder(f"{folder.path}{name}/")
+            folder = inner
+        folder.count += 1
+        folder.files.append(f"{folder.path}{words[-1]}")
 
     @property
     def line(self) -> str:

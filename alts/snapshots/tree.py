@@ -16,7 +16,9 @@ class Tree:
 
     def __init__(self, files: Mapping[str, FileState]) -> None:
         self._files = files
-        self._folders: dict[str, str] = {"/": "/"}
+        self._folders: dict[str, str] = {"/": "/", "//": "/"}
+        self._followed = 0
+        """How many links lead to each other just now."""
         self._names: dict[str, list[str]] | None = None
 
     def place(self, path: str) -> str:
@@ -80,8 +82,17 @@ class Tree:
         return state is not None and state.type == "d" and bool(state.mode & stat.S_IWOTH)
 
     def _folder(self, path: str) -> str:
-        if path not in self._folders:
+        # From the top down: a path may be deeper than Python can call.
+        unknown: list[str] = []
+        above = path
+        while above not in self._folders:
+            unknown.append(above)
+            above = posixpath.dirname(above) or "/"
+        for folder in reversed(unknown):
             # For as long as it is not known, a circle ends here.
-            self._folders[path] = path
-            self._folders[path] = self.end(path)
+            self._folders[folder] = folder
+            if self._followed < _LINKS:
+                self._followed += 1
+                self._folders[folder] = self.end(folder)
+                self._followed -= 1
         return self._folders[path]

@@ -88,10 +88,11 @@ class StageContext:
             raise Stopped(done.stopped)
         return done
 
-    def note(self, argv: Sequence[str], path: str, title: str) -> bytes:
-        """What a program of ours has written to the file `path`: of any length, and only its title goes to the log.
+    def note(self, argv: Sequence[str], path: str, title: str, *, limit: int) -> bytes:
+        """What a program of ours has written to the file `path`: only its title goes to the log.
 
-        Raises Stopped, InstanceLost, DiskFull, or where the program fails MachineRuined or StateUnreadable.
+        Raises Stopped, InstanceLost, DiskFull, MachineRuined where it is more than `limit` bytes, or where the program
+        fails MachineRuined or StateUnreadable.
         """
         done = self.instance.run(argv, stop=self.stop, env=self.packages.environment)
         self.log.line(f"[{title}, {done.seconds:.2f} s]")
@@ -105,7 +106,7 @@ class StageContext:
             category = DiskFull if "No space left on device" in done.output else StateUnreadable
             raise category(f"{title}: failed with exit code {done.exit_code}", details=done.tail())
         try:
-            return self.instance.pull(path)
+            return self.instance.pull(path, stop=self.stop, limit=limit)
         except FileNotFoundError as error:
             raise StateUnreadable(f"{title}: nothing was written") from error
 
@@ -125,12 +126,12 @@ class StageContext:
 
 
 def check_tools(done: Completed) -> None:
-    """Raises MachineRuined where a question of ours had no answer because a program of the machine is gone.
+    """Raises MachineRuined where a question of ours had no answer because something of the machine is gone.
 
     It was there when the machine was new, or the stages before the package would not have come to their end.
     """
     if done.exit_code in NOT_RUN:
-        raise MachineRuined(None, "a program that the machine had is gone", evidence=done.tail(1))
+        raise MachineRuined(None, "what every machine has is gone", evidence=done.tail(1))
 
 
 class PackageManagerBroken(Exception):  # noqa: N818 - what happened to the machine

@@ -6,6 +6,7 @@ import posixpath
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain, islice
 
 from alts.command import Completed
 from alts.integrity.elf import HEADER_SIZE, SMALLEST, Elf, read_elf
@@ -30,6 +31,9 @@ from alts.stages.whole_output import whole_output
 _BATCH = 16_000_000  # bytes of ELF files that are held in memory at a time
 _LARGEST = 400_000_000  # bytes of a file that is read; nothing that Debian 12 ships is larger
 _TOTAL = 2_000_000_000  # bytes that are read of one package
+_TEXTS = 64_000_000  # characters that are kept of what those files name
+_MOST_FINDINGS = 20_000  # before they are sorted, and few of them shown
+_CACHE_LIMIT = 16_000_000  # bytes of ld.so.cache; with ten thousand libraries it has two million
 _WORDS = 500_000  # bytes of one command's arguments; Linux allows four times as much (execve(2))
 
 _REASON = re.compile(r" \([A-Z][a-z ]+\)$")
@@ -51,12 +55,13 @@ def integrity(context: StageContext) -> StageAnswer:
     now = context.seen.snapshots.get(INSTALLED) or look(context, "state of the machine noted")
     tree = Tree(now.files)
     complete = _Complete(context, now)
-    findings = [
-        *_present(verified, owned, tree, excluded, context),
-        *_links(context, owned, tree, excluded, complete),
-        *_scripts(context, owned, tree, complete),
-        *_programs(context, owned, tree),
-    ]
+    sorts = (
+        _present(verified, owned, tree, excluded, context),
+        _links(context, owned, tree, excluded, complete),
+        _scripts(context, owned, tree, complete),
+        _programs(context, owned, tree),
+    )
+    findings = chain.from_iterable(islice(found, _MOST_FINDINGS) for found in sorts)
     return StageAnswer(shown(sorted(dict.fromkeys(findings), key=_order)))
 
 
@@ -171,6 +176,7 @@ def _programs(context: StageContext, owned: Sequence[str], tree: Tree) -> Iterat
         }
     machine = Machine(tree, native, _loader_cache(context) if needed else {}, kinds)
     for path, elf in elves.items():
+        context.stop.check()
         yield from library_findings(path, elf, machine)
         yield from search_path_findings(path, elf, tree)
 
@@ -186,13 +192,14 @@ def _kinds(context: StageContext, paths: Sequence[str]) -> Mapping[str, ElfKind]
 
 def _elves(context: StageContext, sizes: Mapping[str, int]) -> Iterator[tuple[str, Elf]]:
     """What the files say, as far as they can be read."""
-    total = 0
+    total = length = 0
     for chunk in _chunks([path for path, size in sizes.items() if size <= _LARGEST], sizes, _BATCH):
         total += sum(sizes[path] for path in chunk)
         if total > _TOTAL:
             context.log.line("[the rest of the programs and libraries is too much to read]")
             return
-        content = whole_output(context, ("cat", "--", *chunk), f"{len(chunk)} programs and libraries read")
+        title = f"{len(chunk)} programs and libraries read"
+        content = whole_output(context, ("cat", "--", *chunk), title, limit=_LARGEST)
         if len(content) != sum(sizes[path] for path in chunk):
             context.log.line("[they change while they are read]")
             continue
@@ -200,8 +207,13 @@ def _elves(context: StageContext, sizes: Mapping[str, int]) -> Iterator[tuple[st
         for path in chunk:
             elf = read_elf(content[start : start + sizes[path]])
             start += sizes[path]
-            if elf is not None:
-                yield path, elf
+            if elf is None:
+                continue
+            length += elf.length
+            if length > _TEXTS:
+                context.log.line("[the programs and libraries name too much to be looked at]")
+                return
+            yield path, elf
 
 
 def _chunks(paths: Sequence[str], weights: Mapping[str, int], limit: int) -> Iterator[list[str]]:
@@ -220,6 +232,6 @@ def _chunks(paths: Sequence[str], weights: Mapping[str, int], limit: int) -> Ite
 
 def _loader_cache(context: StageContext) -> Mapping[tuple[str, ElfKind], str]:
     try:
-        return read_loader_cache(context.instance.pull(CACHE_PATH))
+        return read_loader_cache(context.instance.pull(CACHE_PATH, stop=context.stop, limit=_CACHE_LIMIT))
     except FileNotFoundError:
         return {}

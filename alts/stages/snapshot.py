@@ -11,6 +11,9 @@ from alts.stages.base import StageAnswer, StageContext
 BEFORE, INSTALLED, REMOVED, PURGED = "before", "installed", "removed", "purged"
 """The moments of a run that are compared with each other, in this order."""
 
+CAPTURE_LIMIT = 64_000_000
+"""Bytes, some 700,000 files: what a worker holds in memory of one machine has a bound."""
+
 
 def snapshot(context: StageContext) -> StageAnswer:
     """Note the state before the package comes."""
@@ -29,8 +32,11 @@ def take(context: StageContext, moment: str) -> Snapshot:
 
 
 def look(context: StageContext, title: str) -> Snapshot:
-    """The state of the machine now; `title` goes to the log. Raises StateUnreadable or DiskFull."""
-    content = context.note(capture_argv(context.packages), CAPTURE_PATH, title)
+    """The state of the machine now; `title` goes to the log.
+
+    Raises StateUnreadable, DiskFull, or MachineRuined where there are too many files to note them all.
+    """
+    content = context.note(capture_argv(context.packages), CAPTURE_PATH, title, limit=CAPTURE_LIMIT)
     try:
         return read_capture(content, context.packages, rules_for(context.spec.family))
     except UnreadableCapture as error:

@@ -12,7 +12,7 @@ import queue
 import tarfile
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +44,7 @@ _STARTS = 5  # times that a command is started which was not: a machine with har
 _START_INTERVAL = 0.5  # seconds between two of them
 _DEATH_SECONDS = 1.5  # from the end of a machine's commands to its own
 _ALIVE_INTERVAL = 0.1  # seconds between two looks whether it is there
+_TAR_ROOM = 1 << 20  # bytes of an archive that are not its one file's
 _LINKS = 8  # symbolic links in a row that are followed
 
 # urllib3's errors come through where the SDK reads a stream without the help of requests.
@@ -427,11 +428,11 @@ class DockerInstance:
             said = f"{said}\n{_said(error)}"
         return InstanceLost(f"nothing can be started in {self.name}", details=said)
 
-    def pull(self, path: str) -> bytes:
+    def pull(self, path: str, *, stop: Stop, limit: int) -> bytes:
         for _ in range(_LINKS):
             try:
                 chunks, _stat = self._client.get_archive(self._container, path)
-                archive = io.BytesIO(b"".join(chunks))
+                archive = io.BytesIO(_joined(chunks, path, stop=stop, limit=limit))
             except docker_errors.APIError as error:
                 # 404 also where the machine is gone; 500 for links in a circle.
                 if self.alive():
@@ -442,7 +443,9 @@ class DockerInstance:
             with tarfile.open(fileobj=archive) as tar:
                 member = tar.next()
                 content = tar.extractfile(member) if member is not None and member.isreg() else None
-                if content is not None:
+                if content is not None and member is not None:
+                    if member.size > limit:
+                        raise _too_long(path, limit)
                     return content.read()
             if member is None or not member.issym():
                 break
@@ -495,6 +498,22 @@ class DockerInstance:
         except _ENGINE_ERRORS as error:
             details = details or _said(error)
         return InstanceLost(f"{self.name} does not answer", details=details)
+
+
+def _joined(chunks: Generator[bytes, None, None], path: str, *, stop: Stop, limit: int) -> bytes:
+    """The archive of one file. Raises Stopped, or MachineRuined: see Instance.pull."""
+    archive = bytearray()
+    with closing(chunks):
+        for chunk in chunks:
+            stop.check()
+            archive += chunk
+            if len(archive) > limit + _TAR_ROOM:
+                raise _too_long(path, limit)
+    return bytes(archive)
+
+
+def _too_long(path: str, limit: int) -> MachineRuined:
+    return MachineRuined(None, f"{path} has grown to more than {limit} bytes")
 
 
 # Without it `uname -m` says x86_64 in an i386 container, and what looks at that builds or fetches the wrong thing. It

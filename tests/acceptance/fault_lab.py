@@ -139,8 +139,8 @@ class _Stricken:
 
         return self._instance.run(argv, stop=stop, env=env, sink=listening)
 
-    def pull(self, path: str) -> bytes:
-        return self._instance.pull(path)
+    def pull(self, path: str, *, stop: Stop, limit: int) -> bytes:
+        return self._instance.pull(path, stop=stop, limit=limit)
 
     def alive(self) -> bool:
         return self._instance.alive()

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from alts.runners.base import Instance
+from alts.runners.base import Instance, MachineRuined
 from alts.shared.errors import InstanceLost
-from alts.stop import Stop, StopReason
+from alts.stop import Stop, Stopped, StopReason
 from tests.fakes import Answer, FakeInstance
 from tests.services.debian_image import debian_image
 from tests.services.machine import Machine
@@ -133,12 +133,22 @@ def test_a_machine_goes_on_after_a_command_was_stopped(subject: Subject) -> None
 
 
 def test_a_file_comes_back_byte_for_byte(subject: Subject) -> None:
-    assert subject.instance.pull(subject.file) == CONTENT
+    assert subject.instance.pull(subject.file, stop=Stop(10), limit=len(CONTENT)) == CONTENT
+
+
+def test_a_file_that_is_too_long_ruins_the_machine(subject: Subject) -> None:
+    with pytest.raises(MachineRuined, match="has grown to more than 10 bytes"):
+        subject.instance.pull(subject.file, stop=Stop(10), limit=10)
+
+
+def test_a_file_is_not_waited_for_where_the_time_is_up(subject: Subject) -> None:
+    with pytest.raises(Stopped):
+        subject.instance.pull(subject.file, stop=Stop(0), limit=100)
 
 
 def test_a_file_that_is_not_there_is_said_so(subject: Subject) -> None:
     with pytest.raises(FileNotFoundError):
-        subject.instance.pull("/root/no-such-file")
+        subject.instance.pull("/root/no-such-file", stop=Stop(10), limit=100_000)
 
 
 def test_a_dead_machine_is_lost_whatever_is_asked_of_it(subject: Subject) -> None:
@@ -151,4 +161,4 @@ def test_a_dead_machine_is_lost_whatever_is_asked_of_it(subject: Subject) -> Non
     with pytest.raises(InstanceLost):
         subject.instance.run(subject.says("", 0), stop=Stop(10))
     with pytest.raises(InstanceLost):
-        subject.instance.pull("/root/no-such-file")
+        subject.instance.pull("/root/no-such-file", stop=Stop(10), limit=100_000)

@@ -10,7 +10,8 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tests.corpus.debs import Deb, Row
+from tests.corpus.debs import AMD64, Deb, Row
+from tests.corpus.elf import elf
 
 METADATA_ADDRESSES = ("169.254.169.254", "169.254.77.77")
 """Where clouds tell a host its credentials; and one for hosts whose own must stay in reach."""
@@ -172,6 +173,16 @@ LITTER_NAMES = (
 LITTER = "".join(f"printf x > \"/etc/$(printf '{name}')\"\n" for name in LITTER_NAMES)
 MANY = 20_000
 
+# The longest path that a program can name has 4096 bytes; these have twice as many.
+DEEP = "perl -e 'mkdir q(/var/lib/deep); chdir q(/var/lib/deep); for (1 .. 4000) { mkdir q(a); chdir q(a) or die }'"
+# sleep(1) adds up what it is given; no single argument may have more than 128 KiB (execve(2)).
+TALKATIVE = """\
+wide=$(printf %0100000d 0)
+for number in 01 02 03 04 05 06 07 08 09 10 11 12 13 14 15 16 17 18 19 20; do
+    setsid sleep 9$number $wide $wide $wide $wide $wide $wide $wide $wide </dev/null >/dev/null 2>&1 &
+done
+"""
+
 # Where there is no room left it waits a second: its processes would only hinder each other.
 _FORKS = "while (1) { defined(fork) or sleep 1 }"
 
@@ -239,6 +250,24 @@ HOSTILE_DEBS = (
     ),
     Deb("no-dpkg-query", scripts={"postinst": "rm /usr/bin/dpkg-query"}),
     Deb("no-tools", scripts={"prerm": "rm /usr/bin/find /usr/bin/cat /usr/bin/stat /usr/bin/df /usr/bin/tail"}),
+    Deb("no-accounts", scripts={"postinst": "rm /etc/passwd"}),
+    Deb("deep-folders", scripts={"postinst": DEEP, "postrm": "[ $1 != purge ] || rm -rf /var/lib/deep"}),
+    Deb("talkative-daemons", scripts={"postinst": TALKATIVE}),
+    Deb(
+        "endless-loader-cache",
+        fields=AMD64,
+        files={"/usr/bin/endless-loader-cache": elf(needed=["libc.so.6"])},
+        scripts={"postinst": "truncate -s 1T /etc/ld.so.cache"},
+    ),
+    Deb(
+        "endless-search-path",
+        fields=AMD64,
+        files={
+            "/usr/bin/endless-search-path": elf(
+                needed=["libc.so.6"], runpath=":".join(f"lib{number}" for number in range(2000))
+            )
+        },
+    ),
     Deb("no-usr", scripts={"postinst": "rm -rf /usr"}),
     Deb("no-shell", scripts={"prerm": 'exec perl -e \'unlink "/usr/bin/sh", "/usr/bin/dash", "/usr/bin/bash"\''}),
 )
@@ -297,6 +326,11 @@ ROWS = (
     ),
     HostileRow("no-dpkg-query", ("install_failed",), why="the package manager does not answer any more"),
     HostileRow("no-tools", ("removal_failed",), why="what a machine needs is gone with the package"),
+    HostileRow("no-accounts", ("install_failed",), why="no machine is without accounts, unless somebody removes them"),
+    HostileRow("deep-folders", outcome="passed", why="a path may be longer than programs can name, and it goes away"),
+    HostileRow("talkative-daemons", ("process_left_running",) * 20, why="each is told, in as many words as fit"),
+    HostileRow("endless-loader-cache", ("install_failed",), why="what is read of it has an end"),
+    HostileRow("endless-search-path", ("bad_rpath",) * 21, why="the first elements are told, and that there are more"),
     HostileRow("no-usr", ("install_failed",), why="what a machine needs is gone since the package came"),
     HostileRow("no-shell", ("removal_failed",), why="nothing can be started any more"),
 )

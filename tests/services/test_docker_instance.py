@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from alts.runners.base import MachineRuined
 from alts.shared.errors import InstanceLost
-from alts.stop import Stop, StopReason
+from alts.stop import Stop, Stopped, StopReason
 from tests.services.debian_image import debian_image
 from tests.services.engine_proxy import EngineProxy
 from tests.services.machine import Machine, eventually
@@ -179,8 +180,8 @@ def test_an_engine_that_goes_away_loses_the_machine() -> None:
 def test_a_file_is_found_behind_symbolic_links(machine: Machine) -> None:
     machine.instance.run(["sh", "-c", "cd /root; echo x >a; ln -s a b; ln -s /root/b c"], stop=Stop(10))
 
-    assert machine.instance.pull("/root/c") == b"x\n"
-    assert machine.instance.pull("/etc/os-release").startswith(b"PRETTY_NAME")
+    assert machine.instance.pull("/root/c", stop=Stop(10), limit=100_000) == b"x\n"
+    assert machine.instance.pull("/etc/os-release", stop=Stop(10), limit=100_000).startswith(b"PRETTY_NAME")
 
 
 @pytest.mark.parametrize("path", ["/etc", "/root/loop", "/dev/null", "/no/such/folder/file"])
@@ -188,7 +189,26 @@ def test_what_is_no_file_is_not_found(machine: Machine, path: str) -> None:
     machine.instance.run(["ln", "-s", "loop", "/root/loop"], stop=Stop(10))
 
     with pytest.raises(FileNotFoundError):
-        machine.instance.pull(path)
+        machine.instance.pull(path, stop=Stop(10), limit=100_000)
+
+
+def test_of_a_file_that_has_grown_without_end_no_more_is_fetched_than_allowed(machine: Machine) -> None:
+    machine.instance.run(["truncate", "-s", "1T", "/root/sparse"], stop=Stop(10))
+    started = time.monotonic()
+
+    with pytest.raises(MachineRuined, match="/root/sparse has grown to more than 100000 bytes"):
+        machine.instance.pull("/root/sparse", stop=Stop(60), limit=100_000)
+    # With half a gigabyte a second it would be half an hour.
+    assert time.monotonic() - started < 30
+
+
+def test_a_file_that_takes_long_is_given_up_when_asked_to(machine: Machine) -> None:
+    machine.instance.run(["truncate", "-s", "1T", "/root/sparse"], stop=Stop(10))
+    stop = Stop(600)
+    threading.Timer(0.1, stop.request, [StopReason.CANCELLED]).start()
+
+    with pytest.raises(Stopped):
+        machine.instance.pull("/root/sparse", stop=stop, limit=1 << 50)
 
 
 def test_a_stopped_command_keeps_the_output_it_had(machine: Machine) -> None:

@@ -256,7 +256,7 @@ def test_the_files_that_a_task_needs_are_there(runner_with: Callable[..., Docker
     runner = runner_with(lambda spec: [InstanceFile("/etc/alts/note", f"{spec.package_name} ä\n", "0600")])
 
     with runner.provision(order, stop=Stop(240), log=silent) as provisioned:
-        assert provisioned.instance.pull("/etc/alts/note").decode() == "hello ä\n"
+        assert provisioned.instance.pull("/etc/alts/note", stop=Stop(10), limit=100_000).decode() == "hello ä\n"
 
 
 class EngineWithoutHelpers(Engine):

@@ -71,6 +71,16 @@ def test_no_file_breaks_the_reader(changes: list[tuple[int, int]]) -> None:
     read_elf(bytes(content))
 
 
+def test_no_file_makes_the_reader_hold_more_than_it_has_itself() -> None:
+    # Each name is the rest of the file's one text, which is a megabyte long.
+    greedy = elf(needed=[str(number) for number in range(1000)], runpath="x" * 1_000_000).replace(b"\0" + b"1", b"11")
+    assert read_elf(greedy) is None
+    assert read_elf(elf(needed=[str(number) for number in range(1025)])) is None
+
+    assert read_elf(elf(runpath="x" * 40_000)) is None
+    assert read_elf(elf(runpath="x" * 30_000)) is not None
+
+
 def test_the_kinds_of_many_files_come_from_one_output() -> None:
     paths = ["/bin/a", "/bin/gone", "/bin/b", "/lib/c"]
     content = (
@@ -93,3 +103,15 @@ def test_the_loader_s_cache_tells_a_path_for_a_name_and_a_kind() -> None:
     assert read_loader_cache(b"ld.so-1.7.0\0" + bytes(4) + cache) == expected
     assert read_loader_cache(cache[:-20]) == {}
     assert read_loader_cache(b"nonsense") == {}
+
+
+def test_a_cache_that_names_more_than_any_is_none() -> None:
+    def cache(*, entries: int, name: bytes) -> bytes:
+        at = 48 + entries * 24
+        entry = struct.pack("<iIIIQ", 0x0303, at, at, 0, 0)
+        return struct.pack("<20sII20x", b"glibc-ld.so.cache1.1", entries, len(name)) + entry * entries + name
+
+    assert read_loader_cache(cache(entries=10, name=b"liba.so.1\0"))
+    assert read_loader_cache(cache(entries=10, name=b"x" * 5000 + b"\0")) == {}
+    assert read_loader_cache(cache(entries=10_000, name=b"x" * 4000 + b"\0")) == {}
+    assert read_loader_cache(cache(entries=60_000, name=b"x\0")) == {}

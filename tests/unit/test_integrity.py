@@ -64,6 +64,15 @@ class TestTree:
         assert found.exists("/lib/c")
         assert not found.exists("/opt/d")
 
+    def test_paths_and_chains_of_links_may_be_longer_than_python_can_call(self) -> None:
+        deep = "/a" * 3000
+        folders = {deep[: 2 * depth]: FileState("d", 0o755, 0, 0, 0, 0, "") for depth in range(1, 3001)}
+        chain = {f"/l{number}": link(f"/l{number + 1}/x") for number in range(3000)}
+
+        assert Tree(folders).exists(deep)
+        assert not Tree(folders).exists(f"{deep}/b")
+        assert not Tree(chain).exists("/l0/x")
+
     def test_a_circle_leads_nowhere(self) -> None:
         found = tree(**{"/opt/a": "b", "/opt/b": "a", "/opt/c": "c/d"})
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alts.shared.report import Change
-from alts.snapshots.difference import FILE_LINES, LINES, brief_changes, whole_changes
+from alts.snapshots.difference import FILE_LINES, LINES, LONGEST_LINE, brief_changes, whole_changes
 from alts.snapshots.grouping import cut, grouped
 from alts.snapshots.services import services_of
 from alts.snapshots.snapshot import FileState, Process, Snapshot
@@ -102,6 +102,16 @@ def test_a_report_stays_small() -> None:
     assert len(change.packages.added) == LINES
     assert change.packages.added[-1] == "... and 461 more"
     assert len(whole_changes({"before": Snapshot(), "installed": after})[0].files.added) == 5000
+
+
+def test_a_long_line_is_cut_in_a_report_and_a_deep_path_breaks_nothing() -> None:
+    deep, process = f"/{'a/' * 3000}file", Process(7, 1, "sleep " + "0" * 900_000)
+    [change] = brief_changes({"before": Snapshot(), "installed": Snapshot(files={deep: FILE}, processes=(process,))})
+
+    [path], [command] = change.files.added, change.processes.added
+    assert (path[:7], path[-6:]) == ("/a/a/a/", "a/file")
+    assert command.startswith("sleep 000")
+    assert len(path) <= LONGEST_LINE >= len(command)
 
 
 def test_what_fits_is_not_cut() -> None:
