@@ -15,12 +15,12 @@ from alts.runners.base import Instance, Machine, Order
 from alts.runners.subnets import free_subnet
 from alts.runners.terraformed import FilesFor, Plan, TerraformedRunner
 from alts.shared.config import Config, InstanceLimits
-from alts.shared.errors import ImageUnavailable, InfrastructureError, ProvisionFailed
+from alts.shared.errors import ImageUnavailable, ProvisionFailed
 from alts.shared.networks import DEFAULT_RULES, NetworkRules
 from alts.stop import Stop
 from alts.tools.docker import Engine, EngineFailed
 from alts.tools.docker_build import DockerBuilds
-from alts.tools.docker_seal import deny_networks
+from alts.tools.docker_seal import NoHelper, deny_networks
 from alts.tools.terraform import find_terraform
 
 log = logging.getLogger(__name__)
@@ -144,7 +144,14 @@ class DockerRunner(TerraformedRunner):
     def seal(self, order: Order, outputs: Mapping[str, object]) -> str:
         try:
             deny_networks(self._engine, str(outputs["id"]), self._networks_denied, labels=self._labels(order))
-        except InfrastructureError as error:
+        except (NoHelper, ProvisionFailed) as error:
+            # Trouble of the moment is no reason to let a package reach what it must not.
+            if self._networks_denied and not isinstance(error, NoHelper):
+                raise ProvisionFailed(
+                    f"the machine's network cannot be sealed: {error}",
+                    details=error.details,
+                    resolution="where this engine never lets it be, instance_networks_denied: []",
+                ) from error
             reason = f"{error}: {error.details}" if error.details else str(error)
             task = {"task_id": order.task_id, "attempt": order.attempt}
             log.warning("machine not sealed", extra={**task, "error": reason})

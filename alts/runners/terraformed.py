@@ -84,7 +84,10 @@ class TerraformedRunner(ABC):
 
     @abstractmethod
     def seal(self, order: Order, outputs: Mapping[str, object]) -> str:
-        """Close the machine off from networks that are not for it; why that was not to be done, else empty."""
+        """Close the machine off from networks that are not for it; why that was not to be done, else empty.
+
+        Raises ProvisionFailed where it must be done, and could not be.
+        """
 
     @abstractmethod
     def tools(self) -> Mapping[str, str]:

@@ -36,8 +36,9 @@ SECRET_BYTES: Mapping[str, int] = {"HS256": 32, "HS384": 48, "HS512": 64}
 ASYMMETRIC = ("RS256", "ES256", "EdDSA")
 """Signed with a private key that is elsewhere, checked with a public one."""
 
-# Where clouds tell a host its credentials: link-local addresses, and what Amazon and Google have for IPv6.
-METADATA_NETWORKS = ("169.254.0.0/16", "fd00:ec2::254/128", "fd20:ce::254/128")
+# Where clouds tell a host its credentials: link-local addresses, Alibaba's, Oracle's, and what Amazon and Google have
+# for IPv6. Azure's 168.63.129.16 is its resolver as well.
+METADATA_NETWORKS = ("169.254.0.0/16", "100.100.100.200/32", "192.0.0.192/32", "fd00:ec2::254/128", "fd20:ce::254/128")
 
 
 def _host_architecture() -> Literal["x86_64", "aarch64"]:

@@ -13,8 +13,13 @@ import struct
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 
-from alts.shared.errors import InfrastructureError
+from alts.shared.errors import InfrastructureError, ProvisionFailed
 from alts.tools.docker import Engine, engine_errors
+
+
+class NoHelper(InfrastructureError):  # noqa: N818 - what is the matter
+    """The machine's image has no program that can change routes."""
+
 
 SEAL_TIMEOUT = 20
 """Seconds that the engine may be silent, and that the helper may take."""
@@ -55,8 +60,9 @@ for program in python3 /usr/libexec/platform-python python; do
     command -v "$program" >/dev/null && exec "$program" -c "$python" "$@"
 done
 echo neither perl nor python is in the image
-exit 1
+exit 3
 """
+_NO_HELPER = 3
 
 
 def unreachable_route(network: str) -> bytes:
@@ -84,8 +90,8 @@ def deny_networks(engine: Engine, container: str, networks: Iterable[str], *, la
     """Make the networks, and the container's own gateways, unreachable from the container.
 
     What goes *through* a gateway still does: a route's next hop is looked up in no table.
-    `labels`: of the helper, should it be left over. Raises EngineFailed where the engine does not let us, or
-    InfrastructureError where it cannot be done in the container.
+    `labels`: of the helper, should it be left over. Raises NoHelper, or ProvisionFailed where the engine does not let
+    us or the kernel refuses.
     """
     with engine_errors("seal a machine's network"), closing(engine.connect(timeout=SEAL_TIMEOUT)) as client:
         inspected = client.inspect_container(container)
@@ -110,7 +116,8 @@ def deny_networks(engine: Engine, container: str, networks: Iterable[str], *, la
         finally:
             engine.remove_container(made)
     if code:
-        raise InfrastructureError("a machine's network cannot be sealed", details=said or f"exit code {code}")
+        category = NoHelper if code == _NO_HELPER else ProvisionFailed
+        raise category("a machine's network cannot be sealed", details=said or f"exit code {code}")
 
 
 def _argv(messages: list[str]) -> list[str]:

@@ -7,7 +7,7 @@ import json
 import shutil
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -216,7 +216,11 @@ def test_a_machine_that_is_gone_already_makes_no_trouble_at_the_end(
 def runner_with(tmp_path: Path, worker: str) -> Iterator[Callable[..., DockerRunner]]:
     made: list[DockerRunner] = []
 
-    def make(files_for: FilesFor, engine: Engine | None = None) -> DockerRunner:
+    def make(
+        files_for: FilesFor,
+        engine: Engine | None = None,
+        networks_denied: Sequence[str] = CONFIG.instance_networks_denied,
+    ) -> DockerRunner:
         engine = engine or Engine(HOST)
         made.append(
             DockerRunner(
@@ -225,7 +229,7 @@ def runner_with(tmp_path: Path, worker: str) -> Iterator[Callable[..., DockerRun
                 provider=ProviderProcess(tmp_path / "provider", docker_host=HOST),
                 limits=InstanceLimits(),
                 network_pool=CONFIG.instance_network_pool,
-                networks_denied=CONFIG.instance_networks_denied,
+                networks_denied=networks_denied,
                 worker=worker,
                 terraform=find_terraform(None, folder=tmp_path),
                 docker_host=HOST,
@@ -268,10 +272,25 @@ class EngineWithoutHelpers(Engine):
         return super().connect(timeout=timeout)
 
 
-def test_a_machine_that_cannot_be_sealed_is_used_all_the_same_and_the_log_says_so(
-    runner_with: Callable[..., DockerRunner], order: Order
+def test_a_machine_that_cannot_be_sealed_is_not_used(
+    runner_with: Callable[..., DockerRunner], order: Order, sdk: docker.DockerClient
 ) -> None:
     runner = runner_with(lambda spec: (), EngineWithoutHelpers(HOST))
+
+    with (
+        pytest.raises(ProvisionFailed, match="cannot be sealed: the engine refuses") as caught,
+        runner.provision(order, stop=Stop(240), log=silent),
+    ):
+        pytest.fail("entered although it could not be sealed")
+
+    assert caught.value.retryable
+    assert machines_of(sdk, order) == []
+
+
+def test_where_nothing_is_denied_it_is_used_all_the_same_and_the_log_says_so(
+    runner_with: Callable[..., DockerRunner], order: Order
+) -> None:
+    runner = runner_with(lambda spec: (), EngineWithoutHelpers(HOST), networks_denied=())
     said: list[str] = []
 
     with runner.provision(order, stop=Stop(240), log=said.append) as provisioned:
