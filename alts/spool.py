@@ -194,7 +194,13 @@ class Spool:
 
     def _run(self) -> None:
         while (group := self._next()) is not None:
-            self._carry(group)
+            try:
+                self._carry(group)
+            except Exception as error:
+                # A thread that a fault has ended would bring nothing away any more, and nobody would notice.
+                log.exception("artifacts could not be brought away", extra={"group": group})
+                with self._changed:
+                    self._postpone(group, error)
 
     def _next(self) -> str | None:
         """A group with something to carry, as soon as there is one and the store may be there; None at the end."""
@@ -254,7 +260,7 @@ class Spool:
             return
         self._store.put(key, content, content_type=content_type)
 
-    def _postpone(self, group: str, error: StorageUnavailable) -> None:
+    def _postpone(self, group: str, error: Exception) -> None:
         if not self._failures:
             log.warning("the artifact store is away", extra={"error": str(error)})
         # The exponent is bounded, or days of failing would make a number too large for a float.

@@ -223,6 +223,30 @@ def test_no_more_is_held_in_memory_than_there_is_room_for(new_spool: NewSpool, t
     spool.put("artifacts/t/1/purge.log", bytes(LIMIT // 2))
 
 
+def test_a_fault_of_any_kind_is_one_of_the_moment(new_spool: NewSpool, tmp_path: Path) -> None:
+    store = FaultyStore(faults=20)
+    spool = new_spool(store)
+    for number in range(8):
+        spool.put(f"artifacts/t/{number}/install.log", b"log")
+
+    until(lambda: len(store.content) == 8, seconds=30)
+    until(lambda: files(tmp_path / "spool") == [], seconds=30)
+
+
+class FaultyStore(FakeStore):
+    """Raises what nobody expects of it, a number of times."""
+
+    def __init__(self, faults: int) -> None:
+        super().__init__()
+        self._faults = faults
+
+    def put(self, key: str, content: bytes, *, content_type: str = "") -> None:
+        if self._faults > 0:
+            self._faults -= 1
+            raise MemoryError
+        super().put(key, content, content_type=content_type)
+
+
 def test_closing_waits_for_what_is_under_way(new_spool: NewSpool) -> None:
     store = SlowStore()
     spool = new_spool(store)
