@@ -26,7 +26,7 @@ from docker.transport import UnixHTTPAdapter
 
 from alts.command import BoundedOutput, Completed, OutputSink
 from alts.runners.base import MachineRuined
-from alts.shared.errors import InstanceLost, ProvisionFailed
+from alts.shared.errors import DiskFull, InstanceLost, ProvisionFailed
 from alts.shared.report import Kind
 from alts.stop import Stop, StopReason
 from alts.tools.docker_command import Command, CommandSurvives
@@ -414,6 +414,11 @@ class DockerInstance:
                 Kind.DISK_LIMIT_EXCEEDED,
                 f"the machine has filled more than the {disk.limit_mb} MB of disk that it may",
                 evidence=f"{disk.used >> 20} MB",
+            )
+        if disk is not None and disk.fills_host:
+            raise DiskFull(
+                f"the worker's disk is full, and the machine, which has {disk.used >> 20} MB of it, had to go",
+                resolution=f"more room, or an instance_limits.disk_mb of less than {disk.limit_mb}",
             )
         return command.started, stopped, exit_code
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,9 +19,12 @@ from alts.tools.process import run_process
 
 _LOOK_INTERVAL = 2.0  # seconds between two looks, at least
 _COST = 20  # a look that took a second is followed by twenty without one
+_LONGEST_PAUSE = 30.0  # seconds; who makes looks slow, by a million small files, is not to gain time by it
 _LONGEST_LOOK = 120.0  # seconds
 _BLOCK = 4096  # bytes: an empty file takes room, too, and a host has only so many
 _MEBIBYTE = 1024 * 1024
+_HOST_ROOM = 1024 * _MEBIBYTE  # with less, the host is full for everybody else
+_PART = 20  # a machine that has less than this part of its limit has not filled the host
 _ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C"}
 
 
@@ -33,18 +36,27 @@ class DiskApi(Protocol):
     def containers(self, *, all: bool, filters: Any, size: bool) -> Sequence[Mapping[str, Any]]: ...  # noqa: A002
 
 
-class DiskWatch:
-    """Whether a container has filled more than it may; asked often, it looks seldom."""
+def _free(folder: str) -> int:
+    """Bytes that anybody may still write where the folder is."""
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize
 
-    def __init__(self, client: DiskApi, container: str, *, limit_mb: int) -> None:
+
+class DiskWatch:
+    """Whether a container has filled more than it may, or than its host has; asked often, it looks seldom."""
+
+    def __init__(self, client: DiskApi, container: str, *, limit_mb: int, free: Callable[[str], int] = _free) -> None:
         self._client = client
         self._container = container
         self.limit_mb = limit_mb
+        self._free = free
         self._next_look = time.monotonic() + _LOOK_INTERVAL
         self._folders: Sequence[str] | None = None
         self._process = 0
         self.used = 0
         """Bytes, at the last look."""
+        self.fills_host = False
+        """Whether the host is full before the container's limit is reached: then the limit was too high for it."""
 
     @property
     def exceeded(self) -> bool:
@@ -52,15 +64,18 @@ class DiskWatch:
 
     def look(self, stop: Stop) -> bool:
         """Whether there is too much by now. Once there was, there always is."""
-        if self.exceeded or time.monotonic() < self._next_look:
-            return self.exceeded
+        if self.exceeded or self.fills_host or time.monotonic() < self._next_look:
+            return self.exceeded or self.fills_host
         started = time.monotonic()
-        self.used = self._measure(stop.within(_LONGEST_LOOK))
+        self.used = self._measure(stop.within(_LONGEST_LOOK)) or self.used
+        large = self.used * _PART > self.limit_mb * _MEBIBYTE
+        self.fills_host = large and any(self._free(one) < _HOST_ROOM for one in self._folders or ())
         ended = time.monotonic()
-        self._next_look = ended + max(_LOOK_INTERVAL, (ended - started) * _COST)
-        return self.exceeded
+        self._next_look = ended + min(max(_LOOK_INTERVAL, (ended - started) * _COST), _LONGEST_PAUSE)
+        return self.exceeded or self.fills_host
 
     def _measure(self, stop: Stop) -> int:
+        """Bytes; none where there was no time to see them all."""
         if self._folders is None:
             inspected = self._client.inspect_container(self._container)
             self._process = int(inspected["State"]["Pid"])

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
+import docker
 import pytest
 
 from alts.runners.base import MachineRuined
-from alts.shared.errors import InstanceLost
+from alts.shared.errors import DiskFull, InstanceLost
 from alts.shared.report import Kind
 from alts.stop import Stop, StopReason
+from alts.tools.docker import DockerInstance
+from alts.tools.docker_disk import DiskWatch
 from tests.corpus.hostile_debs import PTRACE_INIT
 from tests.services.debian_image import debian_image
-from tests.services.machine import Machine, eventually
+from tests.services.machine import HOST, Machine, eventually
 
 pytestmark = pytest.mark.docker
 
@@ -117,6 +122,17 @@ def test_whoever_fills_the_disk_is_stopped_long_before_the_time_is_up(script: st
         assert "100 MB" in str(caught.value)
         with pytest.raises(MachineRuined):
             machine.instance.run(["true"], stop=Stop(10))
+
+
+def test_a_host_that_has_less_room_than_a_machine_may_fill_is_not_the_machine_s_fault() -> None:
+    with Machine(debian_image()) as machine, closing(docker.APIClient(base_url=HOST)) as client:
+        watch = DiskWatch(client, machine.name, limit_mb=1000, free=lambda folder: 0)
+        instance = DockerInstance(client, machine.name, name=machine.name, disk=watch)
+
+        with pytest.raises(DiskFull, match="the worker's disk is full") as caught:
+            instance.run(["sh", "-c", "head -c 60M /dev/zero >/srv/full; sleep 600"], stop=Stop(120))
+
+        assert caught.value.retryable
 
 
 def test_a_sparse_file_fills_nothing() -> None:

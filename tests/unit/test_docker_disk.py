@@ -40,12 +40,15 @@ class FakeEngine:
 
 def watched(engine: FakeEngine) -> bool:
     """Whether it is too much for a megabyte, once it is time to look."""
-    watch = DiskWatch(engine, "machine", limit_mb=1)
+    return looked(DiskWatch(engine, "machine", limit_mb=1, free=lambda folder: 2**40)).exceeded
+
+
+def looked(watch: DiskWatch) -> DiskWatch:
     until = time.monotonic() + 10
     while not watch.used and time.monotonic() < until:
         watch.look(Stop(30))
         time.sleep(0.05)
-    return watch.exceeded
+    return watch
 
 
 @pytest.fixture
@@ -93,6 +96,19 @@ def test_a_link_out_of_the_layer_leads_nowhere(layer: Path) -> None:
 def test_where_the_layer_is_not_to_be_seen_the_engine_says_how_much_it_is(size: int, too_much: bool) -> None:
     assert watched(FakeEngine(None, size=size)) is too_much
     assert watched(FakeEngine(Path("/nonexistent/layer"), size=size)) is too_much
+
+
+@pytest.mark.parametrize(
+    ("kilobytes", "free_mb", "fills_host"), [(100, 1000, True), (100, 1100, False), (20, 1000, False)]
+)
+def test_who_has_much_of_a_full_host_is_told(layer: Path, kilobytes: int, free_mb: int, *, fills_host: bool) -> None:
+    (layer / "file").write_bytes(b"x" * kilobytes * 1024)
+
+    watch = looked(DiskWatch(FakeEngine(layer), "machine", limit_mb=1, free=lambda folder: free_mb * MEBIBYTE))
+
+    assert watch.fills_host is fills_host
+    assert watch.look(Stop(30)) is fills_host
+    assert not watch.exceeded
 
 
 def test_a_look_is_not_taken_at_every_question(layer: Path) -> None:
