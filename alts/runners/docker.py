@@ -139,6 +139,9 @@ class DockerRunner(TerraformedRunner):
         return {} if self._provider is None else self._provider.environment(stop)
 
     def connect(self, outputs: Mapping[str, object]) -> Instance:
+        if self._provider is None:
+            # The registry's provider has no attribute for it.
+            self._engine.limit_processes(str(outputs["id"]), pids=self._limits.pids)
         return self._engine.instance(str(outputs["id"]), name=str(outputs["name"]), disk_mb=self._limits.disk_mb)
 
     def seal(self, order: Order, outputs: Mapping[str, object]) -> str:

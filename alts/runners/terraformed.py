@@ -80,7 +80,7 @@ class TerraformedRunner(ABC):
 
     @abstractmethod
     def connect(self, outputs: Mapping[str, object]) -> Instance:
-        """The machine that the module's outputs describe."""
+        """The machine that the module's outputs describe, with all its limits. Raises ProvisionFailed."""
 
     @abstractmethod
     def seal(self, order: Order, outputs: Mapping[str, object]) -> str:

@@ -244,6 +244,13 @@ class Engine:
             disk=None if disk_mb is None else DiskWatch(self._client, container, limit_mb=disk_mb),
         )
 
+    def limit_processes(self, container: str, *, pids: int) -> None:
+        """How many processes a running container may have, from now on. Raises EngineFailed."""
+        with engine_errors(f"limit the processes of {container}"):
+            # The SDK's update_container() has no word for it.
+            url = f"{self._client.base_url}/v{self._client.api_version}/containers/{container}/update"
+            self._client.post(url, json={"PidsLimit": pids}, timeout=_ANSWER_TIMEOUT).raise_for_status()
+
     def close(self) -> None:
         with self._lock:
             if self._shared is not None:

@@ -75,7 +75,7 @@ def write_provider_override(folder: Path, version: str | None) -> None:
     """Say which docker provider the module in `folder` is for.
 
     With a version constraint, such as "~> 3.6", it is the registry's; with None the embedded one, which can also
-    limit how many processes the machine has: the registry's has no attribute for that.
+    limit how many processes the machine has: the registry's has no attribute for that, so its runner asks the engine.
     """
     override: object
     if version is None:

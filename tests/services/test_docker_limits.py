@@ -11,7 +11,7 @@ from alts.runners.base import MachineRuined
 from alts.shared.errors import DiskFull, InstanceLost
 from alts.shared.report import Kind
 from alts.stop import Stop, StopReason
-from alts.tools.docker import DockerInstance
+from alts.tools.docker import DockerInstance, Engine
 from alts.tools.docker_disk import DiskWatch
 from tests.corpus.hostile_debs import PTRACE_INIT
 from tests.services.debian_image import debian_image
@@ -35,6 +35,16 @@ def test_a_fork_bomb_is_killed_when_its_time_is_up_and_the_machine_goes_on(scrip
         assert done.seconds < 20
         machine.instance.check()
         assert eventually(lambda: machine.instance.run(["sh", "-c", ": | :"], stop=Stop(10)).ok, within=10)
+
+
+def test_a_machine_without_a_limit_for_processes_is_given_one() -> None:
+    with Machine(debian_image()) as machine, closing(Engine(HOST)) as engine:
+        engine.limit_processes(machine.name, pids=64)
+
+        done = machine.instance.run(["sh", "-c", FORKS], stop=Stop(2))
+        listed = machine.instance.run(["sh", "-c", "ls -d /proc/[0-9]*"], stop=Stop(10))
+        assert done.stopped is StopReason.DEADLINE
+        assert len(listed.output.split()) < 64
 
 
 def test_what_kills_everything_it_sees_kills_the_command_and_not_the_machine() -> None:
