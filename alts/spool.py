@@ -20,6 +20,7 @@ from pathlib import Path
 
 from alts.shared.artifacts import ArtifactStore, group_of
 from alts.shared.errors import StorageUnavailable
+from alts.shared.loop import Loop
 
 log = logging.getLogger(__name__)
 
@@ -79,9 +80,9 @@ class Spool:
         for half_written in folder.glob(".*"):
             half_written.unlink()
         self._take_in(folder)
-        self._threads = [threading.Thread(target=self._run, name=f"spool-{n}", daemon=True) for n in range(_THREADS)]
-        for thread in self._threads:
-            thread.start()
+        self._loops = [Loop(f"spool-{n}", self._step, longest_pause=longest_pause) for n in range(_THREADS)]
+        for loop in self._loops:
+            loop.start()
 
     def put(
         self, key: str, content: bytes, *, content_type: str = "text/plain; charset=utf-8", group: str = ""
@@ -147,8 +148,8 @@ class Spool:
             self._changed.notify_all()
         if left_over:
             log.warning("artifacts wait for the next worker", extra={"count": left_over, "folder": str(self._folder)})
-        for thread in self._threads:
-            thread.join(max(0.0, end - self._clock()))
+        for loop in self._loops:
+            loop.close(seconds=max(0.0, end - self._clock()))
         for group in list(self._waiting):
             self._write_held(group)
 
@@ -192,15 +193,18 @@ class Spool:
             line.append(waiting)
         self._changed.notify_all()
 
-    def _run(self) -> None:
-        while (group := self._next()) is not None:
-            try:
-                self._carry(group)
-            except Exception as error:
-                # A thread that a fault has ended would bring nothing away any more, and nobody would notice.
-                log.exception("artifacts could not be brought away", extra={"group": group})
-                with self._changed:
-                    self._postpone(group, error)
+    def _step(self) -> float:
+        group = self._next()
+        if group is None:
+            return self._longest_pause
+        try:
+            self._carry(group)
+        except BaseException as error:
+            # Whatever it was, the group is to be tried again.
+            with self._changed:
+                self._postpone(group, error)
+            raise
+        return 0.0
 
     def _next(self) -> str | None:
         """A group with something to carry, as soon as there is one and the store may be there; None at the end."""
@@ -260,7 +264,7 @@ class Spool:
             return
         self._store.put(key, content, content_type=content_type)
 
-    def _postpone(self, group: str, error: Exception) -> None:
+    def _postpone(self, group: str, error: BaseException) -> None:
         if not self._failures:
             log.warning("the artifact store is away", extra={"error": str(error)})
         # The exponent is bounded, or days of failing would make a number too large for a float.

@@ -45,12 +45,21 @@ def _free(folder: str) -> int:
 class DiskWatch:
     """Whether a container has filled more than it may, or than its host has; asked often, it looks seldom."""
 
-    def __init__(self, client: DiskApi, container: str, *, limit_mb: int, free: Callable[[str], int] = _free) -> None:
+    def __init__(
+        self,
+        client: DiskApi,
+        container: str,
+        *,
+        limit_mb: int,
+        free: Callable[[str], int] = _free,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._client = client
         self._container = container
         self.limit_mb = limit_mb
         self._free = free
-        self._next_look = time.monotonic() + _LOOK_INTERVAL
+        self._clock = clock
+        self._next_look = clock() + _LOOK_INTERVAL
         self._folders: Sequence[str] | None = None
         self._process = 0
         self.used = 0
@@ -64,13 +73,13 @@ class DiskWatch:
 
     def look(self, stop: Stop) -> bool:
         """Whether there is too much by now. Once there was, there always is."""
-        if self.exceeded or self.fills_host or time.monotonic() < self._next_look:
+        if self.exceeded or self.fills_host or self._clock() < self._next_look:
             return self.exceeded or self.fills_host
-        started = time.monotonic()
+        started = self._clock()
         self.used = self._measure(stop.within(_LONGEST_LOOK)) or self.used
         large = self.used * _PART > self.limit_mb * _MEBIBYTE
         self.fills_host = large and any(self._free(one) < _HOST_ROOM for one in self._folders or ())
-        ended = time.monotonic()
+        ended = self._clock()
         self._next_look = ended + min(max(_LOOK_INTERVAL, (ended - started) * _COST), _LONGEST_PAUSE)
         return self.exceeded or self.fills_host
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import pytest
 
 from alts.stop import Stop
 from alts.tools.docker_disk import DiskWatch
+from tests.scheduler_parts import HandClock
 
 MEBIBYTE = 1024 * 1024
 NOBODY = 2**22 + 1
@@ -40,14 +40,15 @@ class FakeEngine:
 
 def watched(engine: FakeEngine) -> bool:
     """Whether it is too much for a megabyte, once it is time to look."""
-    return looked(DiskWatch(engine, "machine", limit_mb=1, free=lambda folder: 2**40)).exceeded
+    return looked(engine, free=2**40).exceeded
 
 
-def looked(watch: DiskWatch) -> DiskWatch:
-    until = time.monotonic() + 10
-    while not watch.used and time.monotonic() < until:
-        watch.look(Stop(30))
-        time.sleep(0.05)
+def looked(engine: FakeEngine, *, free: int) -> DiskWatch:
+    """A watch for a megabyte that has looked once. `free`: bytes that the host has left."""
+    clock = HandClock()
+    watch = DiskWatch(engine, "machine", limit_mb=1, free=lambda folder: free, clock=clock)
+    clock.pass_by(60)
+    watch.look(Stop(30))
     return watch
 
 
@@ -104,7 +105,7 @@ def test_where_the_layer_is_not_to_be_seen_the_engine_says_how_much_it_is(size: 
 def test_who_has_much_of_a_full_host_is_told(layer: Path, kilobytes: int, free_mb: int, *, fills_host: bool) -> None:
     (layer / "file").write_bytes(b"x" * kilobytes * 1024)
 
-    watch = looked(DiskWatch(FakeEngine(layer), "machine", limit_mb=1, free=lambda folder: free_mb * MEBIBYTE))
+    watch = looked(FakeEngine(layer), free=free_mb * MEBIBYTE)
 
     assert watch.fills_host is fills_host
     assert watch.look(Stop(30)) is fills_host
@@ -117,3 +118,32 @@ def test_a_look_is_not_taken_at_every_question(layer: Path) -> None:
 
     assert not any(watch.look(Stop(30)) for _ in range(1000))
     assert engine.looks == 0
+
+
+def test_however_long_a_look_takes_the_next_one_comes_within_half_a_minute() -> None:
+    clock = HandClock()
+    engine = SlowEngine(clock, size=0)
+    watch = DiskWatch(engine, "machine", limit_mb=1, clock=clock)
+    clock.pass_by(60)
+    watch.look(Stop(30))
+
+    engine.grow(2 * MEBIBYTE)
+    clock.pass_by(29)
+    assert not watch.look(Stop(30))
+    clock.pass_by(2)
+    assert watch.look(Stop(30))
+
+
+class SlowEngine(FakeEngine):
+    """Takes a minute to say how much it is."""
+
+    def __init__(self, clock: HandClock, *, size: int) -> None:
+        super().__init__(None, size=size)
+        self._clock = clock
+
+    def grow(self, size: int) -> None:
+        self._size = size
+
+    def containers(self, *, all: bool, filters: Any, size: bool) -> Sequence[Mapping[str, Any]]:  # noqa: A002
+        self._clock.pass_by(60)
+        return super().containers(all=all, filters=filters, size=size)
