@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from urllib.parse import urlsplit
 
 from alts.shared.errors import RepositoryUnreachable
-from alts.shared.networks import Address, NetworkRules
+from alts.shared.networks import NetworkRules
 from alts.shared.spec import TaskSpec
 from alts.stop import Stop
-from alts.tools.http import addresses_of
-
-Resolve = Callable[[str], Iterable[Address]]
+from alts.tools.resolve import Resolve, addresses_of, look_up
 
 
 def check_hosts(spec: TaskSpec, rules: NetworkRules, *, stop: Stop, resolve: Resolve = addresses_of) -> None:
@@ -23,8 +20,7 @@ def check_hosts(spec: TaskSpec, rules: NetworkRules, *, stop: Stop, resolve: Res
     urls = [url for repository in spec.repositories for url in (repository.source[0], repository.gpg_key or "")]
     hosts = {urlsplit(url).hostname or "": url for url in urls if url.startswith(("http://", "https://"))}
     for host, url in hosts.items():
-        stop.check()
-        if rules.denies_host(host) or any(rules.denies(address) for address in resolve(host)):
+        if rules.denies_host(host) or any(map(rules.denies, look_up(host, stop=stop, resolve=resolve))):
             raise RepositoryUnreachable(
                 f"{url} leads to an address that this service does not connect to",
                 resolution="repository_networks_allowed in the configuration makes exceptions",

@@ -2,78 +2,114 @@
 
 from __future__ import annotations
 
-import ipaddress
-import socket
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Coroutine, Mapping
+from contextlib import aclosing
+from typing import Any
 
 import httpx
 
 from alts.shared.errors import RepositoryUnreachable
-from alts.shared.networks import Address, NetworkRules, literal_address
-from alts.stop import Stop
+from alts.shared.networks import Address, NetworkRules
+from alts.stop import Stop, Stopped
+from alts.tools.resolve import Resolve, addresses_of, look_up
 
 SIZE_LIMIT = 64_000  # bytes; the keyrings of distributions have less
+TIME_LIMIT = 60.0  # seconds for one file, redirects included
 _SILENCE = 15.0  # seconds without a byte, after which a server is taken for away
-
-Resolve = Callable[[str], Sequence[Address]]
-
-
-def addresses_of(host: str) -> tuple[Address, ...]:
-    """What a host's name leads to here, in the order to try; none where it is not known."""
-    if (literal := literal_address(host)) is not None:
-        return (literal,)
-    try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):  # UnicodeError: what cannot be a name, such as "a..b"
-        return ()
-    # Of a link-local address the part behind % is no part of the address itself.
-    return tuple(dict.fromkeys(ipaddress.ip_address(str(one[4][0]).partition("%")[0]) for one in found))
+_LOOK = 0.1  # seconds between looks at the Stop
+_REDIRECTS = 20
 
 
 def download(
-    url: str, *, stop: Stop, rules: NetworkRules, size_limit: int = SIZE_LIMIT, resolve: Resolve = addresses_of
+    url: str,
+    *,
+    stop: Stop,
+    rules: NetworkRules,
+    size_limit: int = SIZE_LIMIT,
+    time_limit: float = TIME_LIMIT,
+    resolve: Resolve = addresses_of,
 ) -> bytes:
-    """What is at an http(s) URL, redirects followed.
+    """What is at an http(s) URL, redirects followed. Not for a thread that runs an event loop.
 
-    Raises RepositoryUnreachable where it cannot be had, is where the rules allow nothing to be fetched from, or is
-    larger than `size_limit`; Stopped.
+    Raises RepositoryUnreachable where it cannot be had, is where the rules allow nothing to be fetched from, is
+    larger than `size_limit`, is compressed, or takes longer than `time_limit` seconds; Stopped.
     """
     stop.check()
-    content = bytearray()
-    timeout = min(_SILENCE, max(stop.remaining, 0.1))
+    limit = stop.within(time_limit)
     try:
-        with (
-            httpx.Client(transport=_Guarded(rules, resolve), timeout=timeout, follow_redirects=True) as client,
-            client.stream("GET", url) as answer,
-        ):
-            answer.raise_for_status()
-            for piece in answer.iter_bytes():
-                stop.check()
-                content += piece
-                if len(content) > size_limit:
-                    raise RepositoryUnreachable(f"{url} is larger than {size_limit} bytes", retryable=False)
+        return asyncio.run(_until(limit, _fetch(url, limit, _Guarded(rules, resolve, limit), size_limit)))
+    except Stopped:
+        stop.check()
+        raise RepositoryUnreachable(f"{url} takes longer than {time_limit:.0f} s") from None
     except httpx.HTTPStatusError as error:
         raise RepositoryUnreachable(f"{url} answers {error.response.status_code}") from error
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise RepositoryUnreachable(f"{url} cannot be had", details=f"{type(error).__name__}: {error}") from error
+
+
+async def _until(limit: Stop, work: Coroutine[None, None, bytes]) -> bytes:
+    """The work's result, or Stopped: wherever it waits, also where a server's every byte starts a timeout anew."""
+    task = asyncio.create_task(work)
+    while not task.done():
+        if limit.reason:
+            task.cancel()
+        await asyncio.wait({task}, timeout=_LOOK)
+    if task.cancelled():
+        limit.check()
+    return task.result()
+
+
+async def _fetch(url: str, limit: Stop, transport: httpx.AsyncBaseTransport, size_limit: int) -> bytes:
+    # A few hundred bytes, compressed twice, are gigabytes: unpacked in one go, before their size can be looked at.
+    headers = {"Accept-Encoding": "identity"}
+    async with httpx.AsyncClient(transport=transport, timeout=_SILENCE, headers=headers) as client:
+        request = client.build_request("GET", url)
+        # Followed here, because httpx reads what a redirect has for a body: all of it, and unpacked.
+        for _ in range(_REDIRECTS + 1):
+            answer = await client.send(request, stream=True)
+            async with aclosing(answer):
+                if answer.next_request is None:
+                    return await _content(url, answer, limit, size_limit)
+                request = answer.next_request
+    raise RepositoryUnreachable(f"{url} redirects more than {_REDIRECTS} times")
+
+
+async def _content(url: str, answer: httpx.Response, limit: Stop, size_limit: int) -> bytes:
+    answer.raise_for_status()
+    if (encoding := answer.headers.get("Content-Encoding", "identity")).strip().lower() not in ("identity", ""):
+        raise RepositoryUnreachable(
+            f"{url} is sent compressed or encoded ({encoding[:40]!r}), although it was asked for as it is",
+            retryable=False,
+        )
+    content = bytearray()
+    async for piece in answer.aiter_raw():
+        # Many tiny chunks that came together are handed out without a pause in which _until could look.
+        limit.check()
+        content += piece
+        if len(content) > size_limit:
+            raise RepositoryUnreachable(f"{url} is larger than {size_limit} bytes", retryable=False)
     return bytes(content)
 
 
-class _Guarded(httpx.BaseTransport):
+class _Guarded(httpx.AsyncBaseTransport):
     """Connects to an address that was looked at, not to a name that may lead elsewhere a moment later.
 
     No proxy is used: where it would connect to cannot be looked at.
     """
 
-    def __init__(self, rules: NetworkRules, resolve: Resolve) -> None:
+    def __init__(self, rules: NetworkRules, resolve: Resolve, limit: Stop) -> None:
         self._rules = rules
         self._resolve = resolve
-        self._direct = httpx.HTTPTransport()
+        self._limit = limit
+        self._direct = httpx.AsyncHTTPTransport()
+        self._connections: list[Any] = []
 
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Called anew for every redirect. Raises RepositoryUnreachable for an address that is denied."""
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Called anew for every redirect. Raises RepositoryUnreachable for an address that is denied, or Stopped."""
         host = request.url.host
-        addresses = self._resolve(host)
+        # It holds the event loop, in which nothing else is to be done until the address is known.
+        addresses = look_up(host, stop=self._limit, resolve=self._resolve)
         if self._rules.denies_host(host) or any(self._rules.denies(address) for address in addresses):
             raise RepositoryUnreachable(
                 f"{request.url.copy_with(query=None)} leads to an address that this service does not connect to",
@@ -83,20 +119,27 @@ class _Guarded(httpx.BaseTransport):
         trouble: httpx.TransportError = httpx.ConnectError(f"no address is known for {host}", request=request)
         for address in addresses:
             try:
-                return self._direct.handle_request(_to(address, request))
+                return await self._direct.handle_async_request(self._to(address, request))
             except (httpx.ConnectError, httpx.ConnectTimeout) as error:
                 trouble = error
         raise trouble
 
-    def close(self) -> None:
-        self._direct.close()
+    async def aclose(self) -> None:
+        await self._direct.aclose()
+        # httpcore 1.0 forgets a connection that is cancelled while it agrees on TLS, and leaves it open.
+        for connection in self._connections:
+            await connection.aclose()
 
+    def _to(self, address: Address, request: httpx.Request) -> httpx.Request:
+        """The same request, with its Host header and the name that the certificate must have, to that address."""
+        return httpx.Request(
+            request.method,
+            request.url.copy_with(host=str(address)),
+            headers=request.headers,
+            extensions={**request.extensions, "sni_hostname": request.url.host, "trace": self._traced},
+        )
 
-def _to(address: Address, request: httpx.Request) -> httpx.Request:
-    """The same request, with its Host header and the name that the certificate must have, to that address."""
-    return httpx.Request(
-        request.method,
-        request.url.copy_with(host=str(address)),
-        headers=request.headers,
-        extensions={**request.extensions, "sni_hostname": request.url.host},
-    )
+    async def _traced(self, event: str, info: Mapping[str, Any]) -> None:
+        """Called by httpcore with all that it does (its documentation, "Request Extensions", "trace")."""
+        if event == "connection.connect_tcp.complete":
+            self._connections.append(info["return_value"])

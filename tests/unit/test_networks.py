@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,8 +19,9 @@ from starlette.testclient import TestClient
 from alts.runners.repository_hosts import check_hosts
 from alts.shared.errors import RepositoryUnreachable
 from alts.shared.networks import DEFAULT_RULES, DENIED, Address, NetworkRules, literal_address
-from alts.stop import Stop
-from alts.tools.http import addresses_of, download
+from alts.stop import Stop, Stopped, StopReason
+from alts.tools.http import download
+from alts.tools.resolve import Resolve, addresses_of
 from scheduler.api import create_app
 from tests.builders import a_spec
 from tests.scheduler_parts import HandClock, a_ledger, bearer, some_services
@@ -288,3 +290,86 @@ def test_a_redirect_to_something_else_than_the_web_is_not_followed(target: str) 
             rules=RULES,
             resolve=resolving(key_example=["127.0.0.2"]),
         )
+
+
+# where a name server does not answer
+
+
+def checking(stop: Stop, resolve: Resolve) -> None:
+    check_hosts(a_spec(repositories=[{"url": "http://a.example/"}]), RULES, stop=stop, resolve=resolve)
+
+
+def fetching(stop: Stop, resolve: Resolve) -> None:
+    download("http://a.example/key", stop=stop, rules=RULES, resolve=resolve)
+
+
+Doing = Callable[[Stop, Resolve], None]
+whoever_asks = pytest.mark.parametrize("doing", [checking, fetching])
+
+
+@pytest.fixture
+def silence() -> Iterator[Resolve]:
+    over = threading.Event()
+
+    def silent(_host: str) -> Sequence[Address]:
+        over.wait(30)
+        return ()
+
+    yield silent
+    over.set()
+
+
+@whoever_asks
+def test_a_cancel_does_not_wait_for_a_name_server(doing: Doing, silence: Resolve) -> None:
+    stop = Stop(3600)
+    threading.Timer(0.3, stop.request, [StopReason.CANCELLED]).start()
+    began = time.monotonic()
+
+    with pytest.raises(Stopped, match="cancelled"):
+        doing(stop, silence)
+
+    assert time.monotonic() - began < 5
+
+
+@whoever_asks
+def test_a_deadline_does_not_wait_for_a_name_server(doing: Doing, silence: Resolve) -> None:
+    began = time.monotonic()
+
+    with pytest.raises(Stopped, match="deadline"):
+        doing(Stop(0.3), silence)
+
+    assert time.monotonic() - began < 5
+
+
+def test_a_download_has_a_limit_of_its_own_for_a_name_server(silence: Resolve) -> None:
+    began = time.monotonic()
+
+    with pytest.raises(RepositoryUnreachable, match="takes longer than") as refusal:
+        download("http://a.example/key", stop=Stop(3600), rules=RULES, resolve=silence, time_limit=0.3)
+
+    assert refusal.value.retryable
+    assert time.monotonic() - began < 5
+
+
+@whoever_asks
+def test_nothing_is_looked_up_when_it_is_time_to_stop(doing: Doing) -> None:
+    asked: list[str] = []
+
+    def asking(host: str) -> Sequence[Address]:
+        asked.append(host)
+        return ()
+
+    with pytest.raises(Stopped):
+        doing(Stop(0), asking)
+
+    assert asked == []
+
+
+@whoever_asks
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_fault_in_looking_up_is_not_taken_for_a_name_that_is_not_known(doing: Doing) -> None:
+    def faulty(_host: str) -> Sequence[Address]:
+        raise KeyError("a fault of ours")
+
+    with pytest.raises(RuntimeError, match=r"looking up 'a\.example'"):
+        doing(Stop(5), faulty)

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import base64
+import gzip
+import socket
+import socketserver
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_network
 
@@ -15,7 +20,7 @@ from alts.runners.signing_keys import with_keys
 from alts.shared.errors import RepositoryUnreachable
 from alts.shared.networks import DENIED, NetworkRules
 from alts.shared.repository import armored_key
-from alts.stop import Stop, Stopped
+from alts.stop import Stop, Stopped, StopReason
 from alts.tools.http import download
 from tests.builders import a_spec
 
@@ -73,9 +78,10 @@ class _Site(BaseHTTPRequestHandler):
             self.send_header("Location", "/key")
             self.end_headers()
             return
-        self.send_response(200 if self.path in ("/key", "/long") else 404)
+        answers = {"/key": b"x" * 10, "/long": b"x" * 200_000, "/encoding": self.headers["Accept-Encoding"].encode()}
+        self.send_response(200 if self.path in answers else 404)
         self.end_headers()
-        self.wfile.write(b"x" * (200_000 if self.path == "/long" else 10))
+        self.wfile.write(answers.get(self.path, b""))
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
         pass
@@ -114,3 +120,170 @@ def test_a_server_that_is_not_there_is_a_repository_out_of_reach() -> None:
 def test_nothing_is_fetched_when_the_time_is_up() -> None:
     with pytest.raises(Stopped):
         download("http://127.0.0.1:9/key", stop=Stop(0), rules=LOOPBACK)
+
+
+# servers that mean harm
+
+
+class _Raw(socketserver.ThreadingTCPServer):
+    """Sends pieces, whatever they are, with a pause before each; for 30 s at most, so that a fault ends, too."""
+
+    daemon_threads = True
+
+    def __init__(self, pieces: Iterable[bytes], pause: float) -> None:
+        super().__init__(("127.0.0.1", 0), _RawAnswer)
+        self.pieces = pieces
+        self.pause = pause
+        self.closed = threading.Event()
+
+
+class _RawAnswer(socketserver.BaseRequestHandler):
+    server: _Raw
+
+    def handle(self) -> None:
+        until = time.monotonic() + 30
+        with suppress(OSError):
+            self.request.recv(65_536)
+            for piece in self.server.pieces:
+                if self.server.closed.wait(self.server.pause) or time.monotonic() > until:
+                    return
+                self.request.sendall(piece)
+
+
+@contextmanager
+def raw_site(pieces: Iterable[bytes], *, pause: float = 0) -> Iterator[str]:
+    """The host and the port of a server that sends these pieces to whoever comes."""
+    with _Raw(pieces, pause) as server:
+        thread = threading.Thread(target=server.serve_forever, args=[0.02], daemon=True)
+        thread.start()
+        yield f"127.0.0.1:{server.server_address[1]}"
+        server.closed.set()
+        server.shutdown()
+        thread.join()
+
+
+@contextmanager
+def soon() -> Iterator[None]:
+    """It ends long before the servers of these tests give up by themselves."""
+    began = time.monotonic()
+    yield
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("encoding", ["gzip, gzip", "gzip", "deflate", "identity, gzip", "br", "x-unheard-of"])
+def test_a_compressed_file_is_refused_before_any_of_it_is_read(encoding: str) -> None:
+    answer = f"HTTP/1.1 200 OK\r\nContent-Encoding: {encoding}\r\nContent-Length: 640\r\n\r\n".encode()
+
+    with (
+        raw_site([answer, *[b""] * 300], pause=0.1) as host,
+        soon(),
+        pytest.raises(RepositoryUnreachable, match="compressed") as refusal,
+    ):
+        download(f"http://{host}/", stop=Stop(20), rules=LOOPBACK)
+
+    assert not refusal.value.retryable
+
+
+def test_a_file_that_unpacks_to_a_thousand_times_its_size_is_refused() -> None:
+    bomb = gzip.compress(gzip.compress(bytes(50_000_000)))
+
+    with (
+        raw_site([b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip, gzip\r\n\r\n", bomb]) as host,
+        pytest.raises(RepositoryUnreachable, match="compressed"),
+    ):
+        download(f"http://{host}/", stop=Stop(20), rules=LOOPBACK)
+
+
+def test_it_is_asked_for_as_it_is(site: str) -> None:
+    assert download(f"{site}/encoding", stop=Stop(5), rules=LOOPBACK) == b"identity"
+
+
+def test_a_server_may_say_that_it_is_as_it_is() -> None:
+    with raw_site([b"HTTP/1.1 200 OK\r\nContent-Encoding: Identity\r\n\r\nkey"]) as host:
+        assert download(f"http://{host}/", stop=Stop(5), rules=LOOPBACK) == b"key"
+
+
+def test_what_a_redirect_has_for_a_body_is_not_read(site: str) -> None:
+    answer = f"HTTP/1.1 302 Found\r\nLocation: {site}/key\r\nContent-Encoding: gzip\r\nContent-Length: 640\r\n\r\n"
+
+    with raw_site([answer.encode(), *[b""] * 300], pause=0.1) as host, soon():
+        assert download(f"http://{host}/", stop=Stop(20), rules=LOOPBACK) == b"x" * 10
+
+
+def test_redirects_that_lead_nowhere_end() -> None:
+    with (
+        raw_site([b"HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n"]) as host,
+        pytest.raises(RepositoryUnreachable, match="redirects more than 20 times"),
+    ):
+        download(f"http://{host}/", stop=Stop(20), rules=LOOPBACK)
+
+
+OK = b"HTTP/1.1 200 OK\r\n"
+LONG = 1000  # pieces, each after a tenth of a second
+TARPITS = {
+    "TLS": ("https", [b""] * LONG),
+    "no answer": ("http", [b""] * LONG),
+    "a header": ("http", [OK + b"X-Long: ", *[b"a"] * LONG]),
+    "one more moment": ("http", [b"HTTP/1.1 100 Continue\r\n\r\n"] * LONG),
+    "no body": ("http", [OK + b"Content-Length: 1000\r\n\r\n", *[b""] * LONG]),
+    "a chunk's head": ("http", [OK + b"Transfer-Encoding: chunked\r\n\r\n1;", *[b"a"] * LONG]),
+    "redirects": ("http", [*[b""] * 20, b"HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n"]),
+}
+
+
+@pytest.mark.parametrize(("scheme", "pieces"), TARPITS.values(), ids=TARPITS)
+def test_a_cancel_ends_a_download_wherever_it_is(scheme: str, pieces: Iterable[bytes]) -> None:
+    stop = Stop(3600)
+    threading.Timer(0.3, stop.request, [StopReason.CANCELLED]).start()
+
+    with raw_site(pieces, pause=0.1) as host, soon(), pytest.raises(Stopped, match="cancelled"):
+        download(f"{scheme}://{host}/", stop=stop, rules=LOOPBACK)
+
+
+@pytest.mark.parametrize("where", ["a header", "a chunk's head"])
+def test_a_deadline_ends_a_download(where: str) -> None:
+    with raw_site(TARPITS[where][1], pause=0.1) as host, soon(), pytest.raises(Stopped, match="deadline"):
+        download(f"http://{host}/", stop=Stop(0.3), rules=LOOPBACK)
+
+
+@pytest.mark.parametrize("where", ["a header", "a chunk's head"])
+def test_a_download_has_a_limit_of_its_own(where: str) -> None:
+    with (
+        raw_site(TARPITS[where][1], pause=0.1) as host,
+        soon(),
+        pytest.raises(RepositoryUnreachable, match="takes longer than") as refusal,
+    ):
+        download(f"http://{host}/", stop=Stop(3600), rules=LOOPBACK, time_limit=0.3)
+
+    assert refusal.value.retryable
+
+
+def test_a_cancel_ends_a_download_that_does_not_get_through() -> None:
+    stop = Stop(3600)
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=0) as server,
+        socket.socket() as first,
+        socket.socket() as next_,
+    ):
+        # Linux leaves further ones unanswered where nobody takes those that wait.
+        for waiting in (first, next_):
+            waiting.setblocking(False)
+            waiting.connect_ex(server.getsockname())
+        threading.Timer(0.3, stop.request, [StopReason.CANCELLED]).start()
+
+        with soon(), pytest.raises(Stopped, match="cancelled"):
+            download(f"http://127.0.0.1:{server.getsockname()[1]}/", stop=stop, rules=LOOPBACK)
+
+
+def test_a_download_that_is_cancelled_leaves_no_connection_behind() -> None:
+    stop = Stop(3600)
+    threading.Timer(0.3, stop.request, [StopReason.CANCELLED]).start()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        with pytest.raises(Stopped):
+            download(f"https://127.0.0.1:{server.getsockname()[1]}/", stop=stop, rules=LOOPBACK)
+
+        connection, _ = server.accept()
+        with connection:
+            connection.settimeout(5)
+            while connection.recv(65_536):  # TimeoutError where the other side is still there
+                pass
