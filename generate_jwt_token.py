@@ -30,7 +30,8 @@ from alts.shared.tokens import CALLER_SCOPES, WORKER_KEY_ID, Scope, issue_token
 
 EXAMPLES = """examples:
   generate_jwt_token.py -c configs/alts_config.yaml -e some@email.com
-  generate_jwt_token.py -s my_very_secret_phrase -a HS256 -e some@email.com
+  generate_jwt_token.py -f secret.txt -a HS256 -e some@email.com                    # the phrase alone, in a file
+  pass show alts | generate_jwt_token.py -f - -e some@email.com                     # or from another program
   generate_jwt_token.py -c configs/alts_config.yaml -e ci@example.org -l 12h --scope tasks:read
   generate_jwt_token.py -c configs/alts_config.yaml --kid 2027 -e some@email.com    # sign with jwt_secrets' 2027
   generate_jwt_token.py -k private.pem --kid 2027 -e some@email.com                 # RS256, ES256 or EdDSA
@@ -45,11 +46,18 @@ _LIFETIME = re.compile(r"([0-9]{1,12})([smhd]?)\Z")
 _EMAIL = re.compile(r"[!-?A-~]+@[!-?A-~]+\Z")
 
 
-def main(argv: Sequence[str] | None = None, *, out: TextIO = sys.stdout, err: TextIO = sys.stderr) -> int:
-    """The token alone goes to `out`, warnings and errors to `err`; the exit code is 0 or 2."""
+def main(
+    argv: Sequence[str] | None = None, *, read: TextIO = sys.stdin, out: TextIO = sys.stdout, err: TextIO = sys.stderr
+) -> int:
+    """The token alone goes to `out`, warnings and errors to `err`; the exit code is 0 or 2.
+
+    `read`: standard input, for a phrase.
+    """
     wanted = _parser().parse_args(argv)
     scopes = [Scope(scope) for scope in wanted.scope] if wanted.scope else list(CALLER_SCOPES)
     try:
+        if wanted.secret_file is not None:
+            wanted.secret = _phrase(wanted.secret_file, read)
         key = _key(wanted, scopes)
     except ConfigurationError as error:
         err.write(f"generate_jwt_token.py: {error}\n")
@@ -100,7 +108,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     key = parser.add_mutually_exclusive_group(required=True)
     key.add_argument("-c", "--config", type=Path, help="take jwt_secret and jwt_algorithm from this configuration file")
-    key.add_argument("-s", "--secret", help="the phrase to sign with")
+    key.add_argument("-f", "--secret-file", type=Path, help="a file with the phrase to sign with; - for standard input")
+    key.add_argument(
+        "-s",
+        "--secret",
+        help="the phrase itself: all who are logged in here see it in the list of processes, so prefer -c or -f",
+    )
     key.add_argument("-k", "--private-key", type=Path, help="a PEM file to sign with, without a passphrase")
     parser.add_argument("--kid", help="the key's name, as in jwt_secrets or in the JWKS file")
     parser.add_argument(
@@ -155,6 +168,18 @@ def _key(wanted: argparse.Namespace, scopes: Sequence[Scope]) -> _Key:
     if not isinstance(algorithm, str) or algorithm not in SECRET_BYTES:
         raise ConfigurationError("jwt_algorithm", f"must be one of: {', '.join([*SECRET_BYTES, *ASYMMETRIC])}")
     return _Key(secret, algorithm, kid)
+
+
+def _phrase(path: Path, read: TextIO) -> str:
+    """Without the end of its line, which editors and `openssl rand -hex` write. Raises ConfigurationError."""
+    try:
+        text = read.read() if path == Path("-") else path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(str(path), f"cannot be read: {error.strerror}") from error
+    except UnicodeError:
+        # It would quote the content.
+        raise ConfigurationError(str(path), "is no text") from None
+    return text.rstrip("\r\n")
 
 
 def _private_key(path: Path, algorithm: str | None, kid: str | None) -> _Key:

@@ -146,7 +146,8 @@ def _consuming(celery: Celery, consuming: Consuming, drain: Callable[[], None]) 
 @contextmanager
 def _serving(app: FastAPI, listener: socket.socket) -> Iterator[None]:
     """uvicorn in a thread, answering when this is entered."""
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
+    # httptools, which uvicorn prefers where it is installed, takes headers without end; h11 takes 16 KiB.
+    server = uvicorn.Server(uvicorn.Config(app, http="h11", log_config=None, access_log=False))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="http", daemon=True)
     thread.start()
     try:

@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse
 from fastapi_offline import FastAPIOffline
 
 from alts.shared.artifacts import artifact_key
-from alts.shared.errors import RequestError, UnknownArtifact
+from alts.shared.errors import RequestError, StorageUnavailable, UnknownArtifact
 from alts.shared.ledger import TaskState
 from alts.shared.spec import TaskSpec
 from alts.shared.token_keys import TokenKeys
@@ -44,6 +44,14 @@ from scheduler.rate_limit import RateLimit
 from scheduler.services import Services
 from scheduler.store import SqlLedger
 from scheduler.strict_json import StrictRoute
+from scheduler.threads import (
+    ARTIFACT_PATIENCE,
+    ARTIFACT_THREADS,
+    WORKER_THREADS,
+    AllBusyError,
+    Threads,
+    limit_sync_routes,
+)
 
 DESCRIPTION = """Does a package install, work and go away cleanly on a distribution?
 Schedule a task, then ask for its result until `state` is SUCCESS, FAILURE or REVOKED.
@@ -59,11 +67,15 @@ tasks = APIRouter(prefix="/tasks", tags=["tasks"], route_class=StrictRoute)
 service = APIRouter(tags=["service"])
 
 
-def create_app(services: Services) -> FastAPI:
-    """The application; entering its lifespan starts the services, leaving it closes them."""
+def create_app(services: Services, *, artifact_patience: float = ARTIFACT_PATIENCE) -> FastAPI:
+    """The application; entering its lifespan starts the services, leaving it closes them.
+
+    `artifact_patience`: seconds that a caller waits for their turn to get an artifact.
+    """
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        limit_sync_routes()
         await run_in_threadpool(services.start)
         try:
             yield
@@ -74,6 +86,11 @@ def create_app(services: Services) -> FastAPI:
     app = FastAPIOffline(title="alts", version="1", description=DESCRIPTION, lifespan=lifespan)
     config = services.config
     app.state.services = services
+    app.state.worker_threads = Threads(WORKER_THREADS)
+    app.state.artifact_threads = Threads(ARTIFACT_THREADS, patience=artifact_patience)
+    # One looks, and all who ask meanwhile get that answer.
+    app.state.health_threads = Threads(1)
+    app.state.rate_limit = RateLimit(config.caller_requests_per_minute)
     app.state.intake = Intake(
         ledger=services.ledger,
         runners=config.runners,
@@ -85,7 +102,7 @@ def create_app(services: Services) -> FastAPI:
     app.add_middleware(
         Gate,
         reader=TokenReader(TokenKeys(config), config.jwt_leeway),
-        rate_limit=RateLimit(config.caller_requests_per_minute),
+        rate_limit=app.state.rate_limit,
     )
     problems.install(app)
     app.include_router(tasks)
@@ -104,8 +121,26 @@ async def _intake(request: Request) -> Intake:
     return intake
 
 
+async def _rate_limit(request: Request) -> RateLimit:
+    rate_limit: RateLimit = request.app.state.rate_limit
+    return rate_limit
+
+
+async def _artifact_threads(request: Request) -> Threads:
+    threads: Threads = request.app.state.artifact_threads
+    return threads
+
+
+async def _health_threads(request: Request) -> Threads:
+    threads: Threads = request.app.state.health_threads
+    return threads
+
+
 Served = Annotated[Services, Depends(_services)]
 Taking = Annotated[Intake, Depends(_intake)]
+Counting = Annotated[RateLimit, Depends(_rate_limit)]
+ArtifactThreads = Annotated[Threads, Depends(_artifact_threads)]
+HealthThreads = Annotated[Threads, Depends(_health_threads)]
 
 
 @tasks.post("/schedule", status_code=201, response_model=ScheduledTask, responses=responses(409))
@@ -132,15 +167,19 @@ def history(task_id: str, _caller: Reader, services: Served) -> TaskHistory:
 
 
 @tasks.get("/{task_id}/artifacts/{attempt}/{name}", response_class=Response, responses=responses(404))
-def artifact(task_id: str, attempt: Attempt, name: str, _caller: Reader, services: Served) -> Response:
+async def artifact(
+    task_id: str, attempt: Attempt, name: str, _caller: Reader, services: Served, threads: ArtifactThreads
+) -> Response:
     """A log or a report of an attempt, such as `install.log` or `report.json`."""
-    services.ledger.get(task_id)
+    await run_in_threadpool(services.ledger.get, task_id)
     key = artifact_key(services.config.artifacts_root_directory, task_id, attempt, name)
     try:
         # The name is a path's last part, and of plain letters: it cannot leave the attempt's folder.
-        content = services.storage.get(key) if _ARTIFACT_NAME.fullmatch(name) else None
+        content = await threads.run(services.storage.get, key) if _ARTIFACT_NAME.fullmatch(name) else None
     except KeyError:
         content = None
+    except AllBusyError as error:
+        raise StorageUnavailable("the storage is slow, and others wait for it already") from error
     if content is None:
         raise UnknownArtifact(f"attempt {attempt} of the task has no artifact {name[:100]}")
     kind = "application/json" if name.endswith(".json") else "text/plain; charset=utf-8"
@@ -173,8 +212,15 @@ def cancel(task_id: str, caller: Writer, services: Served) -> JSONResponse:
 
 
 @tasks.post("/cancel", response_model=CancelAnswers, responses=responses())
-def cancel_many(wanted: CancelRequest, caller: Writer, services: Served) -> CancelAnswers:
-    """Cancel each of the tasks, as far as it can be: the answer says of each what has become of it, in their order."""
+def cancel_many(wanted: CancelRequest, caller: Writer, services: Served, rate_limit: Counting) -> CancelAnswers:
+    """Cancel each of the tasks, as far as it can be: the answer says of each what has become of it, in their order.
+
+    It counts as one request for each id. A list is never refused for its length; what is over the limit has to be
+    waited for before the next request.
+    """
+    # The gate has counted one, when it did not know how many there are.
+    if not caller.is_admin:
+        rate_limit.charge(caller.email, len(wanted.task_ids) - 1)
     return CancelAnswers(tasks=[_cancelled(task_id, caller, services.ledger) for task_id in wanted.task_ids])
 
 
@@ -189,9 +235,9 @@ def _cancelled(task_id: str, caller: Caller, ledger: SqlLedger) -> CancelledTask
 @service.get(
     "/health", response_model=HealthAnswer, responses={503: {"model": HealthAnswer, "description": "No ledger"}}
 )
-def health(services: Served) -> JSONResponse:
+async def health(services: Served, threads: HealthThreads) -> JSONResponse:
     """Which parts can be reached. Needs no token."""
-    parts = services.health.ask()
+    parts = await threads.run(services.health.ask)
     status = "ok" if all(part.ok for part in parts.values()) else "degraded"
     if not parts["ledger"].ok:
         status = "down"

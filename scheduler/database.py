@@ -30,7 +30,8 @@ from scheduler import schema
 
 # How long a transaction waits for another process that writes to the same SQLite file.
 BUSY_SECONDS = 10.0
-# At least as many connections as uvicorn's pool has threads (40): a request never waits for a connection.
+# As many as scheduler.threads lets requests look into the ledger at once, and a few for the relay, the reconciler and
+# /health: nobody waits for a connection. Not many more: PostgreSQL has 100 for all schedulers (max_connections).
 CONNECTIONS = 50
 # Any number will do, as long as every scheduler takes the same.
 _SCHEMA_LOCK = 0x616C7473

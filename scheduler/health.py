@@ -1,4 +1,4 @@
-"""Which parts can be reached: asked all at once, and never waited for long."""
+"""Which parts can be reached: asked all at once and not too often, and never waited for long."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from alts.shared.errors import AltsError
 
 CHECK_SECONDS = 2.0
+# /health needs no token: whoever asks it in a loop must not make the parts busy with answering.
+KEPT_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -29,26 +31,43 @@ class Health:
     often costs no more threads.
     """
 
-    def __init__(self, checks: Mapping[str, Callable[[], None]], *, seconds: float = CHECK_SECONDS) -> None:
+    def __init__(
+        self,
+        checks: Mapping[str, Callable[[], None]],
+        *,
+        seconds: float = CHECK_SECONDS,
+        kept: float = KEPT_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`kept`: seconds for which an answer serves whoever asks next."""
         self._checks = checks
         self._seconds = seconds
+        self._kept = kept
+        self._clock = clock
+        self._answers: dict[str, PartHealth] = {}
+        self._answers_until = float("-inf")
         self._lock = threading.Lock()
         self._executor = ThreadPoolExecutor(max_workers=max(1, len(checks)), thread_name_prefix="health")
         self._running: dict[str, Future[None]] = {}
 
     def ask(self) -> dict[str, PartHealth]:
-        """How each part is, by name, within `seconds`."""
-        deadline = time.monotonic() + self._seconds
+        """How each part is, by name, within `seconds`. Whoever comes while somebody asks gets the same answer."""
         with self._lock:
-            for name, check in self._checks.items():
-                if name not in self._running or self._running[name].done():
-                    self._running[name] = self._executor.submit(check)
-            running = dict(self._running)
-        return {name: self._answer(future, deadline) for name, future in running.items()}
+            if self._clock() >= self._answers_until:
+                self._answers = self._look()
+                self._answers_until = self._clock() + self._kept
+            return self._answers
 
     def close(self) -> None:
         """Start no more checks."""
         self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def _look(self) -> dict[str, PartHealth]:
+        deadline = time.monotonic() + self._seconds
+        for name, check in self._checks.items():
+            if name not in self._running or self._running[name].done():
+                self._running[name] = self._executor.submit(check)
+        return {name: self._answer(future, deadline) for name, future in self._running.items()}
 
     def _answer(self, future: Future[None], deadline: float) -> PartHealth:
         try:

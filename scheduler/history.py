@@ -60,6 +60,14 @@ class Entry:
     """Where a reported attempt has put its logs."""
 
 
+def is_noted(times: int) -> bool:
+    """Whether the history has what happens for the so many-th time: the 1st, 2nd, 4th, 8th ... time only.
+
+    What may happen again and again for days must not fill the disk.
+    """
+    return times & (times - 1) == 0
+
+
 def note(db: Connection, task_id: str, entry: Entry) -> None:
     """Write one down."""
     note_all(db, [(task_id, entry)])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, delete, insert, select, update
 
 from alts.shared.ledger import TaskState
-from scheduler.history import Entry, Event, note_all
+from scheduler.history import Entry, Event, is_noted, note_all
 from scheduler.tables import outbox, tasks
 
 
@@ -75,13 +75,15 @@ def sent(db: Connection, invitations: Iterable[Invitation], *, now: float) -> No
         update(tasks)
         .where(tasks.c.id.in_([row.task_id for row in db.execute(struck)]), tasks.c.state == TaskState.ACCEPTED)
         .values(state=TaskState.QUEUED, resend_at=now + tasks.c.resend_interval, updated_at=now)
-        .returning(tasks.c.id, tasks.c.attempt)
+        .returning(tasks.c.id, tasks.c.attempt, tasks.c.declined)
     )
     note_all(
         db,
         [
             (row.id, Entry(at=now, event=Event.SENT, state=TaskState.QUEUED, attempt=row.attempt))
             for row in db.execute(queued)
+            # Each time that it is declined it is sent again; of those the history has the same ones.
+            if is_noted(row.declined)
         ],
     )
 

@@ -24,7 +24,7 @@ from alts.shared.report import REPORT, Outcome, Report, StageResult
 from alts.shared.spec import TaskSpec
 from scheduler import closing_report, invitations, presence, submissions
 from scheduler.database import Database
-from scheduler.history import Entry, Event, attempts_of, entries_of, note
+from scheduler.history import Entry, Event, attempts_of, entries_of, is_noted, note
 from scheduler.invitations import Invitation
 from scheduler.presence import Presence
 from scheduler.rows import change, is_id, owned, row_of, storable
@@ -196,8 +196,7 @@ class SqlLedger:
             if row is None or row.state not in WAITING or row.due_at > now:
                 return
             self._invite_later(db, row, now=now, wait=self._rules.decline_wait(row.declined), declined=row.declined + 1)
-            # One that is declined for days does not fill the disk: its history has the 1st, 2nd, 4th, 8th ... time.
-            if (row.declined + 1) & row.declined == 0:
+            if is_noted(row.declined + 1):
                 entry = _entry(row, Event.DECLINED, TaskState.ACCEPTED, now=now, reason=reason)
                 note(db, task_id, replace(entry, worker=worker))
         self._outbox_filled.set()

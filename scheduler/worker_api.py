@@ -12,6 +12,7 @@ from alts.shared.report import Outcome, Report, StageResult
 from scheduler.auth import Worker
 from scheduler.problems import responses
 from scheduler.strict_json import StrictRoute
+from scheduler.threads import Threads
 
 Attempt = Annotated[int, Path(ge=1, le=2**31 - 1)]
 
@@ -80,48 +81,59 @@ async def _ledger(request: Request) -> Ledger:
     return ledger
 
 
+async def _threads(request: Request) -> Threads:
+    threads: Threads = request.app.state.worker_threads
+    return threads
+
+
 Book = Annotated[Ledger, Depends(_ledger)]
+# These routes are async, and take threads of their own: sync ones would wait where all that callers ask waits.
+Own = Annotated[Threads, Depends(_threads)]
 
 router = APIRouter(prefix="/worker", tags=["worker"], route_class=StrictRoute)
 
 
 @router.post("/tasks/{task_id}/claim", response_model=ClaimAnswer, responses=responses())
-def claim(task_id: str, body: Claim, _caller: Worker, ledger: Book) -> ClaimAnswer:
+async def claim(task_id: str, body: Claim, _caller: Worker, ledger: Book, threads: Own) -> ClaimAnswer:
     """Take the task for its next attempt."""
-    return ClaimAnswer(assignment=ledger.claim(task_id, worker=body.worker, key=body.key))
+    return ClaimAnswer(assignment=await threads.run(ledger.claim, task_id, worker=body.worker, key=body.key))
 
 
 @router.post("/tasks/{task_id}/decline", status_code=204, responses=responses())
-def decline(task_id: str, body: Decline, _caller: Worker, ledger: Book) -> None:
+async def decline(task_id: str, body: Decline, _caller: Worker, ledger: Book, threads: Own) -> None:
     """Leave the task for later, or for another worker."""
-    ledger.decline(task_id, worker=body.worker, reason=body.reason)
+    await threads.run(ledger.decline, task_id, worker=body.worker, reason=body.reason)
 
 
 @router.post("/tasks/{task_id}/attempts/{attempt}/heartbeat", response_model=HeartbeatAnswer, responses=responses(409))
-def heartbeat(task_id: str, attempt: Attempt, body: Heartbeat, _caller: Worker, ledger: Book) -> HeartbeatAnswer:
+async def heartbeat(
+    task_id: str, attempt: Attempt, body: Heartbeat, _caller: Worker, ledger: Book, threads: Own
+) -> HeartbeatAnswer:
     """Prolong the lease, show the stages so far."""
-    return HeartbeatAnswer(cancel=ledger.heartbeat(task_id, attempt, progress=body.progress))
+    return HeartbeatAnswer(cancel=await threads.run(ledger.heartbeat, task_id, attempt, progress=body.progress))
 
 
 @router.post("/tasks/{task_id}/attempts/{attempt}/report", response_model=ReportAnswer, responses=responses(409))
-def report(task_id: str, attempt: Attempt, body: Report, _caller: Worker, ledger: Book) -> ReportAnswer:
+async def report(
+    task_id: str, attempt: Attempt, body: Report, _caller: Worker, ledger: Book, threads: Own
+) -> ReportAnswer:
     """End the attempt; saying the same report again is harmless."""
-    return ReportAnswer(outcome=ledger.report(task_id, attempt, body))
+    return ReportAnswer(outcome=await threads.run(ledger.report, task_id, attempt, body))
 
 
 @router.post("/tasks/{task_id}/attempts/{attempt}/release", status_code=204, responses=responses(409))
-def release(task_id: str, attempt: Attempt, body: Release, _caller: Worker, ledger: Book) -> None:
+async def release(task_id: str, attempt: Attempt, body: Release, _caller: Worker, ledger: Book, threads: Own) -> None:
     """Hand the task back unfinished."""
-    ledger.release(task_id, attempt, reason=body.reason)
+    await threads.run(ledger.release, task_id, attempt, reason=body.reason)
 
 
 @router.post("/presence", status_code=204, responses=responses())
-def announce(body: Announcement, _caller: Worker, ledger: Book) -> None:
+async def announce(body: Announcement, _caller: Worker, ledger: Book, threads: Own) -> None:
     """Be there, ready or not."""
-    ledger.announce(body.worker, ready=body.ready, reason=body.reason, queues=body.queues)
+    await threads.run(ledger.announce, body.worker, ready=body.ready, reason=body.reason, queues=body.queues)
 
 
 @router.post("/attempts/over", response_model=Attempts, responses=responses())
-def over(body: Attempts, _caller: Worker, ledger: Book) -> Attempts:
+async def over(body: Attempts, _caller: Worker, ledger: Book, threads: Own) -> Attempts:
     """Those of the attempts that own their task no more; one that is not known is not among them."""
-    return Attempts(attempts=sorted(ledger.over(body.attempts)))
+    return Attempts(attempts=sorted(await threads.run(ledger.over, body.attempts)))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from alts.shared.artifacts import FolderStore
 from alts.shared.broker import celery_app
@@ -74,9 +74,9 @@ def bearer(*scopes: Scope, **token: Any) -> dict[str, str]:
 
 
 @contextmanager
-def serving(app: FastAPI) -> Iterator[str]:
+def serving(app: ASGIApp) -> Iterator[str]:
     """The address of a real server for the application, on a free port of 127.0.0.1."""
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None))
+    server = uvicorn.Server(uvicorn.Config(app, http="h11", host="127.0.0.1", port=0, log_config=None))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:

@@ -33,6 +33,7 @@ HOMES = {
         "scheduler.submissions",
         "scheduler.tables",
     },
+    "anyio": {"scheduler.threads"},
     "limits": {"scheduler.rate_limit"},
     "alembic": {"scheduler.schema"},
     "subprocess": {"alts.tools.process", "alts.provider.process"},

@@ -163,7 +163,7 @@ class World:
 
     def _scheduler(self) -> Service:
         config = self._write("scheduler", self._ports_for("scheduler"))
-        address = ("--host", "127.0.0.1", "--port", str(self._port))
+        address = ("--host", "127.0.0.1", "--port", str(self._port), "--http", "h11")
         return self._service("scheduler", "uvicorn", "scheduler.app:app", *address, "--no-access-log", config=config)
 
     def _worker(self, name: str) -> Service:

@@ -60,7 +60,8 @@ class ServiceStack:
     def __enter__(self) -> Self:
         with ExitStack() as undo:
             scheduler = self._process(
-                "scheduler", "uvicorn", "scheduler.app:app", "--host", "127.0.0.1", "--port", str(self.port)
+                "scheduler",
+                *("uvicorn", "scheduler.app:app", "--host", "127.0.0.1", "--port", str(self.port), "--http", "h11"),
             )
             undo.callback(scheduler.stop)
             scheduler.start(ready=lambda: answers(self.port))

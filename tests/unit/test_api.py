@@ -418,7 +418,7 @@ def test_a_part_that_hangs_neither_delays_the_others_nor_piles_up_threads() -> N
         entered.release()
         release.wait(10)
 
-    health = Health({"ledger": lambda: None, "storage": hang}, seconds=0.05)
+    health = Health({"ledger": lambda: None, "storage": hang}, seconds=0.05, kept=0)
     answers = [health.ask() for _ in range(5)]
     release.set()
     health.close()
@@ -427,6 +427,19 @@ def test_a_part_that_hangs_neither_delays_the_others_nor_piles_up_threads() -> N
     assert {answer["storage"].detail for answer in answers} == {"no answer within 0.05 s"}
     assert entered.acquire(blocking=False)
     assert not entered.acquire(blocking=False)
+
+
+def test_a_part_is_not_asked_again_for_whoever_asks_at_once() -> None:
+    asked: list[float] = []
+    clock = HandClock()
+    health = Health({"ledger": lambda: asked.append(clock.now)}, kept=1.0, clock=clock)
+
+    for seconds in (0.0, 0.0, 0.9, 0.1, 0.5):
+        clock.pass_by(seconds)
+        assert health.ask()["ledger"].ok
+    health.close()
+
+    assert len(asked) == 2
 
 
 @pytest.mark.parametrize("page", ["/docs", "/redoc"])

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +20,8 @@ import httpx
 from tests.builders import SECRET
 
 ROOT = Path(__file__).parents[2]
-UVICORN = [sys.executable, "-m", "uvicorn", "scheduler.app:app"]
+# As in the image: the last CMD of its Dockerfile, less the address.
+COMMAND: list[str] = json.loads((ROOT / "Dockerfile.scheduler").read_text().rpartition("CMD ")[2].replace("\\\n", ""))
 
 
 def a_config_file(folder: Path, **changes: str) -> Path:
@@ -53,24 +58,54 @@ def test_a_configuration_that_cannot_work_is_one_line_and_2(tmp_path: Path) -> N
 
 
 def test_with_the_broker_away_tasks_are_accepted_and_sigterm_ends_it_cleanly(tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = os.environ | {"ALTS_CONFIG": str(a_config_file(tmp_path))}
-    with subprocess.Popen(
-        [*UVICORN, "--port", str(port)], cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            health = wait_for_health(f"http://127.0.0.1:{port}/health", process)
-        finally:
-            process.send_signal(signal.SIGTERM)
-            _, log = process.communicate(timeout=20)
+    log: list[str] = []
+    with started(a_config_file(tmp_path), log) as (_port, health):
+        pass
 
     assert health["status"] == "degraded"
     assert health["parts"]["ledger"]["ok"]
     assert not health["parts"]["broker"]["ok"]
-    assert "Application shutdown complete" in log
-    assert "Traceback" not in log
+    assert "Application shutdown complete" in log[0]
+    assert "Traceback" not in log[0]
+
+
+def test_headers_without_end_are_refused_before_they_fill_the_memory(tmp_path: Path) -> None:
+    with (
+        started(a_config_file(tmp_path), []) as (port, _health),
+        socket.create_connection(("127.0.0.1", port), timeout=20) as connection,
+    ):
+        try:
+            connection.sendall(b"GET /health HTTP/1.1\r\nHost: a\r\n" + b"X: a\r\n" * 40_000)
+            answer = connection.recv(65_536)
+        except ConnectionError:
+            answer = b""
+
+    assert answer == b"" or answer.startswith(b"HTTP/1.1 4")
+
+
+def test_the_embedded_server_reads_headers_with_an_end_too() -> None:
+    calls = [
+        node for node in ast.walk(ast.parse((ROOT / "alts/embedded.py").read_text())) if isinstance(node, ast.Call)
+    ]
+    [server] = [call for call in calls if ast.unparse(call.func) == "uvicorn.Config"]
+
+    assert {word.arg: ast.unparse(word.value) for word in server.keywords}["http"] == "'h11'"
+
+
+@contextmanager
+def started(config: Path, log: list[str]) -> Iterator[tuple[int, Any]]:
+    """The scheduler's port and how it is, once it answers; what it has logged is in `log` afterwards."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", *COMMAND, "--host", "127.0.0.1", "--port", str(port)]
+    environment = os.environ | {"ALTS_CONFIG": str(config)}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield port, wait_for_health(f"http://127.0.0.1:{port}/health", process)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            log.append(process.communicate(timeout=20)[1])
 
 
 def wait_for_health(url: str, process: subprocess.Popen[str]) -> Any:

@@ -12,6 +12,7 @@ import httpx
 import pytest
 from starlette.types import Message
 
+from alts.shared.errors import TooManyRequests
 from alts.shared.tokens import Scope
 from scheduler.api import create_app
 from scheduler.body_limit import BodyLimit
@@ -222,6 +223,51 @@ def test_no_limit_is_none() -> None:
 
     for _ in range(1000):
         limit.check("me@example.org")
+
+
+def test_a_list_to_cancel_counts_as_many_requests_as_it_has_ids(tmp_path: Path) -> None:
+    app = limited(tmp_path, 5)
+
+    for _ in range(2):
+        assert cancel(app, 2).status_code == 200
+
+    assert ask(app, "GET", f"/tasks/{TASK_ID}", headers=bearer()).status_code == 404
+    assert ask(app, "GET", f"/tasks/{TASK_ID}", headers=bearer()).status_code == 429
+
+
+def test_a_list_longer_than_the_limit_is_cancelled_and_has_to_be_waited_for(tmp_path: Path) -> None:
+    app = limited(tmp_path, 60)
+
+    answers = [cancel(app, 100), cancel(app, 1), cancel(app, 1, email="you@example.org")]
+
+    assert [answer.status_code for answer in answers] == [200, 429, 200]
+    assert 60 <= int(answers[1].headers["Retry-After"]) <= 100
+
+
+def test_an_admins_list_is_not_counted(tmp_path: Path) -> None:
+    app = limited(tmp_path, 5)
+
+    assert {cancel(app, 100, Scope.ADMIN).status_code for _ in range(3)} == {200}
+
+
+def cancel(app: Any, count: int, *scopes: Scope, **token: Any) -> httpx.Response:
+    return ask(app, "POST", "/tasks/cancel", headers=bearer(*scopes, **token), json={"task_ids": [TASK_ID] * count})
+
+
+def test_debts_add_up_and_are_paid_off_at_the_limits_pace() -> None:
+    clock = HandClock()
+    limit = RateLimit(60, clock=clock)
+
+    limit.charge("me@example.org", 90)
+    limit.charge("me@example.org", 90)
+
+    clock.pass_by(179)
+    with pytest.raises(TooManyRequests) as refused:
+        limit.check("me@example.org")
+    assert refused.value.retry_after == 1
+    limit.check("you@example.org")
+    clock.pass_by(1)
+    limit.check("me@example.org")
 
 
 # over a real connection

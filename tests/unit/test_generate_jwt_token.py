@@ -20,9 +20,9 @@ from tests.signing import ALGORITHMS, jwks, key_pair, public_file
 class Run:
     """One call of the program."""
 
-    def __init__(self, *argv: str) -> None:
+    def __init__(self, *argv: str, stdin: str = "") -> None:
         out, err = io.StringIO(), io.StringIO()
-        self.exit_code = main(argv, out=out, err=err)
+        self.exit_code = main(argv, read=io.StringIO(stdin), out=out, err=err)
         self.out = out.getvalue()
         self.err = err.getvalue()
 
@@ -56,6 +56,36 @@ def test_a_phrase_signs_too_and_a_weak_one_is_warned_of(tmp_path: Path) -> None:
     assert "my_very_secret_phrase" not in run.err
 
 
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"], ids=repr)
+def test_a_phrase_need_not_be_in_the_list_of_processes(tmp_path: Path, end: str) -> None:
+    file = public_file(tmp_path, SECRET + end, "secret.txt")
+
+    for run in Run("-f", file, "-e", "me@example.org"), Run("-f", "-", "-e", "me@example.org", stdin=SECRET + end):
+        assert (run.exit_code, run.err) == (0, "")
+        assert read_token(run.out.strip(), OneSecret(SecretStr(SECRET), "HS256")).email == "me@example.org"
+
+
+@pytest.mark.parametrize("content", [None, b"\n", b"\xff\xfe secret"], ids=["not there", "empty", "no text"])
+def test_a_file_without_a_phrase_is_one_line_and_2(tmp_path: Path, content: bytes | None) -> None:
+    file = tmp_path / "secret.txt"
+    if content is not None:
+        file.write_bytes(content)
+
+    run = Run("-f", str(file), "-e", "me@example.org")
+
+    assert (run.exit_code, run.out) == (2, "")
+    assert run.err.count("\n") == 1
+
+
+def test_help_shows_no_phrase_on_a_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        Run("--help")
+
+    examples = capsys.readouterr().out.partition("examples:")[2]
+    assert " -f secret.txt " in examples
+    assert " -s " not in examples
+
+
 def test_scopes_may_be_chosen() -> None:
     run = Run("-s", SECRET, "-e", "me@example.org", "--scope", "tasks:read", "--scope", "worker")
 
@@ -87,6 +117,7 @@ def test_a_token_lasts_thirty_days_when_nothing_is_said() -> None:
         ["-s", SECRET],
         ["-e", "me@example.org"],
         ["-s", SECRET, "-c", "x.yaml", "-e", "me@example.org"],
+        ["-s", SECRET, "-f", "x.txt", "-e", "me@example.org"],
         ["-s", SECRET, "-e", "nobody"],
         ["-s", SECRET, "-e", "a b@example.org"],
         ["-s", SECRET, "-e", "me@example.org", "-a", "none"],

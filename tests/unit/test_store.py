@@ -389,6 +389,19 @@ def test_a_task_that_is_declined_for_days_does_not_fill_its_history(ledger: SqlL
     assert len(ledger.history(task_id)) == 2 + 7  # 1, 2, 4 ... 64
 
 
+def test_nor_does_the_sending_of_its_invitations(ledger: SqlLedger, clock: HandClock) -> None:
+    task_id = sent(ledger)
+
+    for _ in range(100):
+        ledger.decline(task_id, worker="worker-1", reason="disk full")
+        clock.pass_by(60)
+        ledger.mark_sent(ledger.due_invitations(limit=10))
+
+    assert ledger.get(task_id).state is TaskState.QUEUED
+    found = [entry.event.value for entry in ledger.history(task_id)]
+    assert found == ["accepted", "sent", *["declined", "sent"] * 7]  # 1, 2, 4 ... 64
+
+
 def test_a_callers_unfinished_tasks_are_counted(ledger: SqlLedger) -> None:
     running, cancelled = added(ledger), added(ledger)
     added(ledger)
