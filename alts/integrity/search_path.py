@@ -21,7 +21,8 @@ _MOST_ELEMENTS = 256  # that are looked at; none that means what it says has a t
 _WRITABLE = re.compile(r"/(?:tmp|var/tmp|dev/shm|run/user|var/lock|run/lock)(?:/|\Z)")
 # Where packages are built: whoever has the same folder on his machine loads what he did not want.
 _BUILD = re.compile(
-    r"/(?:build|builddir|buildd|home|root|usr/src|var/lib/jenkins|workspace)(?:/|\Z)|/BUILD(?:ROOT)?(?:/|\Z)|/\.libs(?:/|\Z)"
+    r"\A/(?:build|builddir|buildd|home|root|usr/src|var/lib/jenkins|workspace)(?:/|\Z)"
+    r"|/BUILD(?:ROOT)?(?:/|\Z)|/\.libs(?:/|\Z)"
 )
 
 

@@ -17,10 +17,11 @@ from alts.shared.spec import TaskSpec
 INSTALLED_FORMAT = "${binary:Package}\\t${Version}\\t${Architecture}\\t${db:Status-Status}\\n"
 PACKAGES_FORMAT = "${Package}\\t${Version}\\t${Architecture}\\t${db:Status-Status}\\n"
 
-# The version table of `apt-cache policy`: "     2.10-3 500", then "        500 http://deb.debian.org/... Packages".
+# The version table of `apt-cache policy`: "     2.10-3 500", on Ubuntu also "     2.10-3 500 (phased 10%)", then
+# "        500 http://deb.debian.org/... Packages".
 _POLICY_NAME = re.compile(r"^(?P<name>[a-z0-9][^\s:]*):$")
 _POLICY_CANDIDATE = re.compile(r"^  Candidate: (?P<version>\S+)$")
-_POLICY_VERSION = re.compile(r"^ (?P<mark>\*\*\*|   ) (?P<version>[0-9]\S*)(?: -?\d+)?$")
+_POLICY_VERSION = re.compile(r"^ (?P<mark>\*\*\*|   ) (?P<version>[0-9]\S*)(?: -?\d+)?(?: \(phased \d+%\))?$")
 _POLICY_ORIGIN = re.compile(r"^ {7,} *-?\d+ (?P<origin>(?!/var/lib/dpkg/status).+)$")
 
 _UNKNOWN_NAME = re.compile(

@@ -116,6 +116,10 @@ def brought_by_task(spec: TaskSpec, text: str) -> str:
     return ""
 
 
+def _is_trusted(spec: TaskSpec, url: str) -> bool:
+    return any(one.trusted and one.source[0].rstrip("/") == url for one in spec.repositories)
+
+
 def _is_in(url: str, repository: str) -> bool:
     return url.startswith(f"{repository.rstrip('/')}/")
 
@@ -132,6 +136,9 @@ def _finding(spec: TaskSpec, line: str) -> Finding | None:
     match = _FETCH_FAILED.match(line)
     if _BAD_SIGNATURE.match(line) or (match and _ABOUT_SIGNATURES.search(match["why"])):
         brought = brought_by_task(spec, line)
+        if line.startswith("W:") and _is_trusted(spec, brought):
+            # apt says what it thinks of the signature, and goes on.
+            return None
         return Finding(
             kind=Kind.SIGNATURE_INVALID if brought else Kind.REPOSITORY_UNREACHABLE,
             message=f"the repository {brought or 'of the distribution'} is not signed by a key that is trusted",

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from pydantic_core.core_schema import ValidationInfo
 
 # What sources.list(5) accepts as suite, component and architecture words.
-_SUITE = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._~+/-]*|\./)\Z")
+_SUITE = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._~+/-]*|\.?/)\Z")
 _COMPONENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+/-]*\Z")
 _ARCHITECTURE = re.compile(r"[a-z0-9][a-z0-9-]*\Z")
 _URL = re.compile(r"https?://[A-Za-z0-9.:_\[\]-]+(?:/[A-Za-z0-9._~%+:@,=/-]*)?\Z")
@@ -34,7 +34,7 @@ _URL_HELP = (
     "only http:// and https:// URLs without credentials or query are accepted, optionally followed by a suite and "
     "components, such as 'http://deb.debian.org/debian bookworm main', or a whole deb822 stanza"
 )
-_STANZA_FIELDS = ("types", "uris", "suites", "components", "architectures", "trusted", "signed-by")
+_STANZA_FIELDS = ("types", "uris", "suites", "components", "architectures", "trusted", "signed-by", "enabled")
 
 
 @dataclass(frozen=True)
@@ -129,6 +129,7 @@ class Repository(BaseModel):
 
 def parse_source(text: str) -> Source:
     """Read a line of sources.list(5) or a deb822 stanza. Raises ValueError, saying what would be accepted."""
+    text = text.strip(" \t\n")
     source = _of_stanza(text) if "\n" in text else _of_line(text)
     _check_url(source.url)
     if not _SUITE.match(source.suite) or not all(_COMPONENT.match(component) for component in source.components):
@@ -177,6 +178,7 @@ def _is_name(host: str) -> bool:
 
 
 def _of_line(text: str) -> Source:
+    text = " ".join(re.split(r"[ \t]+", re.sub(r"[ \t]+#.*", "", text)))
     options: dict[str, str] = {}
     if match := _OPTIONS.match(text):
         options = dict(_options(match["options"]))
@@ -210,8 +212,11 @@ def _options(text: str) -> Iterator[tuple[str, str]]:
 
 def _of_stanza(text: str) -> Source:
     fields = dict(_stanza_fields(text))
-    if fields.get("types") != "deb":
-        raise ValueError("a deb822 stanza must say 'Types: deb'")
+    types = fields.get("types", "").split()
+    if "deb" not in types or set(types) - {"deb", "deb-src"}:
+        raise ValueError("a deb822 stanza must say 'Types: deb'; sources beside it are not asked for")
+    if fields.get("enabled", "yes") != "yes":
+        raise ValueError("a repository that is not enabled cannot be tested from")
     for key in ("URIs", "Suites"):
         if len(fields.get(key.lower(), "").split()) != 1:
             raise ValueError(f"a deb822 stanza must have exactly one word in {key}")

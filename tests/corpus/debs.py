@@ -278,6 +278,9 @@ ROWS = (
     # When it is reinstalled, and when it is installed again after the purge.
     Row("once-only", ("scriptlet_failed", "leftover_file", "scriptlet_failed"), plan="full"),
     # The oldest and the newest Debian have words of their own.
+    Row("good-signed", outcome="passed", repository="signed_and_trusted"),
+    Row("good-signed", outcome="passed", repository="signed_and_trusted", distribution="11"),
+    Row("good-signed", outcome="passed", repository="signed_and_trusted", distribution="13"),
     Row("good-signed", outcome="passed", repository="signed", distribution="11"),
     Row("good-signed", outcome="passed", repository="signed", distribution="13"),
     Row("good-signed", ("signature_invalid",), repository="wrong_signature", distribution="11"),

@@ -253,6 +253,20 @@ def test_the_candidate_comes_first_whatever_is_newer() -> None:
     assert [candidate.version for candidate in candidates] == ["2.10-3", "2.10-4~bpo12", "2.10-2"]
 
 
+def test_a_version_that_ubuntu_brings_in_phases_is_one_of_them() -> None:
+    output = (
+        "apt:\n  Installed: 2.4.5\n  Candidate: 2.4.9\n  Version table:\n"
+        "     2.4.9 500 (phased 10%)\n        500 http://archive.ubuntu.com/ubuntu jammy-updates/main amd64 Packages\n"
+        " *** 2.4.5 500\n        500 http://archive.ubuntu.com/ubuntu jammy/main amd64 Packages\n"
+        "        100 /var/lib/dpkg/status\n"
+    )
+
+    assert APT.read_candidates(output) == (
+        Candidate("2.4.9", "http://archive.ubuntu.com/ubuntu jammy-updates/main amd64 Packages"),
+        Candidate("2.4.5", "http://archive.ubuntu.com/ubuntu jammy/main amd64 Packages"),
+    )
+
+
 @pytest.mark.parametrize("output", ["", "mta:\n  Installed: (none)\n  Candidate: (none)\n  Version table:\n"])
 def test_unknown_and_virtual_packages_have_no_candidate(output: str) -> None:
     assert APT.read_candidates(output) == ()

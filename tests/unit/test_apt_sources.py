@@ -96,6 +96,14 @@ def test_trouble_is_said_once_and_of_whom_it_is(output: str, kinds: list[Kind]) 
     assert [finding.kind for finding in findings] == kinds
 
 
+def test_what_apt_thinks_of_a_signature_is_no_matter_where_the_repository_is_trusted() -> None:
+    said = f"{REPOSITORY} ./ Release: The following signatures couldn't be verified: NO_PUBKEY 01"
+    spec = a_spec(repositories=[{"url": REPOSITORY, "trusted": True}])
+
+    assert list(repository_findings(spec, f"W: GPG error: {said}\n")) == []
+    assert [found.kind for found in repository_findings(spec, f"E: GPG error: {said}\n")] == [Kind.SIGNATURE_INVALID]
+
+
 def test_the_address_that_a_name_had_this_time_is_no_evidence() -> None:
     output = "E: Failed to fetch http://m.example/x  503  Unavailable [IP: 192.0.2.7 80]\n"
 

@@ -195,7 +195,9 @@ def test_a_search_path_that_others_may_fill_is_bad(element: str, word: str) -> N
     assert finding.evidence == f"RUNPATH /usr/lib/a:{element}"
 
 
-@pytest.mark.parametrize("text", ["", "/usr/lib/a", "$ORIGIN", "${ORIGIN}/../lib:/opt/a/lib", "$ORIGIN/$LIB"])
+@pytest.mark.parametrize(
+    "text", ["", "/usr/lib/a", "$ORIGIN", "${ORIGIN}/../lib:/opt/a/lib", "$ORIGIN/$LIB", "/opt/rh/a/root/usr/lib64"]
+)
 def test_a_search_path_within_the_package_is_fine(text: str) -> None:
     assert list(search_path_findings("/usr/bin/a", Elf(rpath=text), tree())) == []
 

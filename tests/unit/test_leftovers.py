@@ -211,6 +211,7 @@ def test_a_user_and_the_group_of_his_name_are_one() -> None:
 LOCKED = "100:101::/var/lib/x:/usr/sbin/nologin"
 
 
+@pytest.mark.parametrize("family", list(Family))
 @pytest.mark.parametrize(
     ("user", "archive", "left"),
     [
@@ -223,10 +224,12 @@ LOCKED = "100:101::/var/lib/x:/usr/sbin/nologin"
     ],
     ids=["locked", "brought", "shell", "default shell", "person", "root"],
 )
-def test_system_users_of_the_distributions_own_packages_may_stay(user: str, archive: bool, left: bool) -> None:
+def test_system_users_of_the_distributions_own_packages_may_stay(
+    user: str, archive: bool, left: bool, family: Family
+) -> None:
     after = Snapshot(users={"x": user}, groups={"x": "101:"})
 
-    leftovers = find_leftovers(Snapshot(), after, rules_for(Family.DEB), owned=(), archive=archive)
+    leftovers = find_leftovers(Snapshot(), after, rules_for(family), owned=(), archive=archive)
 
     assert [one.user for one in leftovers] == (["x"] if left else [])
 

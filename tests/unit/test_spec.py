@@ -90,6 +90,13 @@ def test_what_is_no_debian_version_is_refused(version: str) -> None:
         ("https://example.org:8443/flat", ("https://example.org:8443/flat", "./", ())),
         ("http://example.org/r stable/updates main", ("http://example.org/r", "stable/updates", ("main",))),
         ("http://[::1]/r ./", ("http://[::1]/r", "./", ())),
+        ("deb https://example.org/cuda/debian12/x86_64/ /", ("https://example.org/cuda/debian12/x86_64/", "/", ())),
+        ("\tdeb  http://example.org/d \t sid   main # ours\n", ("http://example.org/d", "sid", ("main",))),
+        (
+            "Types: deb deb-src\nURIs: http://example.org/d\nSuites: sid\nComponents: main\nEnabled: yes\n",
+            ("http://example.org/d", "sid", ("main",)),
+        ),
+        ("Types: deb\nURIs: http://example.org/d\nSuites: /\n", ("http://example.org/d", "/", ())),
     ],
 )
 def test_repositories_are_read_like_sources_list(url: str, source: tuple[str, str, tuple[str, ...]]) -> None:
@@ -132,7 +139,6 @@ def test_repositories_are_read_like_sources_list(url: str, source: tuple[str, st
         "http://example.org/debian bookworm main [trusted=yes]",
         "deb [signed-by=/etc/key] http://example.org/debian bookworm main",
         "deb [trusted=no] http://example.org/debian bookworm main",
-        "http://example.org/debian  bookworm main",
         "http://example.org/debian bookworm ma;in",
         "http://example.org/$(id)",
         "-o Dir::Etc=/x",
@@ -187,6 +193,7 @@ def test_what_a_line_or_a_stanza_says_becomes_fields(
         ),
         ("Types: deb\nURIs: http://a.example/\nSuites: ./\nSigned-By: /usr/share/keyrings/x.gpg", "gpg_key"),
         ("Types: deb\nURIs: http://a.example/\nSuites: ./\nCheck-Valid-Until: no", "choose of: types, uris"),
+        ("Types: deb\nURIs: http://a.example/\nSuites: ./\nEnabled: no", "not enabled"),
         ("Types: deb\nURIs: file:/x\nSuites: ./", "only http:// and https:// URLs"),
         ("Types: deb\nURIs: http://a.example/\nSuites: ./\n\nTypes: deb\nURIs: http://b.example/\nSuites: ./", "one"),
     ],
