@@ -197,6 +197,8 @@ class FakeDebian:
 
     def _shell(self, argv: Sequence[str]) -> Answer:
         """Our own scripts: what the machine holds, the files of all packages, forgetting paths, questions."""
+        if "apt-get" in argv:
+            return self._apt_get(argv[argv.index("apt-get") :])
         if CAPTURE_PATH in argv:
             return Answer(written={CAPTURE_PATH: self._capture()})
         if OUTPUT_PATH in argv:

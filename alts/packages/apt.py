@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from alts.command import Completed
 from alts.distributions import DEB_ARCHITECTURES
 from alts.packages import apt_output, apt_why, debconf
-from alts.packages.apt_sources import ARCHIVES, brought_by_task, files_for, repository_findings
+from alts.packages.apt_sources import ARCHIVES, LIST_LAST, brought_by_task, files_for, repository_findings
 from alts.packages.base import Candidate, Identity, InstalledPackage, InstanceFile
 from alts.packages.deb_version import compare, version_key
 from alts.packages.dpkg_state import DpkgState
@@ -58,7 +58,7 @@ class Apt(DpkgState):
         )
 
     def refresh_argv(self) -> Sequence[str]:
-        return ("apt-get", "--quiet", "update")
+        return ("/bin/sh", "-c", LIST_LAST, "sh", "apt-get", "--quiet", "update")
 
     def refresh_findings(self, spec: TaskSpec, done: Completed) -> tuple[Finding, ...]:
         findings = tuple(repository_findings(spec, done.output))

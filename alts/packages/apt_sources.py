@@ -24,6 +24,14 @@ Acquire::Languages "none";
 APT::Update::Error-Mode "any";
 APT::Keep-Downloaded-Packages "true";
 Dir::Cache::Archives "{ARCHIVES}/";
+Dir::Etc::sourcelist "/dev/null";
+"""
+
+# Of one version in several repositories apt takes the one that it has read first, and it reads sources.list before all
+# else (apt-pkg/sourcelist.cc, ReadMainList). Whoever brings a package means that one: the distribution's come last.
+LIST_LAST = """\
+[ ! -e /etc/apt/sources.list ] || ln -sf ../sources.list /etc/apt/sources.list.d/zz-distribution.list
+exec "$@"
 """
 
 # Hosts whose trouble is the distribution's whatever the task says: a task may bring backports from there.

@@ -29,8 +29,11 @@ def install(context: StageContext) -> StageAnswer:
         return StageAnswer((_unavailable(spec, seen.candidates),))
     seen.candidate = candidate
     before = seen.snapshots[BEFORE].packages
-    seen.already_installed = before.get(spec.package_name) == candidate.version
-    if findings := install_by(context, packages.install_argv(spec, candidate), candidate):
+    there = before.get(spec.package_name) == candidate.version
+    # What the image has is the distribution's; one of the same version that the task brings has yet to take its place.
+    seen.already_installed = there and packages.from_distribution(spec, candidate)
+    install_argv = packages.reinstall_argv if there and not seen.already_installed else packages.install_argv
+    if findings := install_by(context, install_argv(spec, candidate), candidate):
         return StageAnswer(findings)
     if findings := tools_gone(context):
         return StageAnswer(findings)

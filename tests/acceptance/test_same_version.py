@@ -1,0 +1,72 @@
+"""A repository that brings what the distribution has, in the very same version: what it brings is what is tested."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from tests.acceptance.embedded import EmbeddedService
+from tests.deb_repository import build_deb, serving, write_index
+from tests.services.debian_image import debian_image
+from tests.services.stack import schedule, wait_for
+
+pytestmark = pytest.mark.docker
+
+Result = Mapping[str, Any]
+
+# In the mirror's Debian 12, and in every image of it.
+IN_THE_DISTRIBUTION, IN_THE_IMAGE = "hello", "hostname"
+BROKEN = "echo rebuilt and broken >&2; exit 3"
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Result]]:
+    """Package → the result of a test with a repository that holds a broken rebuild of it; and of a good one."""
+    folder = tmp_path_factory.mktemp("same")
+    broken, good = folder / "packages/broken", folder / "packages/good"
+    for packages, scripts in ((broken, {"postinst": BROKEN}), (good, {})):
+        packages.mkdir(parents=True)
+        for name in (IN_THE_DISTRIBUTION, IN_THE_IMAGE):
+            build_deb(packages, name, version=version_of(name), scripts=scripts)
+        write_index(packages)
+    with serving(folder / "packages") as url, EmbeddedService(folder) as service, service.client as client:
+        tasks = {
+            f"{kind} {name}": schedule(
+                client,
+                package_name=name,
+                package_version=version,
+                repositories=[{"url": f"{url}{kind}/", "trusted": True}],
+            )
+            for kind in ("broken", "good")
+            for name, version in ((IN_THE_DISTRIBUTION, version_of(IN_THE_DISTRIBUTION)), (IN_THE_IMAGE, None))
+        }
+        yield {name: wait_for(client, task_id) for name, task_id in tasks.items()}
+
+
+def version_of(name: str) -> str:
+    """The one that a fresh machine has, or would get."""
+    script = f"dpkg-query -W -f '${{Version}}' {name} 2>/dev/null || {{ apt-get -qq update && apt-cache show {name}; }}"
+    command = ["docker", "run", "--rm", debian_image(), "sh", "-c", script]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return next((line.split()[1] for line in said.splitlines() if line.startswith("Version: ")), said.strip())
+
+
+@pytest.mark.parametrize("name", [IN_THE_DISTRIBUTION, IN_THE_IMAGE])
+def test_a_broken_rebuild_of_the_distribution_s_version_fails(results: Mapping[str, Result], name: str) -> None:
+    result = results[f"broken {name}"]
+
+    found = [finding["kind"] for stage in result["result"]["stages"] for finding in stage["findings"]]
+    assert (result["outcome"], found) == ("failed", ["scriptlet_failed"])
+
+
+@pytest.mark.parametrize("name", [IN_THE_DISTRIBUTION, IN_THE_IMAGE])
+def test_the_report_names_the_repository_that_brought_it(results: Mapping[str, Result], name: str) -> None:
+    report = results[f"good {name}"]["result"]
+
+    [proof] = [stage for stage in report["stages"] if stage["stage"] == "right_package"]
+    assert (proof["outcome"], proof["findings"]) == ("passed", [])
+    assert "/good" in report["package"]["repository"]
+    assert report["package"]["sha256"]
