@@ -18,6 +18,16 @@ _REQUIRER = re.compile(r"^Error: Package: (?P<package>\S+)")
 _REQUIRES = re.compile(r"^ +Requires: (?P<need>.+)$")
 # "hello.x86_64                 2.10-3.el7                 base"
 _LISTED = re.compile(r"^(?P<name>\S+)\.(?P<arch>\w+)\s+(?P<version>\S+)\s+(?P<repository>\S+)$")
+# A row whose name is long goes on in the next line.
+_WRAPPED = re.compile(r"\n[ \t]+")
+# Nothing to list is an error to yum, with 1 as its exit code (yum's cli.py, returnPkgLists).
+_LIST = """\
+said=$("$@" 2>&1)
+code=$?
+printf '%s\\n' "$said"
+case $said in *'No matching Packages to list'*) exit 0 ;; esac
+exit $code
+"""
 
 
 class Yum(Dnf):
@@ -29,10 +39,11 @@ class Yum(Dnf):
         return self._run("makecache")
 
     def candidates_argv(self, spec: TaskSpec) -> Sequence[str]:
-        return (self.program, "--quiet", "--cacheonly", "--showduplicates", "list", "available", spec.package_name)
+        query = (self.program, "--quiet", "--cacheonly", "--showduplicates", "list", "available", spec.package_name)
+        return ("/bin/sh", "-c", _LIST, "sh", *query)
 
     def read_candidates(self, output: str) -> tuple[Candidate, ...]:
-        rows = [match for match in map(_LISTED.match, output.splitlines()) if match]
+        rows = [match for match in map(_LISTED.match, _WRAPPED.sub(" ", output).splitlines()) if match]
         rows.sort(key=lambda match: version_key(match["version"]), reverse=True)
         candidates: dict[str, Candidate] = {}
         for match in rows:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
 
 import pytest
 
@@ -487,3 +488,26 @@ def test_yum_s_list_is_read() -> None:
     output = "Available Packages\nbad.noarch      1:1.0-1.el7       alts-1\nbad.noarch      1:1.10-1.el7      alts-1\n"
 
     assert [candidate.version for candidate in Yum().read_candidates(output)] == ["1:1.10-1.el7", "1:1.0-1.el7"]
+
+
+def test_a_row_of_yum_s_list_may_go_on_in_the_next_line() -> None:
+    output = f"Available Packages\n{'long-' * 10}name.noarch\n                 1.0-1.el7     base\n"
+
+    assert [candidate.version for candidate in Yum().read_candidates(output)] == ["1.0-1.el7"]
+
+
+@pytest.mark.parametrize(
+    ("script", "code"),
+    [("echo 'Error: No matching Packages to list' >&2; exit 1", 0), ("echo 'Cannot find a valid baseurl'; exit 1", 1)],
+    ids=["nothing", "trouble"],
+)
+def test_that_yum_has_nothing_to_list_is_an_answer(script: str, code: int) -> None:
+    shell, option, wrapper, name, *query = Yum().candidates_argv(SPEC)
+
+    done = subprocess.run(
+        [shell, option, wrapper, name, "sh", "-c", script], capture_output=True, text=True, check=False
+    )
+
+    assert query[0] == "yum"
+    assert done.returncode == code
+    assert done.stdout.strip() in script
