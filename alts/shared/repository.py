@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +10,8 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core.core_schema import ValidationInfo
+
+from alts.shared.openpgp import armored_key
 
 # What sources.list(5) accepts as suite, component and architecture words.
 _SUITE = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._~+/-]*|\.?/)\Z")
@@ -23,12 +23,6 @@ _LONGEST_URL = 2000
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 _OPTIONS = re.compile(r"deb \[ ?(?P<options>[^\[\]]*?) ?\] ")
 _STANZA_LINE = re.compile(r"(?P<key>[A-Za-z][A-Za-z-]*):[ \t]*(?P<value>.*)\Z")
-
-# RFC 9580 6.2: headers, a blank line, base64, an optional checksum.
-_ARMOR = re.compile(
-    r"-----BEGIN PGP PUBLIC KEY BLOCK-----\n(?:[A-Za-z]+: [ -~]*\n)*\n?(?P<body>(?:[A-Za-z0-9+/=]+\n)+)"
-    r"-----END PGP PUBLIC KEY BLOCK-----\n?"
-)
 
 _URL_HELP = (
     "only http:// and https:// URLs without credentials or query are accepted, optionally followed by a suite and "
@@ -139,23 +133,6 @@ def parse_source(text: str) -> Source:
     if not all(_ARCHITECTURE.match(architecture) for architecture in source.architectures):
         raise ValueError("an architecture may hold only lower case letters, digits and -")
     return source
-
-
-def armored_key(text: str) -> str:
-    """An ASCII-armored public key, with its lines ended as everywhere. Raises ValueError for anything else."""
-    key = "\n".join(line.rstrip() for line in text.strip().splitlines()) + "\n"
-    if not (match := _ARMOR.fullmatch(key)):
-        raise ValueError(
-            "only an http:// or https:// URL or ASCII-armored text is accepted, from "
-            "'-----BEGIN PGP PUBLIC KEY BLOCK-----' to '-----END PGP PUBLIC KEY BLOCK-----'"
-        )
-    # The checksum is a line of its own that begins with "=" (RFC 9580 6.1).
-    body = "".join(line for line in match["body"].splitlines() if not line.startswith("="))
-    try:
-        base64.b64decode(body, validate=True)
-    except binascii.Error as error:
-        raise ValueError(f"the armored key is damaged: {error}") from None
-    return key
 
 
 def _check_url(url: str) -> None:

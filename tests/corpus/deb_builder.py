@@ -42,6 +42,7 @@ def repositories(folder: Path, debs: Iterable[Deb]) -> Iterator[Mapping[str, Bod
             "plain": {"url": f"{url}plain/", "trusted": True},
             "signed": {"url": f"{url}signed/", "gpg_key": f"{url}key.asc"},
             "signed_and_trusted": {"url": f"deb  {url}signed/  /", "trusted": True},
+            "several_keys": {"url": f"{url}signed/", "gpg_key": f"Ours are:\n{wrong.public}\n{right.public}"},
             "wrong_signature": {"url": f"{url}signed/", "gpg_key": wrong.public},
             "unsigned": {"url": f"{url}unsigned/"},
             "wrong_checksum": {"url": f"{url}lying/", "trusted": True},

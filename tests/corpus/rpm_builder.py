@@ -150,7 +150,7 @@ def keys(folder: Path) -> Iterator[str]:
 @contextmanager
 def repositories(folder: Path) -> Iterator[Mapping[str, list[dict[str, Any]]]]:
     """What stands in a request for each word in Row.repository; served for as long as the `with` lasts."""
-    signer, _ = keys(folder)
+    signer, stranger = keys(folder)
     with ExitStack() as stack:
         url = stack.enter_context(serving(folder))
         silent = stack.enter_context(closing(socket.create_server((bridge_address(), 0))))
@@ -159,6 +159,7 @@ def repositories(folder: Path) -> Iterator[Mapping[str, list[dict[str, Any]]]]:
             "plain": [{"name": "corpus", "url": f"{url}plain/", "trusted": True}],
             "priority": [{"url": f"{url}plain/", "trusted": True, "priority": 10}],
             "signed": [{"url": f"{url}signed/", "gpg_key": signer}],
+            "several_keys": [{"url": f"{url}signed/", "gpg_key": f"Ours are:\n{stranger}\n{signer}"}],
             "wrong_signature": [{"url": f"{url}wrong_signature/", "gpg_key": signer}],
             "unsigned": [{"url": f"{url}plain/"}],
             "wrong_checksum": [{"url": f"{url}wrong_checksum/", "trusted": True}],

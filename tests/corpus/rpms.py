@@ -187,6 +187,7 @@ ROWS = (
     Row("good-noarch", outcome="passed"),
     Row("good-noarch", outcome="passed", repository="priority"),
     Row("good-signed", outcome="passed", repository="signed"),
+    Row("good-signed", outcome="passed", repository="several_keys"),
     Row("good-signed", outcome="passed", repository="signed", version="1.0"),
     Row("good-epoch", outcome="passed"),
     Row("good-epoch", outcome="passed", version="1:2.0-1"),

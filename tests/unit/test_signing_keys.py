@@ -15,11 +15,10 @@ from ipaddress import ip_network
 
 import pytest
 
-from alts.packages.openpgp import crc24, public_key
 from alts.runners.signing_keys import with_keys
 from alts.shared.errors import RepositoryUnreachable
 from alts.shared.networks import DENIED, NetworkRules
-from alts.shared.repository import armored_key
+from alts.shared.openpgp import armored_key, crc24, public_key
 from alts.stop import Stop, Stopped, StopReason
 from alts.tools.http import download
 from tests.builders import a_spec
@@ -36,6 +35,26 @@ def test_a_binary_key_is_armored_as_gpg_does_it() -> None:
     assert armored_key(key) == key
     body = "".join(line for line in key.splitlines() if line and not line.startswith(("-", "=")))
     assert base64.b64decode(body) == BINARY
+
+
+def test_of_a_file_with_words_and_several_keys_all_the_keys_are_taken() -> None:
+    other = BINARY[:-1] + b"\1"
+    file = f"The following keys are\nours:\n\n{public_key(BINARY)}\npub   ed25519\n{public_key(other)}\n"
+
+    key = public_key(file.encode())
+
+    body = "".join(line for line in key.splitlines() if line and not line.startswith(("-", "=")))
+    assert base64.b64decode(body) == BINARY + other
+    assert armored_key(key) == key
+    assert armored_key(f"a word before\n{public_key(BINARY)}and one after") == public_key(BINARY)
+
+
+@pytest.mark.parametrize(
+    "beside", ["-----BEGIN PGP PRIVATE KEY BLOCK-----\n", "-----BEGIN PGP PUBLIC KEY BLOCK-----\nx!\n"]
+)
+def test_what_stands_beside_a_key_and_is_none_spoils_it(beside: str) -> None:
+    with pytest.raises(ValueError, match="accepted"):
+        armored_key(public_key(BINARY) + beside)
 
 
 def test_the_checksum_is_that_of_the_standard() -> None:
