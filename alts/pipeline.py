@@ -221,7 +221,7 @@ def _overrun(stage: Stage, context: StageContext | None) -> Kind:
     last = context.commands[-1] if context and context.commands else None
     if context is None or last is None or last.stopped is None or stage.overrun is not Kind.TIMEOUT:
         return stage.overrun
-    return context.packages.hangs_at(last.output)
+    return context.packages.hangs_at(last.output, seconds=last.seconds)
 
 
 def _errored(error: InfrastructureError) -> _Ending:

@@ -102,8 +102,8 @@ class Apt(DpkgState):
             ),
         )
 
-    def hangs_at(self, output: str) -> Kind:
-        return apt_output.hangs_at(output)
+    def hangs_at(self, output: str, *, seconds: float) -> Kind:
+        return apt_output.hangs_at(output, seconds=seconds)
 
     def disk_full_line(self, output: str) -> str:
         return apt_output.disk_full_line(output)

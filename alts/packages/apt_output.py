@@ -58,6 +58,9 @@ _DPKG_WORKS = re.compile(
     r"Unpacking |Setting up |Removing |Purging |Processing triggers|dpkg: )",
     re.MULTILINE,
 )
+# "Fetched 5,000 MB in 14min 50s (5,617 kB/s)"; the time as apt-pkg's TimeToStr has it.
+_FETCHED_IN = re.compile(r"^Fetched \S+ \S+ in (?P<time>[0-9dhmins ]+) \(", re.MULTILINE)
+_UNITS = {"d": 86_400, "h": 3600, "min": 60, "s": 1}
 _FETCHED = re.compile(r"^Get:\d+ ")
 # A full disk, in words that are not a script's: those begin otherwise.
 _NO_SPACE = re.compile(r"No space left on device|Disk quota exceeded")
@@ -288,11 +291,19 @@ def _archive_findings(output: str) -> Iterator[Finding]:
             )
 
 
-def hangs_at(output: str) -> Kind:
+def hangs_at(output: str, *, seconds: float) -> Kind:
     """See alts.packages.base.PackageManager."""
-    if _DPKG_WORKS.search(output):
+    works = _DPKG_WORKS.search(output)
+    # Only what was said before dpkg worked is surely not a script's words.
+    fetched = _FETCHED_IN.search(output, 0, works.start() if works else len(output))
+    if works and not (fetched and _seconds(fetched["time"]) > seconds / 2):
         return Kind.TIMEOUT
     return Kind.REPOSITORY_UNREACHABLE if _TO_FETCH.search(output) else Kind.INTERNAL
+
+
+def _seconds(time: str) -> int:
+    """Of "1h 2min 3s"."""
+    return sum(int(number) * _UNITS[unit] for number, unit in re.findall(r"(\d+)([a-z]+)", time))
 
 
 def removal_refused(name: str, done: Completed) -> str:

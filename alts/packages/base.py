@@ -93,11 +93,11 @@ class PackageManager(Protocol):
 
     def install_findings(self, spec: TaskSpec, done: Completed) -> tuple[Finding, ...]: ...
 
-    def hangs_at(self, output: str) -> Kind:
-        """What the transaction whose output this is was at when its time was up.
+    def hangs_at(self, output: str, *, seconds: float) -> Kind:
+        """What took the transaction, whose output this is, all its time of `seconds`.
 
-        Kind.TIMEOUT: at the packages' own work. Kind.REPOSITORY_UNREACHABLE: it was still fetching them.
-        Kind.INTERNAL: it had not come that far.
+        Kind.TIMEOUT: the packages' own work. Kind.REPOSITORY_UNREACHABLE: it was still fetching them, or had been for
+        more than half of the time. Kind.INTERNAL: it had not come that far.
         """
 
     def disk_full_line(self, output: str) -> str:

@@ -148,8 +148,8 @@ class Dnf(RpmState):
             )
         )
 
-    def hangs_at(self, output: str) -> Kind:
-        return dnf_output.hangs_at(output)
+    def hangs_at(self, output: str, *, seconds: float) -> Kind:
+        return dnf_output.hangs_at(output, seconds=seconds)
 
     def disk_full_line(self, output: str) -> str:
         return dnf_output.disk_full_line(output)

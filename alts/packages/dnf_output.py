@@ -58,6 +58,8 @@ _DISK_FULL = re.compile(
 )
 _NO_MATCH = re.compile(r"^(?:Error: )?(?:No match for argument: |Unable to find a match: |No package \S+ available)")
 _TO_FETCH = re.compile(r"^(?:Downloading Packages:|Total download size: |Total size of inbound packages)", re.MULTILINE)
+# "Total                1.1 MB/s | 5.0 GB     74:50"
+_FETCHED_IN = re.compile(r"^Total +.*\| .* (?P<minutes>\d+):(?P<seconds>\d\d) *$", re.MULTILINE)
 # The check and the test before it have words of their own behind these.
 _RPM_WORKS = re.compile(r"^Running transaction$", re.MULTILINE)
 # Scripts' own words begin otherwise.
@@ -174,9 +176,11 @@ def before_rpm(output: str) -> str:
     return output[: works.start()] if works else output
 
 
-def hangs_at(output: str) -> Kind:
+def hangs_at(output: str, *, seconds: float) -> Kind:
     """See alts.packages.base.PackageManager."""
-    if _RPM_WORKS.search(output):
+    fetched = _FETCHED_IN.search(before_rpm(output))
+    slow = fetched is not None and int(fetched["minutes"]) * 60 + int(fetched["seconds"]) > seconds / 2
+    if _RPM_WORKS.search(output) and not slow:
         return Kind.TIMEOUT
     return Kind.REPOSITORY_UNREACHABLE if _TO_FETCH.search(output) else Kind.INTERNAL
 

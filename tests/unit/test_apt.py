@@ -235,6 +235,23 @@ def test_a_failed_installation_says_what_dpkg_has_against_it() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("fetched", "words", "kind"),
+    [
+        ("", "", Kind.REPOSITORY_UNREACHABLE),
+        ("Fetched 53.1 kB in 0s (1,2 kB/s)\n", "Setting up big (1.0) ...\n", Kind.TIMEOUT),
+        ("Fetched 2,500 MB in 7min 20s (5,617 kB/s)\n", "Unpacking big (1.0) ...\n", Kind.TIMEOUT),
+        ("Fetched 5,000 MB in 14min 50s (5,617 kB/s)\n", "Unpacking big (1.0) ...\n", Kind.REPOSITORY_UNREACHABLE),
+        ("", "Setting up big (1.0) ...\nFetched 5 MB in 14min 50s (1 kB/s)\n", Kind.TIMEOUT),
+    ],
+    ids=["still fetching", "at once", "after a while", "until just now", "a script's words"],
+)
+def test_what_took_all_the_time_is_told_by_how_far_apt_has_come(fetched: str, words: str, kind: Kind) -> None:
+    output = f"Need to get 5,000 MB of archives.\n{fetched}{words}"
+
+    assert APT.hangs_at(output, seconds=900) is kind
+
+
 def test_lists_that_were_fetched_have_no_findings() -> None:
     assert APT.refresh_findings(SPEC, done("Reading package lists...\n", 0)) == ()
 

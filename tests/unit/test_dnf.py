@@ -156,17 +156,26 @@ def test_a_failed_installation_says_why(output: str, expected: list[Kind]) -> No
     assert kinds(DNF.install_findings(SPEC, done(output))) == expected
 
 
+FETCHED = (
+    "Downloading Packages:\n(1/1): big-1.0-1.noarch.rpm       5.7 MB/s | 5.0 GB     {0}    \n"
+    "Total                             5.7 MB/s | 5.0 GB     {0}     \nRunning transaction\n  Installing : big-1\n"
+    "Total 1 MB/s | 1 GB 99:00\n"
+)
+
+
 @pytest.mark.parametrize(
     ("output", "kind"),
     [
         ("Total download size: 7 k\nDownloading Packages:\nRunning transaction\n  Installing : bad-1\n", Kind.TIMEOUT),
         ("Downloading Packages:\nRunning transaction check\nRunning transaction test\n", Kind.REPOSITORY_UNREACHABLE),
         ("Last metadata expiration check: 0:00:01 ago\n", Kind.INTERNAL),
+        (FETCHED.format("07:20"), Kind.TIMEOUT),
+        (FETCHED.format("14:50"), Kind.REPOSITORY_UNREACHABLE),
     ],
-    ids=["a script", "a mirror", "before both"],
+    ids=["a script", "a mirror", "before both", "a script after a while", "a mirror until just now"],
 )
 def test_what_hangs_is_told_by_how_far_dnf_has_come(output: str, kind: Kind) -> None:
-    assert DNF.hangs_at(output) is kind
+    assert DNF.hangs_at(output, seconds=900) is kind
 
 
 def test_an_installation_that_went_well_has_no_findings() -> None:
