@@ -39,6 +39,11 @@ def test_versions_are_ordered_as_the_policy_says() -> None:
     assert compare("1.0", "1.00") == compare("0:1", "1") == compare("1", "1-0") == 0
 
 
+@pytest.mark.parametrize("text", ["", "1_2", "(none)"])
+def test_what_is_not_a_version_is_older_than_all(text: str) -> None:
+    assert compare(text, ORDERED[0]) < 0
+
+
 @pytest.mark.skipif(shutil.which("dpkg") is None, reason="no dpkg on this machine")
 @pytest.mark.parametrize(("one", "other"), list(itertools.pairwise(ORDERED)))
 def test_dpkg_agrees(one: str, other: str) -> None:
