@@ -1,4 +1,4 @@
-"""A report as JUnit XML: one test case for every stage. Pure.
+"""Render a report as JUnit XML: one test case for every stage. Pure; junitparser writes the document.
 
 The format has no standard; this keeps to the schema that Jenkins' xUnit plugin checks with:
 https://github.com/jenkinsci/xunit-plugin/blob/master/src/main/resources/org/jenkinsci/plugins/xunit/types/model/xsd/junit-10.xsd
@@ -6,8 +6,10 @@ https://github.com/jenkinsci/xunit-plugin/blob/master/src/main/resources/org/jen
 
 from __future__ import annotations
 
+import io
 import re
-from xml.etree import ElementTree
+
+from junitparser import Attr, Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
 from alts.report_text import findings_text, title_of
 from alts.shared.report import Outcome, Report, StageResult
@@ -15,47 +17,43 @@ from alts.shared.report import Outcome, Report, StageResult
 # Char of XML 1.0: the rest cannot be written at all, not even as a character reference.
 _ILLEGAL = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
-_ELEMENTS = {
-    Outcome.FAILED: "failure",
-    Outcome.ERRORED: "error",
-    # Nothing was learned, and a run that somebody ended must not look like one that is well.
-    Outcome.CANCELLED: "error",
-    Outcome.SKIPPED: "skipped",
+_RESULTS = {
+    Outcome.FAILED: Failure,
+    Outcome.ERRORED: Error,
+    # Nothing was learned, and a cancelled run must not look like a good one.
+    Outcome.CANCELLED: Error,
+    Outcome.SKIPPED: Skipped,
 }
 
 
+class _Suite(TestSuite):
+    """A suite with the attribute that the schema has and junitparser lacks."""
+
+    id = Attr()
+
+
 def junit_xml(report: Report) -> str:
-    """The document, with declaration. Characters that XML cannot hold are left out."""
-    title = _legal(title_of(report))
-    counts = {
-        "tests": str(len(report.stages)),
-        "failures": str(_count(report, Outcome.FAILED)),
-        "errors": str(_count(report, Outcome.ERRORED, Outcome.CANCELLED)),
-    }
-    seconds = _seconds(sum(stage.seconds for stage in report.stages))
-    root = ElementTree.Element("testsuites", {"name": title, **counts, "time": seconds})
-    suite = ElementTree.SubElement(
-        root,
-        "testsuite",
-        {
-            "name": title,
-            **counts,
-            "skipped": str(_count(report, Outcome.SKIPPED)),
-            "time": seconds,
-            "id": report.task_id,
-        },
-    )
+    """Return the document with its XML declaration. Characters that XML cannot hold are left out."""
+    suite = _Suite(_legal(title_of(report)))
+    suite.id = report.task_id
     if report.started_at is not None:
-        suite.set("timestamp", report.started_at.replace(tzinfo=None).isoformat(timespec="seconds"))
-    _add_properties(suite, report)
-    for stage in report.stages:
-        _add_case(suite, stage, classname=_legal(report.package.get("name") or report.platform or report.task_id))
-    ElementTree.indent(root)
-    return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+        suite.timestamp = report.started_at.replace(tzinfo=None).isoformat(timespec="seconds")
+    for name, value in sorted(_properties(report).items()):
+        suite.add_property(_legal(name), _legal(value))
+    classname = _legal(report.package.get("name") or report.platform or report.task_id)
+    suite.add_testcases([_case(stage, classname=classname) for stage in report.stages])
+    document = JUnitXml(suite.name)
+    document.add_testsuite(suite)
+    # Not update_statistics(): that also sets `skipped`, which the schema has for a suite alone.
+    document.tests, document.failures, document.errors = suite.tests, suite.failures, suite.errors
+    document.time = suite.time
+    text = io.BytesIO()
+    document.write(text, pretty=True)
+    return text.getvalue().decode()
 
 
-def _add_properties(suite: ElementTree.Element, report: Report) -> None:
-    properties = {
+def _properties(report: Report) -> dict[str, str]:
+    return {
         "task_id": report.task_id,
         "attempt": str(report.attempt),
         "outcome": report.outcome,
@@ -65,34 +63,23 @@ def _add_properties(suite: ElementTree.Element, report: Report) -> None:
         **{f"image.{key}": value for key, value in report.image.items()},
         **{f"tools.{key}": value for key, value in report.tools.items()},
     }
-    parent = ElementTree.SubElement(suite, "properties")
-    for name, value in sorted(properties.items()):
-        ElementTree.SubElement(parent, "property", {"name": _legal(name), "value": _legal(value)})
 
 
-def _add_case(suite: ElementTree.Element, stage: StageResult, *, classname: str) -> None:
-    case = ElementTree.SubElement(
-        suite, "testcase", {"classname": classname, "name": _legal(stage.stage), "time": _seconds(stage.seconds)}
-    )
+def _case(stage: StageResult, *, classname: str) -> TestCase:
+    case = TestCase(_legal(stage.stage), classname=classname, time=round(stage.seconds, 3))
     found = findings_text(stage)
     said = [f"log: {stage.log}"] if stage.log else []
-    if element := _ELEMENTS.get(stage.outcome):
-        kinds = [finding.kind.value for finding in stage.findings]
-        ending = ElementTree.SubElement(case, element, {"message": _legal(stage.reason)})
-        ending.set("type", kinds[0] if kinds else stage.outcome.value)
-        ending.text = _legal(found) or None
+    if make_result := _RESULTS.get(stage.outcome):
+        kind = stage.findings[0].kind.value if stage.findings else stage.outcome.value
+        result = make_result(_legal(stage.reason), type_=kind)
+        if found:
+            result.text = _legal(found)
+        case.result = result
     elif found:
         said.insert(0, found)
     if said:
-        ElementTree.SubElement(case, "system-out").text = _legal("\n".join(said))
-
-
-def _count(report: Report, *outcomes: Outcome) -> int:
-    return sum(stage.outcome in outcomes for stage in report.stages)
-
-
-def _seconds(seconds: float) -> str:
-    return f"{seconds:.3f}"
+        case.system_out = _legal("\n".join(said))
+    return case
 
 
 def _legal(text: str) -> str:
