@@ -1,4 +1,4 @@
-"""Terraform, through python-terraform: the only file that knows its flags, files and exit codes."""
+"""Run Terraform, with arguments that python-terraform makes: the home of its flags, files and exit codes."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NoReturn
 
 import python_terraform
+from python_terraform import IsFlagged
 
 from alts.command import Completed, OutputSink
 from alts.shared.errors import ConfigurationError, ProvisionFailed
@@ -26,6 +26,7 @@ VARIABLES_NAME = "terraform.tfvars.json"
 _LAUNCHER_NAME = "terraform"
 _INTERRUPT_GRACE = 10.0  # seconds in which an interrupted terraform writes down what it has made
 _TAIL_LINES = 30
+_UNATTENDED: Mapping[str, object] = {"input": False, "no_color": IsFlagged}
 
 # CSI sequences, as ECMA-48 5.4 has them.
 _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
@@ -86,96 +87,83 @@ def write_provider_override(folder: Path, version: str | None) -> None:
     (folder / OVERRIDE_NAME).write_text(json.dumps(override, indent=2), encoding="utf-8")
 
 
-class Terraform(python_terraform.Terraform):  # type: ignore[misc]  # python-terraform is untyped
+class _Arguments(python_terraform.Terraform):  # type: ignore[misc]  # python-terraform is untyped
+    """python-terraform as the maker of argument lists.
+
+    Its commands are not used: they can neither be stopped nor bounded, and its defaults are of Terraform 0.12.
+    """
+
+    def read_state_file(self, file_path: str | None = None) -> None:
+        """Do nothing: the constructor would read the state, and fail on one that was cut short."""
+
+
+class Terraform:
     """One module in its own folder: initialise, create, remove.
 
-    Every call raises ProvisionFailed where terraform fails, with the end of what it said in `details`, and Stopped
-    where `stop` said so; what had been made by then is in the state, and `remove` takes it away.
+    Every call raises ProvisionFailed where terraform fails, with the end of its output in `details`, and Stopped
+    where `stop` said so. What had been made by then is in the state, and `remove` takes it away.
     """
 
     def __init__(self, folder: Path, *, executable: Path, environment: Mapping[str, str], sink: OutputSink) -> None:
-        """`environment` is added to the little that terraform needs, such as {"TF_REATTACH_PROVIDERS": ...}."""
-        super().__init__(
-            working_dir=str(folder.absolute()), terraform_bin_path=str(executable), is_env_vars_included=False
-        )
-        # An empty mapping would become a temporary -var-file that nobody removes.
-        self.variables = None
-        self._folder = folder.absolute()
+        """`environment` is added to the little that terraform needs, for example {"TF_REATTACH_PROVIDERS": ...}."""
+        self._arguments = _Arguments(terraform_bin_path=str(executable))
+        self.folder = folder.absolute()
         self._sink = sink
         self._environment = {
             "PATH": os.environ.get("PATH", os.defpath),
-            "HOME": str(self._folder),
+            "HOME": str(self.folder),
             "TF_IN_AUTOMATION": "1",
             "TF_INPUT": "0",
-            # Neither asks HashiCorp for news nor reads the settings of whoever runs the worker.
+            # Terraform neither asks HashiCorp for news nor reads the settings of the worker's user.
             "CHECKPOINT_DISABLE": "1",
             "TF_CLI_CONFIG_FILE": os.devnull,
             **environment,
         }
 
     def version(self, stop: Stop) -> str:
-        """What terraform says its version is, such as "1.11.4"."""
-        done = self._run(self.generate_cmd_string("version"), stop=stop, sink=None)
+        """Return the version that terraform prints, for example "1.11.4"."""
+        done = self._run("version", stop=stop)
         if match := _VERSION.search(done.output):
             return match.group(1)
         raise ProvisionFailed("terraform does not say its version", details=_useful(done), retryable=False)
 
     def initialise(self, stop: Stop) -> None:
-        """`terraform init`: no network is needed where the provider is attached."""
-        self.init(stop=stop)
+        """Run `terraform init`. It needs no network where the provider is attached."""
+        self._run("init", stop=stop, sink=self._sink, **_UNATTENDED)
 
     def create(self, variables: Mapping[str, object], stop: Stop) -> dict[str, object]:
-        """`terraform apply`: make what the module says, and give its outputs as plain values."""
+        """Run `terraform apply`: make what the module says, and return its outputs as plain values."""
         text = json.dumps(variables, indent=2)
-        (self._folder / VARIABLES_NAME).write_text(text, encoding="utf-8")
-        self.apply(skip_plan=True, stop=stop)
+        (self.folder / VARIABLES_NAME).write_text(text, encoding="utf-8")
+        self._run("apply", stop=stop, sink=self._sink, auto_approve=IsFlagged, **_UNATTENDED)
         return self._outputs(stop)
 
     def remove(self, stop: Stop) -> None:
-        """`terraform destroy`: take away all that the state knows of. Harmless when nothing is left."""
-        # force: python-terraform's default is a flag that terraform 0.15 dropped.
-        self.destroy(force=None, auto_approve=python_terraform.IsFlagged, stop=stop)
-
-    def cmd(self, cmd: str, *args: str, **options: object) -> tuple[int, str, str]:
-        """What every method of python-terraform ends in; theirs can neither be stopped nor bounded.
-
-        Terraform's errors and its output come as one text. A failure is raised, not returned.
-        """
-        stop = options.pop("stop", None)
-        if not isinstance(stop, Stop):
-            raise TypeError(f"terraform {cmd} needs a Stop")
-        done = self._run(self.generate_cmd_string(cmd, *args, **options), stop=stop, sink=self._sink)
-        return 0, done.output, ""
-
-    def read_state_file(self, file_path: str | None = None) -> None:
-        """Nothing: the state is terraform's own, and python-terraform fails on one that was cut short."""
-
-    def __getattr__(self, item: str) -> NoReturn:
-        """python-terraform would make a command of every misspelled name."""
-        raise AttributeError(f"{type(self).__name__} has no attribute {item}")
+        """Run `terraform destroy`: take away all that the state names. Harmless when nothing is left."""
+        self._run("destroy", stop=stop, sink=self._sink, auto_approve=IsFlagged, **_UNATTENDED)
 
     def _outputs(self, stop: Stop) -> dict[str, object]:
-        argv: list[str] = self.generate_cmd_string("output", json=python_terraform.IsFlagged)
-        done = self._run(argv, stop=stop, sink=None)
+        done = self._run("output", stop=stop, json=IsFlagged)
         try:
             outputs = json.loads(done.output)
         except json.JSONDecodeError as error:
-            raise ProvisionFailed("terraform output is no JSON", details=_useful(done)) from error
+            raise ProvisionFailed("terraform output is not JSON", details=_useful(done)) from error
         return {name: output["value"] for name, output in outputs.items()}
 
-    def _run(self, argv: Sequence[str], *, stop: Stop, sink: OutputSink | None) -> Completed:
+    def _run(self, command: str, *, stop: Stop, sink: OutputSink | None = None, **options: object) -> Completed:
+        """Run a terraform command. Its errors and its output come as one text."""
         done = run_process(
-            argv,
+            self._arguments.generate_cmd_string(command, **options),
             stop=stop,
             env=self._environment,
-            cwd=self._folder,
+            cwd=self.folder,
             sink=sink,
             interrupt_grace=_INTERRUPT_GRACE,
         )
         if done.stopped is not None:
             raise Stopped(done.stopped)
         if not done.ok:
-            raise ProvisionFailed(f"terraform {argv[1]} failed (exit code {done.exit_code})", details=_useful(done))
+            raise ProvisionFailed(f"terraform {command} failed (exit code {done.exit_code})", details=_useful(done))
         return done
 
 

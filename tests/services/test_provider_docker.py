@@ -60,7 +60,7 @@ def write_module(terraform: Terraform, resources: object, outputs: dict[str, str
     }
     if outputs:
         module["output"] = {name: {"value": value} for name, value in outputs.items()}
-    (Path(terraform.working_dir) / "main.tf.json").write_text(json.dumps(module))
+    (terraform.folder / "main.tf.json").write_text(json.dumps(module))
     terraform.initialise(Stop(60))
 
 

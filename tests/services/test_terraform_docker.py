@@ -261,7 +261,7 @@ def test_a_missing_image_is_told_in_the_engines_words(site: Site, engine: docker
 
 def test_a_machine_that_does_not_start_leaves_nothing(site: Site, engine: docker.DockerClient) -> None:
     terraform = site.terraform()
-    main = Path(terraform.working_dir) / "main.tf"
+    main = terraform.folder / "main.tf"
     main.write_text(main.read_text().replace('"/bin/sh"', '"no-such-program"'))
     terraform.initialise(Stop(60))
 
@@ -344,7 +344,7 @@ def test_terraform_killed_in_mid_apply_leaks_nothing(
     thread.start()
     assert proxy.reached.wait(30)
     assert exists(engine, site.name)
-    for pid in running_terraform(Path(terraform.working_dir)):
+    for pid in running_terraform(terraform.folder):
         os.kill(pid, signal.SIGKILL)
     thread.join()
     proxy.release()

@@ -118,8 +118,8 @@ def test_a_failure_without_an_error_tells_the_last_lines(make: Make) -> None:
     assert len(caught.value.details.splitlines()) <= 30
 
 
-def test_outputs_that_are_no_json_are_told(make: Make) -> None:
-    with pytest.raises(ProvisionFailed, match="no JSON"):
+def test_outputs_that_are_not_json_are_told(make: Make) -> None:
+    with pytest.raises(ProvisionFailed, match="not JSON"):
         make("echo 'Warning: odd'").create({}, Stop(10))
 
 
@@ -141,16 +141,6 @@ def test_a_state_that_was_cut_short_does_not_keep_us_from_calling_terraform(make
     (tmp_path / "module" / "terraform.tfstate").write_text('{"version": 4, "resou')
 
     make("exit 0").remove(Stop(10))
-
-
-def test_a_misspelled_name_is_no_terraform_command(make: Make) -> None:
-    with pytest.raises(AttributeError, match="aply"):
-        make("exit 0").aply()
-
-
-def test_a_call_without_a_stop_is_refused(make: Make) -> None:
-    with pytest.raises(TypeError, match="needs a Stop"):
-        make("exit 0").init()
 
 
 def test_a_terraform_that_cannot_be_started_is_named(tmp_path: Path) -> None:
