@@ -163,14 +163,14 @@ class Database:
             if self._engine.dialect.name == "postgresql":
                 connection.execute(select(func.pg_advisory_xact_lock(_SCHEMA_LOCK)))
             if self._guard is not None:
-                self._guard.check(identity.look(connection), self._where, replaceable=self._sqlite)
+                self._guard.check(identity.look(connection), self._where)
             schema.upgrade(connection)
             return identity.opened(connection, now=time.time())
 
     def _refusal_of_damage(self, error: LedgerDamaged) -> LedgerRefused:
         reason = plain(error.__cause__) if isinstance(error.__cause__, Exception) else error.message
         if self._guard is not None:
-            return self._guard.damaged(self._where, reason, replaceable=self._sqlite)
+            return self._guard.damaged(self._where, reason)
         return LedgerRefused(f"the ledger {self._where} is damaged: {reason}", resolution="restore it from a backup")
 
 
@@ -261,7 +261,7 @@ def _look(file: LedgerFile, guard: Guard) -> None:
     with _usable(file), engine.connect() as db:
         if guard.doubts:
             _check_pages(db)
-        guard.check(identity.look(db), str(file.path), replaceable=True)
+        guard.check(identity.look(db), str(file.path))
 
 
 def _use_wal(engine: Engine, file: LedgerFile) -> None:

@@ -47,6 +47,7 @@ class Guard:
         self._mark = file.read()
         self._new = _is_meant(consent.new, self._mark)
         self._accept = _is_meant(consent.accept, self._mark)
+        self._in_files = False
         self._log_trouble = ""
 
     @property
@@ -66,49 +67,46 @@ class Guard:
 
     def check_files(self, ledger: LedgerFile) -> None:
         """Before SQLite opens them, and makes what is missing. Raises LedgerRefused."""
+        self._in_files = True
         if (mark := self._mark) is None:
             return
         if not ledger.size:
             what = "is missing" if ledger.size is None else "is empty (0 bytes)"
-            raise self._refusal(f"the ledger {ledger.path} {what}", mark, usable=False)
+            raise self._refusal(f"the ledger {ledger.path} {what}", mark, empty=True)
         if mark.boot is None or ledger.has_wal():
             return
-        self._log_trouble = (
-            f"; its write-ahead log {ledger.wal} {'is damaged' if ledger.wal.exists() else 'is missing'}"
-        )
+        trouble = "is damaged" if ledger.wal.exists() else "is missing"
+        self._log_trouble = f"; its write-ahead log {ledger.wal} {trouble}"
         # After kill -9 the mark knows every commit, and `check` sees what a lost log has taken along. A power failure
         # may have taken the mark's last second back: then the log is the only one to tell.
         if mark.boot != self._file.boot and not self._accept:
             raise self._refusal(f"the ledger {ledger.path} was in use when the machine went down", mark)
 
-    def check(self, found: Found, where: str, *, replaceable: bool) -> None:
-        """Before the tables are touched. `replaceable`: we can put a new one in its place. Raises LedgerRefused."""
+    def check(self, found: Found, where: str) -> None:
+        """Before the tables are touched. Raises LedgerRefused."""
         if (mark := self._mark) is None or (self._accept and found.tables):
             return
         if not found.tables:
-            if not self._new:
-                raise self._refusal(f"the ledger {where} has no tables", mark, usable=False)
+            if self._in_files or not self._new:
+                raise self._refusal(f"the ledger {where} has no tables", mark, empty=True)
         elif found.identity != mark.ledger:
             kind = f"ledger {found.identity[:8]}" if found.identity else "the ledger of an older version"
-            raise self._refusal(f"{where} is another ledger ({kind})", mark, replaceable=replaceable)
+            raise self._refusal(f"{where} is another ledger ({kind})", mark)
         elif found.highest < mark.highest:
             missing = mark.highest - found.highest
             raise self._refusal(
                 f"the ledger {where} ends at entry {found.highest} of its history, the last {missing} are missing",
                 mark,
-                replaceable=replaceable,
             )
 
-    def damaged(self, where: str, reason: str, *, replaceable: bool) -> LedgerRefused:
+    def damaged(self, where: str, reason: str) -> LedgerRefused:
         """The refusal of a ledger that the database cannot read."""
         if self._mark is None:
             return LedgerRefused(
                 f"the ledger {where} is damaged: {reason}",
                 resolution="restore it from a backup, or move it away to begin a new one",
             )
-        return self._refusal(
-            f"the ledger {where} is damaged: {reason}", self._mark, usable=False, replaceable=replaceable
-        )
+        return self._refusal(f"the ledger {where} is damaged: {reason}", self._mark, usable=False)
 
     def forget(self) -> None:
         """The ledger is new from here on."""
@@ -128,13 +126,13 @@ class Guard:
         """The ledger is closed; `in_order`: nothing was wrong with it."""
         self._file.close(in_order=in_order)
 
-    def _refusal(self, problem: str, mark: Mark, *, usable: bool = True, replaceable: bool = True) -> LedgerRefused:
+    def _refusal(self, problem: str, mark: Mark, *, usable: bool = True, empty: bool = False) -> LedgerRefused:
         last = datetime.fromtimestamp(mark.at, UTC)
         known = f"Entry {mark.highest} was written to ledger {mark.ledger[:8]} at {last:%Y-%m-%d %H:%M:%S} UTC"
-        ways = ["restore it, with the -wal file that belongs to it or with none" if replaceable else "restore it"]
-        if usable:
+        ways = ["restore it, with the -wal file that belongs to it or with none" if self._in_files else "restore it"]
+        if usable and not empty:
             ways.append(f"start once with --accept-ledger or {ACCEPT_VARIABLE}={mark.code} to go on with what is there")
-        if replaceable:
+        if self._in_files or empty:
             ways.append(f"start once with --new-ledger or {NEW_VARIABLE}={mark.code} to begin an empty one")
         return LedgerRefused(
             f"{problem}{self._log_trouble}. {known}, says {self._file.path}", resolution="; or ".join(ways)
