@@ -75,8 +75,9 @@ class Guard:
             raise self._refusal(f"the ledger {ledger.path} {what}", mark, empty=True)
         if mark.boot is None or ledger.has_wal():
             return
-        trouble = "is damaged" if ledger.wal.exists() else "is missing"
-        self._log_trouble = f"; its write-ahead log {ledger.wal} {trouble}"
+        self._log_trouble = (
+            f"; its write-ahead log {ledger.wal} is {'damaged' if ledger.wal_size else 'missing or empty'}"
+        )
         # After kill -9 the mark knows every commit, and `check` sees what a lost log has taken along. A power failure
         # may have taken the mark's last second back: then the log is the only one to tell.
         if mark.boot != self._file.boot and not self._accept:

@@ -33,10 +33,12 @@ class LedgerFile:
     @property
     def size(self) -> int | None:
         """In bytes; None where it is not there."""
-        try:
-            return self.path.stat().st_size
-        except FileNotFoundError:
-            return None
+        return _size(self.path)
+
+    @property
+    def wal_size(self) -> int | None:
+        """Of the write-ahead log."""
+        return _size(self.wal)
 
     @property
     def names(self) -> int:
@@ -64,6 +66,13 @@ class LedgerFile:
             with suppress(FileNotFoundError):
                 _with_suffix(self.path, end).rename(_with_suffix(target, end))
         return target
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return None
 
 
 def _with_suffix(path: Path, suffix: str) -> Path:
