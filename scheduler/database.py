@@ -60,6 +60,7 @@ class Database:
         self._file = LedgerFile.at(str(parsed.database)) if self._sqlite else None
         self._guard = guard
         self._damage: LedgerDamaged | None = None
+        self._in_use = False
         self._closed = False
         # Writers of this process take turns here: SQLite's own waiting sleeps and retries, which under load takes
         # the slowest request to a second.
@@ -77,6 +78,7 @@ class Database:
                 self._where = str(self._file.path)
                 _settle_connections(self._engine)
             self._open_or_replace()
+            self._in_use = True
             undo.pop_all()
 
     @contextlib.contextmanager
@@ -120,7 +122,7 @@ class Database:
             with translated():
                 yield
         except LedgerDamaged as error:
-            if self._damage is None:
+            if self._in_use and self._damage is None:
                 log.error("the ledger is damaged", extra={"ledger": self._where, "reason": str(error)})  # noqa: TRY400
             self._damage = error
             raise
@@ -294,6 +296,6 @@ def _check_pages(db: Connection) -> None:
         log.warning("the ledger is too large to look at every page", extra={"seconds": PAGE_CHECK_SECONDS})
     else:
         if verdict != "ok":
-            raise LedgerDamaged(" ".join(verdict.split()))
+            raise LedgerDamaged(" ".join(verdict.removeprefix("*** in database main ***").split()))
     finally:
         timer.cancel()

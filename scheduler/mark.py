@@ -13,7 +13,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from errno import EBADF
 from fcntl import LOCK_EX, LOCK_UN, lockf
 from pathlib import Path
@@ -169,7 +169,7 @@ class MarkFile:
 
 
 def _encoded(number: int, mark: Mark) -> bytes:
-    text = json.dumps({"number": number, **asdict(mark)}).encode()
+    text = json.dumps({"number": number, **vars(mark)}).encode()
     return f"{zlib.crc32(text):08x} ".encode().ljust(9) + text.ljust(_SLOT - 10) + b"\n"
 
 

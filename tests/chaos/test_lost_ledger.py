@@ -21,8 +21,8 @@ from alts.shared.config import load_config
 from scheduler.services import build_services
 from tests.builders import SECRET, a_spec
 from tests.scheduler_parts import QUEUE, bearer
-from tests.services.ports import free_ports
-from tests.unit.test_api_entry import wait_for_health
+from tests.services.ports import answers, free_ports
+from tests.services.stack import until
 from tests.unit.test_ledger_guard import HARM, bring_in_log, damage, page_of, remove, remove_log
 
 pytestmark = pytest.mark.services
@@ -78,7 +78,8 @@ class Place:
         """Killed with -9 at the end of the `with`, or ended `in_order`."""
         process, url = self.start(environment)
         try:
-            wait_for_health(f"{url}/health", process)
+            until(lambda: answers(int(url.rpartition(":")[2])) or process.poll(), seconds=60)
+            assert process.poll() is None, "the scheduler did not start"
             with httpx.Client(base_url=url, headers=bearer(), timeout=20, trust_env=False) as client:
                 yield client
             if in_order:
@@ -130,9 +131,14 @@ def test_a_start_without_the_ledger_ends_with_2_and_says_how_to_go_on(
     shutil.copytree(saved, place.ledger.parent)
     with place.serving() as client:
         assert statuses(client, ids) == {200}
-    # Told so, it begins anew, and what is left in the environment does not do so a second time.
-    shutil.rmtree(place.ledger.parent)
+
+
+def test_told_so_it_begins_anew_and_the_word_is_good_for_once(place: Place) -> None:
+    with place.serving() as client:
+        ids = accepted(client)
+    remove(place.ledger)
     code = place.refusal().partition("ALTS_NEW_LEDGER=")[2].split()[0]
+
     with place.serving({"ALTS_NEW_LEDGER": code}) as client:
         assert statuses(client, ids) == {404}
         new = accepted(client, 1)
@@ -168,17 +174,17 @@ def test_an_old_copy_ends_with_2_until_it_is_accepted(place: Place) -> None:
 
 def test_pages_that_went_bad_while_it_was_stopped_are_said_by_health_and_by_the_next_start(place: Place) -> None:
     with place.serving(in_order=True) as client:
-        ids = accepted(client, 30)
+        ids = accepted(client, 3)
     bring_in_log(place.ledger)
     damage(place.ledger, page_of(place.ledger, "history_by_task"))
 
     with place.serving() as client:
         answers = [client.get(f"/tasks/{task_id}/history") for task_id in ids]
-        health = client.get("/health")
+        # An answer serves for a second.
+        health = until(lambda: one if (one := client.get("/health")).status_code == 503 else None, seconds=10)
 
     assert {answer.status_code for answer in answers} == {503}
     assert "the ledger is damaged: database disk image is malformed" in answers[0].json()["detail"]
-    assert health.status_code == 503
     assert "the ledger is damaged" in health.json()["parts"]["ledger"]["detail"]
     assert f"the ledger {place.ledger} is damaged" in place.refusal()
 

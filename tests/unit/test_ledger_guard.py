@@ -163,7 +163,7 @@ HARM = [
     (remove_log, "write-ahead log .*-wal is missing or empty"),
     (empty_log, "write-ahead log .*-wal is missing or empty"),
     (overwrite_log, "write-ahead log .*-wal is damaged"),
-    (damage_tail_of_log, "ends at entry 2 of its history, the last 1 are missing"),
+    (damage_tail_of_log, r"ends at entry \d+ of its history, the last \d+ are missing"),
     (overwrite, "is damaged: file is not a database"),
     (damage_pages, "is damaged: "),
 ]
