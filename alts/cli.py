@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import signal
 import sys
 from datetime import timedelta
@@ -19,6 +20,7 @@ from alts.shared.errors import AltsError, ConfigurationError
 from alts.shared.log_lines import log_to_file
 from alts.shared.report import Outcome
 from alts.shared.tokens import issue_token
+from scheduler.guard import ANY, Consent
 
 DEFAULT_CONFIG = Path("configs/embedded.yaml")
 LOCAL_EMAIL = "you@localhost"
@@ -53,6 +55,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--distribution", default="debian-12", help="such as debian-12 (the default)")
     run.add_argument("--once", action="store_true", help="end after the verdict: 0 passed, 1 failed, 2 errored")
     run.add_argument("--log-file", type=Path, default=Path(".alts/alts.log"), help="(default: .alts/alts.log)")
+    lost = run.add_mutually_exclusive_group()
+    lost.add_argument("--new-ledger", action="store_true", help="where the ledger is lost: begin an empty one")
+    lost.add_argument("--accept-ledger", action="store_true", help="where it is an old copy: go on with what is there")
     token = commands.add_parser("token", help="print a token for the service that `alts run` started")
     for command in (run, token):
         command.add_argument("--config", type=Path, default=DEFAULT_CONFIG, help=f"(default: {DEFAULT_CONFIG})")
@@ -63,7 +68,7 @@ def _run(config: Config, options: argparse.Namespace) -> int:
     _token(config)
     _say(f"log file: {options.log_file}")
     log_to_file(options.log_file, logging.INFO)
-    stack = EmbeddedStack(config, host=HOST, port=options.port)
+    stack = EmbeddedStack(config, host=HOST, port=options.port, consent=_consent(options))
     ending = _Ending(stack)
     verdict = INTERRUPTED
     try:
@@ -79,6 +84,11 @@ def _run(config: Config, options: argparse.Namespace) -> int:
         # Whoever asked for one verdict has none; a service that was asked to end has done so.
         return INTERRUPTED if options.once and verdict == INTERRUPTED else 0
     return verdict
+
+
+def _consent(options: argparse.Namespace) -> Consent:
+    said = Consent.of(os.environ)
+    return Consent(ANY if options.new_ledger else said.new, ANY if options.accept_ledger else said.accept)
 
 
 class _Ending:

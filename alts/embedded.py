@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import socket
 import threading
 import time
@@ -18,24 +16,22 @@ from celery import Celery
 from celery.app.trace import setup_worker_optimizations
 from celery.worker import WorkController
 from fastapi import FastAPI
+from starlette.types import Receive, Scope, Send
 
 from alts.consuming import Consuming
 from alts.shared.config import Config
-from alts.shared.errors import AltsError, InfrastructureError
+from alts.shared.errors import AlreadyRunning, InfrastructureError
 from alts.shared.routing import queues_of
 from alts.tasks import register_task
 from alts.upkeep import Upkeep
 from alts.worker import Worker, open_worker
 from scheduler.api import create_app
+from scheduler.guard import Consent
 from scheduler.services import build_services
 
 # Each holds a machine: on two cores more of them only wait for each other.
 CONCURRENCY = 4
 START_TIMEOUT = 30.0
-
-
-class AlreadyRunning(AltsError):  # noqa: N818
-    """Another process uses the same folder or port."""
 
 
 class EmbeddedStack:
@@ -44,8 +40,10 @@ class EmbeddedStack:
     Raises AlreadyRunning, ConfigurationError or InfrastructureError where it cannot start.
     """
 
-    def __init__(self, config: Config, *, host: str, port: int) -> None:
+    def __init__(self, config: Config, *, host: str, port: int, consent: Consent = Consent()) -> None:  # noqa: B008
+        """`consent`: what may be given up of a lost ledger."""
         self._config = config
+        self._consent = consent
         self._host = host
         self._port = port
         self._stack = ExitStack()
@@ -57,10 +55,11 @@ class EmbeddedStack:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            stack.enter_context(_only_one(self._config))
+            services = build_services(self._config, self._consent)
+            # The application's lifespan starts the services, and closes them when the worker has handed all back:
+            # this is for a start that does not come so far.
+            stack.callback(services.close)
             listener = stack.enter_context(_listening(self._host, self._port))
-            services = build_services(self._config)
-            # The application's lifespan starts the services, and closes them when the worker has handed all back.
             stack.enter_context(_serving(create_app(services), listener))
             worker = open_worker(self._config, services.ledger)
             stack.callback(worker.close)
@@ -96,22 +95,6 @@ class EmbeddedStack:
 
 
 @contextmanager
-def _only_one(config: Config) -> Iterator[None]:
-    """The ledger's invitations live in this process's memory: a second process would wait for them in vain."""
-    path = config.storage_folder.absolute() / "embedded.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise AlreadyRunning(f"the service runs already on {path.parent}", resolution="stop it first") from None
-        yield
-    finally:
-        os.close(handle)
-
-
-@contextmanager
 def _listening(host: str, port: int) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -131,7 +114,7 @@ def _consuming(celery: Celery, consuming: Consuming, drain: Callable[[], None]) 
     # What celery.apps.worker.Worker does, less its banner, its signal handlers and its logging.
     setup_worker_optimizations(celery)
     controller = WorkController(app=celery, pool_cls="threads", concurrency=CONCURRENCY, without_mingle=True)
-    thread = threading.Thread(target=controller.start, name="celery", daemon=True)
+    thread = _Thread(controller.start, name="celery")
     thread.start()
     try:
         _wait_until(lambda: controller.consumer is not None, thread, "the Celery worker")
@@ -146,21 +129,63 @@ def _consuming(celery: Celery, consuming: Consuming, drain: Callable[[], None]) 
 @contextmanager
 def _serving(app: FastAPI, listener: socket.socket) -> Iterator[None]:
     """uvicorn in a thread, answering when this is entered."""
+    lifespan = _Lifespan(app)
     # httptools, which uvicorn prefers where it is installed, takes headers without end; h11 takes 16 KiB.
-    server = uvicorn.Server(uvicorn.Config(app, http="h11", log_config=None, access_log=False))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="http", daemon=True)
+    server = uvicorn.Server(uvicorn.Config(lifespan, http="h11", log_config=None, access_log=False))
+    thread = _Thread(partial(server.run, sockets=[listener]), name="http")
     thread.start()
     try:
-        _wait_until(lambda: server.started, thread, "the HTTP server")
+        _wait_until(lambda: server.started, thread, "the HTTP server", cause=lambda: lifespan.error)
         yield
     finally:
         server.should_exit = True
         thread.join(START_TIMEOUT)
 
 
-def _wait_until(started: Callable[[], bool], thread: threading.Thread, what: str) -> None:
+class _Lifespan:
+    """The application; remembers what its start has raised, which uvicorn only logs."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self._app = app
+        self.error: BaseException | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._app(scope, receive, send)
+        except BaseException as error:
+            if scope["type"] == "lifespan":
+                self.error = error
+            raise
+
+
+class _Thread(threading.Thread):
+    """Remembers what it has ended with."""
+
+    def __init__(self, work: Callable[[], object], *, name: str) -> None:
+        super().__init__(name=name, daemon=True)
+        self._work = work
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self._work()
+        except BaseException as error:
+            self.error = error
+            raise
+
+
+def _wait_until(
+    started: Callable[[], bool],
+    thread: _Thread,
+    what: str,
+    *,
+    cause: Callable[[], BaseException | None] = lambda: None,
+) -> None:
+    """Raises what has kept it from starting, InfrastructureError where that is not known."""
     deadline = time.monotonic() + START_TIMEOUT
     while not started():
         if not thread.is_alive() or time.monotonic() > deadline:
+            if (error := cause() or thread.error) is not None:
+                raise error
             raise InfrastructureError(f"{what} did not start; the log file says why")
         time.sleep(0.01)

@@ -6,7 +6,6 @@ knows that its last holder is dead, and may remove what that one has left behind
 
 from __future__ import annotations
 
-import fcntl
 import itertools
 import os
 import shutil
@@ -16,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from alts.shared.file_lock import try_lock
 from alts.tools.process import kill_at_home_below
 
 SPOOL = "spool"
@@ -41,7 +41,7 @@ class WorkFolder:
         self._root = root.absolute()
         self._root.mkdir(parents=True, exist_ok=True)
         for number in itertools.count(1):
-            lock = _try_lock(self._root / f"{number}.lock")
+            lock = try_lock(self._root / f"{number}.lock")
             if lock is not None:
                 self._lock, self.path = lock, self._root / str(number)
                 break
@@ -97,16 +97,6 @@ class WorkFolder:
         os.close(self._lock)
 
 
-def _try_lock(path: Path) -> int | None:
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        return None
-    return handle
-
-
 @contextmanager
 def _locks_of_others(root: Path, own: str) -> Iterator[list[Path]]:
     held: list[int] = []
@@ -115,7 +105,7 @@ def _locks_of_others(root: Path, own: str) -> Iterator[list[Path]]:
         for path in sorted(root.glob("*.lock")):
             if path.stem == own or not (root / path.stem / "identity").exists():
                 continue
-            lock = _try_lock(path)
+            lock = try_lock(path)
             if lock is not None:
                 held.append(lock)
                 slots.append(root / path.stem)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from fastapi import FastAPI
 
 from alts.shared.config import config_path, load_config
-from alts.shared.errors import ConfigurationError, InfrastructureError
+from alts.shared.errors import AltsError, ConfigurationError
 from alts.shared.log_lines import log_to_stderr
 from scheduler.api import create_app
+from scheduler.guard import Consent
 from scheduler.services import build_services
 
 WRONG_CONFIGURATION = 2
@@ -18,7 +20,7 @@ WRONG_CONFIGURATION = 2
 def load_app() -> FastAPI:
     """The application that the configuration file describes.
 
-    Raises ConfigurationError or LedgerUnavailable.
+    Raises ConfigurationError, AlreadyRunning or LedgerUnavailable.
     """
     config = load_config(config_path())
     if config.embedded:
@@ -27,14 +29,14 @@ def load_app() -> FastAPI:
             "memory reaches no worker outside of this process",
             resolution="start everything in one process with: alts run",
         )
-    return create_app(build_services(config))
+    return create_app(build_services(config, Consent.of(os.environ)))
 
 
 def _app_or_exit() -> FastAPI:
     log_to_stderr()
     try:
         return load_app()
-    except (ConfigurationError, InfrastructureError) as error:
+    except AltsError as error:
         sys.stderr.write(f"alts: {error}\n")
         sys.exit(WRONG_CONFIGURATION)
 

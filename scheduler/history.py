@@ -39,6 +39,9 @@ class Event(StrEnum):
     """Ended while no worker was at it."""
 
 
+LAST_ENTRY = "last_history_entry"
+"""Where Connection.info has the number of the entry that the transaction has written last."""
+
 _ENDS = (Event.REPORTED, Event.RELEASED, Event.LOST)
 
 
@@ -86,7 +89,7 @@ def note_all(db: Connection, entries: Iterable[tuple[str, Entry]]) -> None:
         for task_id, entry in entries
     ]
     if rows:
-        db.execute(insert(history), rows)
+        db.info[LAST_ENTRY] = max(db.scalars(insert(history).returning(history.c.entry), rows))
 
 
 def entries_of(db: Connection, task_id: str) -> tuple[Entry, ...]:

@@ -13,8 +13,10 @@ from alts.shared.artifacts import ArtifactStore
 from alts.shared.broker import celery_app, check_broker, send_invitation
 from alts.shared.config import Config
 from alts.shared.storage import artifact_store
-from scheduler.database import Database
+from scheduler.database import Database, mark_path
+from scheduler.guard import Consent, Guard
 from scheduler.health import CHECK_SECONDS, Health
+from scheduler.mark import MarkFile
 from scheduler.outbox import Relay
 from scheduler.presence import check_workers
 from scheduler.reconciler import Reconciler
@@ -60,10 +62,10 @@ class Services:
         self.close()
 
 
-def build_services(config: Config) -> Services:
-    """Open the ledger and prepare the rest; nothing runs yet.
+def build_services(config: Config, consent: Consent = Consent()) -> Services:  # noqa: B008 - frozen
+    """Open the ledger and prepare the rest; nothing is sent yet. `consent`: what may be given up of a lost ledger.
 
-    Raises ConfigurationError or LedgerUnavailable.
+    Raises ConfigurationError (a LedgerRefused, too), AlreadyRunning or LedgerUnavailable.
     """
     outbox_filled = threading.Event()
     rules = LedgerRules(
@@ -75,7 +77,7 @@ def build_services(config: Config) -> Services:
         resend_after=config.resend_after,
         idempotency_seconds=config.idempotency_hours * 3600,
     )
-    ledger = SqlLedger(Database(config.database_url), rules, outbox_filled=outbox_filled)
+    ledger = SqlLedger(_database(config, consent), rules, outbox_filled=outbox_filled)
     celery = celery_app(config)
     storage = artifact_store(config)
     checks = {"ledger": ledger.check, "storage": storage.check}
@@ -90,3 +92,9 @@ def build_services(config: Config) -> Services:
         reconciler=Reconciler(ledger, interval=config.reconcile_interval, lease_seconds=config.lease_seconds),
         health=Health(checks),
     )
+
+
+def _database(config: Config, consent: Consent) -> Database:
+    # The mark is read before anything is looked at: another process may be at work, and the ledger only grows.
+    guard = Guard(MarkFile(mark_path(config.database_url, config.state_folder)), consent)
+    return Database(config.database_url, guard=guard, alone=config.embedded)

@@ -361,6 +361,7 @@ class SqlLedger:
 
     def check(self) -> None:
         """Raises LedgerUnavailable."""
+        self._database.check()
         with self._database.reading() as db:
             db.execute(select(tasks.c.id).limit(1))
 

@@ -1,4 +1,4 @@
-"""The ledger's tables: tasks, their history, the outbox of invitations that are still to be sent, and workers.
+"""The ledger's tables: tasks, their history, the outbox of invitations to be sent, workers, its identity.
 
 Times are seconds since the epoch, UTC. JSON is kept as text: the ledger never looks into it.
 """
@@ -70,6 +70,7 @@ outbox = Table(
 history = Table(
     "history",
     metadata,
+    # It only grows: what has fewer than scheduler.mark knows of is an old copy. Never remove the last one.
     Column("entry", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
     Column("task_id", String(36), ForeignKey("tasks.id"), nullable=False),
     Column("at", Double, nullable=False),
@@ -107,4 +108,12 @@ submissions = Table(
     Column("task_id", String(36), ForeignKey("tasks.id"), nullable=False),
     Column("created_at", Double, nullable=False),
     Index("submissions_by_age", "created_at"),
+)
+
+# One row, made with the tables: a copy has the same, another ledger has not.
+ledger = Table(
+    "ledger",
+    metadata,
+    Column("identity", String(36), primary_key=True),
+    Column("opened_at", Double, nullable=False),
 )

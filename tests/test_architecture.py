@@ -24,8 +24,11 @@ HOMES = {
     "httpx": {"alts.tools.http", "alts.tools.scheduler", "alts.first_try", "alts.cli"},
     "sqlalchemy": {
         "scheduler.database",
+        "scheduler.database_errors",
         "scheduler.history",
+        "scheduler.identity",
         "scheduler.invitations",
+        "scheduler.ledger_lock",
         "scheduler.presence",
         "scheduler.rows",
         "scheduler.schema",

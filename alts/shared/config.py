@@ -83,6 +83,7 @@ class Config(_Section):
 
     # the ledger
     database_url: str = Field(default="sqlite:///.alts/state/ledger.sqlite", repr=False)
+    state_folder: Path | None = None
 
     # the queue
     broker: Literal["rabbitmq", "memory"] = "rabbitmq"

@@ -14,6 +14,8 @@ AltsError
 │   ├── TooManyRequests         429  the caller asks too often, or has too much in the queue
 │   └── RequestTooLong          414  more path, or more headers (431), than anybody needs
 ├── ConfigurationError        the operator's: the process does not start
+│   └── LedgerRefused           the ledger is lost, too old, another one, or damaged
+├── AlreadyRunning            the operator's: another process has the ledger, or the port
 ├── StaleAttempt              nobody's: the lease has lapsed, somebody else owns the task now
 └── InfrastructureError       ours: the task becomes ERRORED, never FAILED
     ├── ProvisionFailed         terraform or ansible did not give a machine
@@ -23,6 +25,7 @@ AltsError
     ├── DiskFull                the machine has no room left
     ├── RepositoryUnreachable   a mirror or a repository did not answer
     ├── LedgerUnavailable       the scheduler did not answer
+    │   └── LedgerDamaged         the database's file is damaged: no waiting helps
     ├── BrokerUnavailable       the queue did not take a message
     │   └── UnknownQueue          the configuration has no such queue any more
     └── StorageUnavailable      S3 or the artifact folder did not answer
@@ -128,6 +131,18 @@ class ConfigurationError(AltsError):
         self.key = key
 
 
+class LedgerRefused(ConfigurationError):  # noqa: N818
+    """The ledger is not what this service left there; `resolution` says how to go on."""
+
+    def __init__(self, message: str, *, resolution: str) -> None:
+        AltsError.__init__(self, message, resolution=resolution)
+        self.key = "database_url"
+
+
+class AlreadyRunning(AltsError):  # noqa: N818
+    """Another process uses the same ledger or port."""
+
+
 class StaleAttempt(AltsError):  # noqa: N818
     """The attempt no longer owns the task: its lease lapsed, or the task is finished."""
 
@@ -164,6 +179,10 @@ class RepositoryUnreachable(InfrastructureError):  # noqa: N818
 
 class LedgerUnavailable(InfrastructureError):  # noqa: N818
     """The scheduler could not be reached, or answered 5xx."""
+
+
+class LedgerDamaged(LedgerUnavailable):
+    """The database says that its file is damaged."""
 
 
 class BrokerUnavailable(InfrastructureError):  # noqa: N818

@@ -1,0 +1,45 @@
+"""Whose fault a database's error is: the database is away, its file is damaged, or we have a bug."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+
+from sqlalchemy.exc import DatabaseError, DataError, IntegrityError, InterfaceError, ProgrammingError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from alts.shared.errors import LedgerDamaged, LedgerUnavailable
+
+_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+# PostgreSQL, "Error Codes", class XX: data_corrupted, index_corrupted.
+_STATES_OF_DAMAGE = ("XX001", "XX002")
+
+
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    """Raises LedgerUnavailable, or LedgerDamaged, in place of the database's own errors."""
+    try:
+        yield
+    except (IntegrityError, ProgrammingError, DataError):
+        raise  # a bug of ours, and no trouble of the database's
+    except (DatabaseError, InterfaceError, PoolTimeout, sqlite3.DatabaseError) as error:
+        if is_damage(error):
+            raise LedgerDamaged(
+                f"the ledger is damaged: {plain(error)}",
+                resolution="stop the service, restore the ledger from a backup; the next start says what else there is",
+            ) from error
+        raise LedgerUnavailable(f"the ledger does not answer: {plain(error)}") from error
+
+
+def is_damage(error: Exception) -> bool:
+    """Whether the database's content is at fault."""
+    origin = getattr(error, "orig", None) or error
+    # The low byte: the rest says more of the same (sqlite.org/rescode.html).
+    code = getattr(origin, "sqlite_errorcode", 0) & 0xFF
+    return code in _DAMAGE or getattr(origin, "sqlstate", None) in _STATES_OF_DAMAGE
+
+
+def plain(error: Exception) -> str:
+    """The driver's own words, in one line."""
+    return " ".join(str(getattr(error, "orig", None) or error).split())

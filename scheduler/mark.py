@@ -1,0 +1,190 @@
+"""The mark: what a service knows of its ledger apart from the ledger itself.
+
+A ledger that is gone, or older than it was, cannot tell. The mark names it, and its highest history entry.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from errno import EBADF
+from fcntl import LOCK_EX, LOCK_UN, lockf
+from pathlib import Path
+
+from alts.shared.errors import ConfigurationError
+from alts.shared.loop import Loop
+
+log = logging.getLogger(__name__)
+
+SYNC_SECONDS = 1.0
+_SLOT = 512
+"""Bytes: a disk writes a sector whole or not at all, and the other slot is still there."""
+_SLOTS = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mark:
+    """What is known of the ledger."""
+
+    ledger: str
+    """Its identity."""
+    highest: int
+    """The last entry of its history; 0 before the first."""
+    at: float
+    """When that was committed, in seconds since the epoch."""
+    boot: str | None = None
+    """The boot of the machine during which the ledger was opened; None where it was closed in order."""
+
+    @property
+    def code(self) -> str:
+        """What an operator names this state by."""
+        return f"{self.ledger[:8]}-{self.highest}"
+
+
+def this_boot() -> str:
+    """Another one after each start of the machine (random(4))."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+
+
+class MarkFile:
+    """Two slots that are written in turn, each with a checksum: a write that is cut off leaves the one before.
+
+    A write is in the page cache when it returns, so kill -9 does not lose it. It is on disk within `sync_seconds`;
+    until then a power failure can take it back. Several processes may share the file.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        clock: Callable[[], float] = time.time,
+        boot: Callable[[], str] = this_boot,
+        sync_seconds: float = SYNC_SECONDS,
+    ) -> None:
+        """Opens the file, and makes it where it is not there. Raises ConfigurationError."""
+        self.path = path
+        self._clock = clock
+        self.boot = boot()
+        self._sync_seconds = sync_seconds
+        self._threads = threading.Lock()
+        self._unsynced = False
+        self._works = True
+        self._last: tuple[bytes, tuple[int, Mark]] | None = None
+        self._loop = Loop("ledger-mark", self._sync)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise ConfigurationError("state_folder", f"cannot write {path}: {error.strerror}") from error
+
+    def read(self) -> Mark | None:
+        """What is known; None where nothing was ever. Raises ConfigurationError where both slots are damaged."""
+        with self._turn():
+            newest = self._newest()
+            if newest is None and os.fstat(self._file).st_size:
+                raise ConfigurationError(
+                    "state_folder",
+                    f"{self.path}, which says what the ledger has to have, is damaged",
+                    resolution="look whether the ledger is the right one, then remove that file",
+                )
+        return newest[1] if newest else None
+
+    def open(self, *, ledger: str, highest: int) -> None:
+        """The ledger is in use from here on, and has that much. On disk when this returns."""
+        self._write(Mark(ledger=ledger, highest=highest, at=self._clock(), boot=self.boot))
+        os.fsync(self._file)
+        _sync_folder(self.path.parent)
+        self._loop.start()
+
+    def advance(self, entry: int) -> None:
+        """The ledger has committed that entry. Never raises: what is committed must not be called a failure."""
+        try:
+            with self._turn():
+                number, mark = self._newest() or (0, None)
+                # Another thread, or another process, may have been quicker.
+                if mark is not None and mark.highest < entry:
+                    self._put(number + 1, replace(mark, highest=entry, at=self._clock(), boot=self.boot))
+                    self._unsynced = self._works = True
+        except OSError as error:
+            if self._works:
+                log.error("the ledger's mark cannot be written", extra={"reason": str(error)})  # noqa: TRY400
+            self._works = False
+
+    def close(self, *, in_order: bool) -> None:
+        """`in_order`: the ledger is closed, and nothing was wrong with it."""
+        self._loop.close()
+        with suppress(OSError):
+            with self._turn():
+                number, mark = self._newest() or (0, None)
+                if in_order and mark is not None and mark.boot is not None:
+                    self._put(number + 1, replace(mark, boot=None))
+            os.fsync(self._file)
+        with self._threads:
+            os.close(self._file)
+            self._file = -1
+
+    def _sync(self) -> float:
+        if self._unsynced:
+            self._unsynced = False
+            os.fsync(self._file)
+        return self._sync_seconds
+
+    def _write(self, mark: Mark) -> None:
+        with self._turn():
+            number, _ = self._newest() or (0, None)
+            self._put(number + 1, mark)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """One at a time, of the threads and of the processes that share the file."""
+        with self._threads:
+            if self._file < 0:
+                # The number of a closed descriptor may be another file's by now.
+                raise OSError(EBADF, "closed already")
+            lockf(self._file, LOCK_EX)
+            try:
+                yield
+            finally:
+                lockf(self._file, LOCK_UN)
+
+    def _newest(self) -> tuple[int, Mark] | None:
+        raw = os.pread(self._file, _SLOT * _SLOTS, 0)
+        if self._last is None or self._last[0] != raw:
+            found = [one for start in range(0, len(raw), _SLOT) if (one := _decoded(raw[start : start + _SLOT]))]
+            if not found:
+                return None
+            self._last = raw, max(found, key=lambda one: one[0])
+        return self._last[1]
+
+    def _put(self, number: int, mark: Mark) -> None:
+        os.pwrite(self._file, _encoded(number, mark), number % _SLOTS * _SLOT)
+        self._last = os.pread(self._file, _SLOT * _SLOTS, 0), (number, mark)
+
+
+def _encoded(number: int, mark: Mark) -> bytes:
+    text = json.dumps({"number": number, **vars(mark)}).encode()
+    return f"{zlib.crc32(text):08x} ".encode().ljust(9) + text.ljust(_SLOT - 10) + b"\n"
+
+
+def _decoded(slot: bytes) -> tuple[int, Mark] | None:
+    checksum, _, text = slot.rstrip(b" \n").partition(b" ")
+    if checksum != b"%08x" % zlib.crc32(text) or not text:
+        return None
+    values = json.loads(text)
+    return values.pop("number"), Mark(**values)
+
+
+def _sync_folder(folder: Path) -> None:
+    """A new file's name is on disk when its folder is (fsync(2))."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

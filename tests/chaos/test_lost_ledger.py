@@ -1,0 +1,233 @@
+"""The service killed, and its ledger lost meanwhile: real processes, asked over HTTP."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+
+from alts.shared.config import load_config
+from scheduler.services import build_services
+from tests.builders import SECRET, a_spec
+from tests.scheduler_parts import QUEUE, bearer
+from tests.services.ports import answers, free_ports
+from tests.services.stack import until
+from tests.unit.test_ledger_guard import HARM, bring_in_log, damage, page_of, remove, remove_log
+
+pytestmark = pytest.mark.services
+
+ROOT = Path(__file__).parents[2]
+BODY = {"dist_name": "debian", "dist_version": "12", "dist_arch": "x86_64", "package_name": "hello"}
+
+
+@dataclass(frozen=True)
+class Place:
+    """A scheduler's folders."""
+
+    folder: Path
+
+    @property
+    def ledger(self) -> Path:
+        return self.folder / "ledger" / "ledger.sqlite"
+
+    def config(self, **changes: str) -> Path:
+        path = self.folder / "config.yaml"
+        settings = {
+            "jwt_secret": SECRET,
+            "rabbitmq_password": "unused",
+            "rabbitmq_host": "127.0.0.1",
+            "rabbitmq_port": 1,
+            "storage": "folder",
+            "storage_folder": f"{self.folder}/storage",
+            "work_folder": f"{self.folder}/work",
+            "state_folder": f"{self.folder}/state",
+            "database_url": f"sqlite:///{self.ledger}",
+            **changes,
+        }
+        path.write_text(yaml.safe_dump(settings))
+        return path
+
+    def start(self, environment: Mapping[str, str] | None = None) -> tuple[subprocess.Popen[str], str]:
+        """The scheduler, and its address."""
+        [port] = free_ports(1)
+        argv = ["uvicorn", "scheduler.app:app", "--host", "127.0.0.1", "--port", str(port), "--http", "h11"]
+        process = subprocess.Popen(
+            [sys.executable, "-m", *argv],
+            cwd=ROOT,
+            env={**os.environ, "ALTS_CONFIG": str(self.config()), **(environment or {})},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        return process, f"http://127.0.0.1:{port}"
+
+    @contextmanager
+    def serving(
+        self, environment: Mapping[str, str] | None = None, *, in_order: bool = False
+    ) -> Iterator[httpx.Client]:
+        """Killed with -9 at the end of the `with`, or ended `in_order`."""
+        process, url = self.start(environment)
+        try:
+            until(lambda: answers(int(url.rpartition(":")[2])) or process.poll(), seconds=60)
+            assert process.poll() is None, "the scheduler did not start"
+            with httpx.Client(base_url=url, headers=bearer(), timeout=20, trust_env=False) as client:
+                yield client
+            if in_order:
+                process.terminate()
+                process.wait(30)
+        finally:
+            process.kill()
+            process.communicate()
+
+    def refusal(self) -> str:
+        """What the scheduler prints when it does not start."""
+        process, _ = self.start()
+        printed = process.communicate(timeout=60)[1]
+        assert process.returncode == 2, printed
+        assert printed.count("\n") == 1, printed
+        return printed
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+def accepted(client: httpx.Client, count: int = 5) -> list[str]:
+    return [client.post("/tasks/schedule", json=BODY).raise_for_status().json()["task_id"] for _ in range(count)]
+
+
+def statuses(client: httpx.Client, ids: list[str]) -> set[int]:
+    return {client.get(f"/tasks/{task_id}").status_code for task_id in ids}
+
+
+@pytest.mark.parametrize(("harm", "words"), HARM, ids=lambda one: getattr(one, "__name__", ""))
+def test_a_start_without_the_ledger_ends_with_2_and_says_how_to_go_on(
+    place: Place, harm: Callable[[Path], None], words: str
+) -> None:
+    with place.serving() as client:
+        ids = accepted(client)
+    saved = place.folder / "saved"
+    shutil.copytree(place.ledger.parent, saved)
+    harm(place.ledger)
+
+    said = place.refusal()
+
+    assert str(place.ledger) in said
+    assert re.search(words, said)
+    # Restored, it goes on.
+    broken = place.folder / "broken"
+    place.ledger.parent.rename(broken)
+    shutil.copytree(saved, place.ledger.parent)
+    with place.serving() as client:
+        assert statuses(client, ids) == {200}
+
+
+def test_told_so_it_begins_anew_and_the_word_is_good_for_once(place: Place) -> None:
+    with place.serving() as client:
+        ids = accepted(client)
+    remove(place.ledger)
+    code = place.refusal().partition("ALTS_NEW_LEDGER=")[2].split()[0]
+
+    with place.serving({"ALTS_NEW_LEDGER": code}) as client:
+        assert statuses(client, ids) == {404}
+        new = accepted(client, 1)
+    with place.serving({"ALTS_NEW_LEDGER": code}) as client:
+        assert statuses(client, new) == {200}
+
+
+def test_a_service_that_is_killed_again_and_again_is_let_go_on(place: Place) -> None:
+    ids: list[str] = []
+    for _ in range(3):
+        with place.serving() as client:
+            ids += accepted(client)
+            assert statuses(client, ids) == {200}
+
+
+def test_an_old_copy_ends_with_2_until_it_is_accepted(place: Place) -> None:
+    with place.serving() as client:
+        ids = accepted(client)
+    bring_in_log(place.ledger)
+    shutil.copy(place.ledger, place.folder / "copy")
+    with place.serving() as client:
+        later = accepted(client)
+    remove_log(place.ledger)
+    shutil.copy(place.folder / "copy", place.ledger)
+
+    said = place.refusal()
+
+    code = said.partition("ALTS_ACCEPT_LEDGER=")[2].split()[0]
+    with place.serving({"ALTS_ACCEPT_LEDGER": code}) as client:
+        assert statuses(client, ids) == {200}
+        assert statuses(client, later) == {404}
+
+
+def test_pages_that_went_bad_while_it_was_stopped_are_said_by_health_and_by_the_next_start(place: Place) -> None:
+    with place.serving(in_order=True) as client:
+        ids = accepted(client, 3)
+    bring_in_log(place.ledger)
+    damage(place.ledger, page_of(place.ledger, "history_by_task"))
+
+    with place.serving() as client:
+        answers = [client.get(f"/tasks/{task_id}/history") for task_id in ids]
+        # An answer serves for a second.
+        health = until(lambda: one if (one := client.get("/health")).status_code == 503 else None, seconds=10)
+
+    assert {answer.status_code for answer in answers} == {503}
+    assert "the ledger is damaged: database disk image is malformed" in answers[0].json()["detail"]
+    assert "the ledger is damaged" in health.json()["parts"]["ledger"]["detail"]
+    assert f"the ledger {place.ledger} is damaged" in place.refusal()
+
+
+@pytest.mark.parametrize("lost", ["gone", "pages that only the start reads"])
+def test_alts_run_ends_with_2_and_the_reason_itself(place: Place, lost: str) -> None:
+    config = place.config(broker="memory")
+    services = build_services(load_config(config))
+    services.ledger.add(a_spec(), queue=QUEUE, submitted_by="")
+    services.close()
+    if lost == "gone":
+        remove(place.ledger)
+    else:
+        for index in ("tasks_by_lease", "tasks_by_resend"):
+            damage(place.ledger, page_of(place.ledger, index))
+
+    done = alts_run(config, place.folder)
+
+    assert done.returncode == 2
+    [said] = done.stderr.splitlines()
+    assert ("is missing" if lost == "gone" else "the ledger is damaged: database disk image is malformed") in said
+    # The next start looks at every page, and knows what to do.
+    again = alts_run(config, place.folder)
+    assert again.returncode == 2
+    assert str(place.ledger) in again.stderr
+    assert "--new-ledger" in again.stderr
+    # Past the ledger, it comes as far as the port, which is nobody's here.
+    assert "cannot listen" in alts_run(config, place.folder, "--new-ledger").stderr
+
+
+def alts_run(config: Path, folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1]) if more else str(free_ports(1)[0])
+        return subprocess.run(
+            [
+                *(sys.executable, "-m", "alts.cli", "run", "--config", str(config), "--port", port, "--once"),
+                *("--log-file", str(folder / "alts.log"), *more),
+            ],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )

@@ -1,0 +1,50 @@
+"""Locks on files: who gets them, and what takes them away."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from alts.shared.file_lock import relock, try_lock
+
+
+def test_one_holds_it_until_it_is_closed(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    held = try_lock(path)
+    assert held is not None
+
+    assert try_lock(path) is None
+    os.close(held)
+
+    again = try_lock(path)
+    assert again is not None
+    os.close(again)
+
+
+def test_many_share_it_and_none_has_it_alone_meanwhile(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    first, second = try_lock(path, shared=True), try_lock(path, shared=True)
+    assert first is not None
+    assert second is not None
+
+    assert try_lock(path) is None
+    assert not relock(first, shared=False)
+    assert relock(first, shared=True)
+    os.close(second)
+
+    assert relock(first, shared=False)
+    assert try_lock(path, shared=True) is None
+    os.close(first)
+
+
+def test_what_was_locked_is_what_lies_at_the_path(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    first = try_lock(path)
+    path.unlink()
+    second = try_lock(path)
+
+    assert first is not None
+    assert second is not None
+    assert os.path.samestat(os.fstat(second), path.stat())
+    os.close(first)
+    os.close(second)
