@@ -7,7 +7,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from types import TracebackType
@@ -20,6 +20,7 @@ from celery.worker import WorkController
 from fastapi import FastAPI
 
 from alts.consuming import Consuming
+from alts.runners.registry import RUNNERS, MakeRunner
 from alts.shared.config import Config
 from alts.shared.errors import AltsError, InfrastructureError
 from alts.shared.routing import queues_of
@@ -44,8 +45,10 @@ class EmbeddedStack:
     Raises AlreadyRunning, ConfigurationError or InfrastructureError where it cannot start.
     """
 
-    def __init__(self, config: Config, *, host: str, port: int) -> None:
+    def __init__(self, config: Config, *, host: str, port: int, runners: Mapping[str, MakeRunner] = RUNNERS) -> None:
+        """`runners` makes those that the configuration names."""
         self._config = config
+        self._runners = runners
         self._host = host
         self._port = port
         self._stack = ExitStack()
@@ -62,8 +65,9 @@ class EmbeddedStack:
             services = build_services(self._config)
             # The application's lifespan starts the services, and closes them when the worker has handed all back.
             stack.enter_context(_serving(create_app(services), listener))
-            worker = open_worker(self._config, services.ledger)
+            worker = open_worker(self._config, services.ledger, runners=self._runners)
             stack.callback(worker.close)
+            worker.slots = CONCURRENCY
             register_task(services.celery, lambda: worker)
             queues = queues_of(self._config.runners, self._config.worker_architectures)
             consuming = Consuming(queues)

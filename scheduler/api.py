@@ -101,7 +101,7 @@ def create_app(services: Services, *, artifact_patience: float = ARTIFACT_PATIEN
     # Added last, so it is met first.
     app.add_middleware(
         Gate,
-        reader=TokenReader(TokenKeys(config), config.jwt_leeway),
+        reader=TokenReader(TokenKeys(config), config.jwt_leeway, services.clock),
         rate_limit=app.state.rate_limit,
     )
     problems.install(app)

@@ -11,6 +11,7 @@ from celery import Celery
 
 from alts.shared.artifacts import ArtifactStore
 from alts.shared.broker import celery_app, check_broker, send_invitation
+from alts.shared.clock import SteadyClock
 from alts.shared.config import Config
 from alts.shared.storage import artifact_store
 from scheduler.database import Database
@@ -20,6 +21,7 @@ from scheduler.presence import check_workers
 from scheduler.reconciler import Reconciler
 from scheduler.rules import LedgerRules
 from scheduler.store import SqlLedger
+from scheduler.stuck_tasks import StuckTasks
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class Services:
     relay: Relay
     reconciler: Reconciler
     health: Health
+    stuck_tasks: StuckTasks
+    clock: SteadyClock
 
     def start(self) -> None:
         """Send invitations and watch leases from here on. Raises LedgerUnavailable."""
@@ -41,9 +45,11 @@ class Services:
             self.ledger.requeue_all()
         self.relay.start()
         self.reconciler.start()
+        self.stuck_tasks.start()
 
     def close(self) -> None:
         """End the threads, give the connections back."""
+        self.stuck_tasks.close()
         self.reconciler.close()
         self.relay.close()
         self.health.close()
@@ -75,10 +81,13 @@ def build_services(config: Config) -> Services:
         resend_after=config.resend_after,
         idempotency_seconds=config.idempotency_hours * 3600,
     )
-    ledger = SqlLedger(Database(config.database_url), rules, outbox_filled=outbox_filled)
+    clock = SteadyClock()
+    ledger = SqlLedger(Database(config.database_url), rules, clock=clock, outbox_filled=outbox_filled)
+    stuck_tasks = StuckTasks(ledger)
     celery = celery_app(config)
     storage = artifact_store(config)
     checks = {"ledger": ledger.check, "storage": storage.check}
+    checks["tasks"] = stuck_tasks.check
     checks["workers"] = partial(check_workers, ledger.workers)
     checks["broker"] = partial(check_broker, celery, seconds=CHECK_SECONDS)
     return Services(
@@ -89,4 +98,6 @@ def build_services(config: Config) -> Services:
         relay=Relay(ledger, partial(send_invitation, celery), filled=outbox_filled),
         reconciler=Reconciler(ledger, interval=config.reconcile_interval, lease_seconds=config.lease_seconds),
         health=Health(checks),
+        stuck_tasks=stuck_tasks,
+        clock=clock,
     )

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 
 from alts.shared.artifacts import FolderStore
 from alts.shared.broker import celery_app
+from alts.shared.clock import SteadyClock
 from alts.shared.tokens import Scope, issue_token
 from scheduler.api import create_app
 from scheduler.database import Database
@@ -23,6 +24,7 @@ from scheduler.reconciler import Reconciler
 from scheduler.rules import LedgerRules
 from scheduler.services import Services
 from scheduler.store import SqlLedger
+from scheduler.stuck_tasks import StuckTasks
 from tests.builders import a_config
 
 QUEUE = "docker-x86_64-0"
@@ -44,7 +46,12 @@ class HandClock:
 def a_ledger(where: Path | str, clock: HandClock, *, filled: threading.Event | None = None, **rules: Any) -> SqlLedger:
     """On SQLite in that folder, or at that address; whoever asks twice gets two ledgers on one database."""
     database = Database(where if isinstance(where, str) else f"sqlite:///{where}/ledger.sqlite")
-    return SqlLedger(database, LedgerRules(**rules), clock=clock, outbox_filled=filled)
+    return SqlLedger(database, LedgerRules(**rules), clock=clock, monotonic=clock, outbox_filled=filled)
+
+
+def lapse(ledger: SqlLedger, clock: HandClock) -> tuple[str, ...]:
+    """Let those leases lapse whose time is up by that clock, as a reconciler does that has watched them."""
+    return ledger.expire([one for one in ledger.leases() if one.expires_at is not None and one.expires_at < clock.now])
 
 
 def some_services(folder: Path, ledger: SqlLedger, *, health: Health | None = None, **changes: Any) -> Services:
@@ -58,6 +65,8 @@ def some_services(folder: Path, ledger: SqlLedger, *, health: Health | None = No
         relay=Relay(ledger, lambda _task_id, _queue: None, filled=threading.Event()),
         reconciler=Reconciler(ledger, interval=3600, lease_seconds=3600),
         health=health or Health({"ledger": ledger.check}),
+        stuck_tasks=StuckTasks(ledger),
+        clock=SteadyClock(),
     )
 
 
