@@ -14,11 +14,12 @@ from alts.shared.broker import celery_app, check_broker, send_invitation
 from alts.shared.clock import SteadyClock
 from alts.shared.config import Config
 from alts.shared.storage import artifact_store
-from scheduler.database import Database
+from scheduler.database import Database, folder_of
 from scheduler.health import CHECK_SECONDS, Health
 from scheduler.outbox import Relay
 from scheduler.presence import check_workers
 from scheduler.reconciler import Reconciler
+from scheduler.room import Room
 from scheduler.rules import LedgerRules
 from scheduler.store import SqlLedger
 from scheduler.stuck_tasks import StuckTasks
@@ -37,6 +38,7 @@ class Services:
     health: Health
     stuck_tasks: StuckTasks
     clock: SteadyClock
+    room: Room
 
     def start(self) -> None:
         """Send invitations and watch leases from here on. Raises LedgerUnavailable."""
@@ -86,7 +88,13 @@ def build_services(config: Config) -> Services:
     stuck_tasks = StuckTasks(ledger)
     celery = celery_app(config)
     storage = artifact_store(config)
-    checks = {"ledger": ledger.check, "storage": storage.check}
+    room = Room(folder_of(config.database_url))
+
+    def ledger_and_room() -> None:
+        ledger.check()
+        room.check()
+
+    checks = {"ledger": ledger_and_room, "storage": storage.check}
     checks["tasks"] = stuck_tasks.check
     checks["workers"] = partial(check_workers, ledger.workers)
     checks["broker"] = partial(check_broker, celery, seconds=CHECK_SECONDS)
@@ -100,4 +108,5 @@ def build_services(config: Config) -> Services:
         health=Health(checks),
         stuck_tasks=stuck_tasks,
         clock=clock,
+        room=room,
     )

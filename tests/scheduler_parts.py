@@ -21,6 +21,7 @@ from scheduler.database import Database
 from scheduler.health import Health
 from scheduler.outbox import Relay
 from scheduler.reconciler import Reconciler
+from scheduler.room import Room
 from scheduler.rules import LedgerRules
 from scheduler.services import Services
 from scheduler.store import SqlLedger
@@ -54,7 +55,9 @@ def lapse(ledger: SqlLedger, clock: HandClock) -> tuple[str, ...]:
     return ledger.expire([one for one in ledger.leases() if one.expires_at is not None and one.expires_at < clock.now])
 
 
-def some_services(folder: Path, ledger: SqlLedger, *, health: Health | None = None, **changes: Any) -> Services:
+def some_services(
+    folder: Path, ledger: SqlLedger, *, health: Health | None = None, room: Room | None = None, **changes: Any
+) -> Services:
     """Around that ledger; nothing runs until they are started, and nothing is really sent."""
     config = a_config(storage_folder=str(folder / "storage"), **changes)
     return Services(
@@ -67,6 +70,7 @@ def some_services(folder: Path, ledger: SqlLedger, *, health: Health | None = No
         health=health or Health({"ledger": ledger.check}),
         stuck_tasks=StuckTasks(ledger),
         clock=SteadyClock(),
+        room=room or Room(None),
     )
 
 
