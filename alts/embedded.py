@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from types import TracebackType
@@ -19,6 +19,7 @@ from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
 from alts.consuming import Consuming
+from alts.runners.registry import RUNNERS, MakeRunner
 from alts.shared.config import Config
 from alts.shared.errors import AlreadyRunning, InfrastructureError
 from alts.shared.routing import queues_of
@@ -40,10 +41,19 @@ class EmbeddedStack:
     Raises AlreadyRunning, ConfigurationError or InfrastructureError where it cannot start.
     """
 
-    def __init__(self, config: Config, *, host: str, port: int, consent: Consent = Consent()) -> None:  # noqa: B008
-        """`consent`: what may be given up of a lost ledger."""
+    def __init__(
+        self,
+        config: Config,
+        *,
+        host: str,
+        port: int,
+        consent: Consent = Consent(),  # noqa: B008
+        runners: Mapping[str, MakeRunner] = RUNNERS,
+    ) -> None:
+        """`consent`: what may be given up of a lost ledger; `runners` makes those that the configuration names."""
         self._config = config
         self._consent = consent
+        self._runners = runners
         self._host = host
         self._port = port
         self._stack = ExitStack()
@@ -61,8 +71,9 @@ class EmbeddedStack:
             stack.callback(services.close)
             listener = stack.enter_context(_listening(self._host, self._port))
             stack.enter_context(_serving(create_app(services), listener))
-            worker = open_worker(self._config, services.ledger)
+            worker = open_worker(self._config, services.ledger, runners=self._runners)
             stack.callback(worker.close)
+            worker.slots = CONCURRENCY
             register_task(services.celery, lambda: worker)
             queues = queues_of(self._config.runners, self._config.worker_architectures)
             consuming = Consuming(queues)

@@ -75,7 +75,9 @@ class Upkeep:
                 self._consume(not trouble)
             self._said, self._announced_at = trouble, None
         if self._announced_at is None or self._clock() - self._announced_at >= _ANNOUNCE_INTERVAL:
-            self._worker.ledger.announce(self._worker.name, ready=not trouble, reason=trouble, queues=self._queues)
+            self._worker.ledger.announce(
+                self._worker.name, ready=not trouble, reason=trouble, queues=self._queues, free=self._worker.free
+            )
             self._announced_at = self._clock()
         return _LOOK_INTERVAL
 

@@ -64,6 +64,8 @@ class Worker:
     readiness: Readiness = field(default_factory=lambda: Readiness(()))
     stopping: bool = False
     """Whether no further task is begun."""
+    slots: int | None = None
+    """How many tasks it carries out at once; None where that is not known yet."""
     _hurry: threading.Event = field(default_factory=threading.Event)
     _stops: dict[tuple[str, int], Stop] = field(default_factory=dict)
     """Of what runs now, by task and attempt: one that has lost its lease may still be here beside its successor."""
@@ -82,6 +84,11 @@ class Worker:
     def busy(self) -> bool:
         """Whether an attempt is under way."""
         return bool(self._stops)
+
+    @property
+    def free(self) -> int | None:
+        """How many more tasks it would begin now; None where that is not known."""
+        return None if self.slots is None else max(0, self.slots - len(self._stops))
 
     def decline(self, task_id: str, reason: str) -> None:
         """Let somebody else have the invitation, or have it again later."""

@@ -59,6 +59,8 @@ class _WorkerProcess:
     def consume(self, sender: Any, **_: object) -> None:
         """Celery has connected, for the first time or again."""
         self._consuming.attach(sender)
+        if self._worker is not None:
+            self._worker.slots = sender.pool.limit
 
     def on_signal(self, number: int, _frame: object) -> None:
         # From a thread: the main one may hold just the lock that this needs.

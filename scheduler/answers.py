@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from alts.shared.ledger import TaskState
 from alts.shared.report import Outcome, Report, StageResult
 from alts.shared.spec import TaskSpec
+from scheduler.health import PartHealth
 from scheduler.history import Entry, Event
 from scheduler.task_row import TaskRow
 
@@ -122,7 +123,7 @@ class Part(BaseModel):
     """Whether a part can be reached."""
 
     ok: bool
-    detail: str = ""
+    detail: str = Field(default="", description="Why it cannot be; empty for requests without a token")
 
 
 class HealthAnswer(BaseModel):
@@ -130,6 +131,15 @@ class HealthAnswer(BaseModel):
 
     status: Literal["ok", "degraded", "down"]
     parts: dict[str, Part]
+
+
+def health_answer(parts: Mapping[str, PartHealth], *, with_details: bool) -> dict[str, Any]:
+    """A HealthAnswer. Reasons name folders, sockets and hosts: strangers get none."""
+    status = "ok" if all(part.ok for part in parts.values()) else "degraded"
+    if not parts["ledger"].ok:
+        status = "down"
+    shown = {name: {"ok": part.ok, "detail": part.detail if with_details else ""} for name, part in parts.items()}
+    return {"status": status, "parts": shown}
 
 
 def task_result(row: TaskRow) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from scheduler.answers import (
     TaskHistory,
     TaskResult,
     celery_state,
+    health_answer,
     task_details,
     task_history,
     task_result,
@@ -96,12 +97,13 @@ def create_app(services: Services, *, artifact_patience: float = ARTIFACT_PATIEN
         runners=config.runners,
         networks=config.repository_networks,
         quota=Quota(config.caller_unfinished_tasks, services.ledger.unfinished_of),
+        room=services.room,
     )
     app.add_middleware(BodyLimit)
     # Added last, so it is met first.
     app.add_middleware(
         Gate,
-        reader=TokenReader(TokenKeys(config), config.jwt_leeway),
+        reader=TokenReader(TokenKeys(config), config.jwt_leeway, services.clock),
         rate_limit=app.state.rate_limit,
     )
     problems.install(app)
@@ -235,11 +237,9 @@ def _cancelled(task_id: str, caller: Caller, ledger: SqlLedger) -> CancelledTask
 @service.get(
     "/health", response_model=HealthAnswer, responses={503: {"model": HealthAnswer, "description": "No ledger"}}
 )
-async def health(services: Served, threads: HealthThreads) -> JSONResponse:
-    """Which parts can be reached. Needs no token."""
+async def health(request: Request, services: Served, threads: HealthThreads) -> JSONResponse:
+    """Which parts can be reached. Needs no token; with a good one of any scope, `detail` says why a part cannot be."""
     parts = await threads.run(services.health.ask)
-    status = "ok" if all(part.ok for part in parts.values()) else "degraded"
-    if not parts["ledger"].ok:
-        status = "down"
-    content = {"status": status, "parts": {name: vars(part) for name, part in parts.items()}}
-    return JSONResponse(content, 503 if status == "down" else 200)
+    caller: Caller | None = request.state.caller
+    content = health_answer(parts, with_details=caller is not None and bool(caller.scopes))
+    return JSONResponse(content, 503 if content["status"] == "down" else 200)

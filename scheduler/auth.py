@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from alts.shared.clock import SteadyClock
 from alts.shared.errors import MissingScope, NotTheirTask
 from alts.shared.tokens import Caller, Keys, Scope, read_token
 
@@ -21,11 +22,14 @@ class TokenReader:
 
     keys: Keys
     leeway: float = 0.0
-    """Seconds by which the clocks may differ of whoever issues tokens and of this host."""
+    """Seconds by which the clock of the tokens' issuer may differ from this host's."""
+    clock: SteadyClock | None = None
+    """After a jump of this host's clock, the time before it counts for a while beside the new one."""
 
     def read(self, token: str) -> Caller:
         """Raises InvalidToken."""
-        return read_token(token, self.keys, leeway=self.leeway)
+        times = None if self.clock is None else self.clock.readings()
+        return read_token(token, self.keys, leeway=self.leeway, times=times)
 
 
 @dataclass(frozen=True)

@@ -186,6 +186,14 @@ def mark_path(url: str, state_folder: Path | None) -> Path:
     return STATE_FOLDER.absolute() / "ledger.mark"
 
 
+def folder_of(url: str) -> Path | None:
+    """The folder that the ledger grows in; None where that is not on this host. Raises ConfigurationError."""
+    parsed = _parsed(url)
+    if parsed.get_backend_name() != "sqlite":
+        return None
+    return Path(str(parsed.database)).resolve().parent
+
+
 def _parsed(url: str) -> URL:
     try:
         parsed = make_url(url)

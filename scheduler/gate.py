@@ -38,8 +38,7 @@ class Gate:
             return
         try:
             _check_size(scope)
-            if not _is_open(scope):
-                scope.setdefault("state", {})["caller"] = self._caller(scope)
+            scope.setdefault("state", {})["caller"] = self._stranger(scope) if _is_open(scope) else self._caller(scope)
         except RequestError as error:
             answer = answer_to(error)
             # What is left of the body would be taken for the next request.
@@ -47,6 +46,13 @@ class Gate:
             await answer(scope, receive, send)
             return
         await self._app(scope, receive, send)
+
+    def _stranger(self, scope: Scope) -> Caller | None:
+        """Who reads what is open to everybody, where their token is good; a bad one closes nothing to them."""
+        try:
+            return self._reader.read(_token(scope))
+        except InvalidToken:
+            return None
 
     def _caller(self, scope: Scope) -> Caller:
         """Raises InvalidToken, MissingScope or TooManyRequests."""

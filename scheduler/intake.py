@@ -16,6 +16,7 @@ from alts.shared.routing import queue_for
 from alts.shared.spec import TaskSpec
 from alts.shared.tokens import Caller
 from scheduler.quota import Quota
+from scheduler.room import Room
 from scheduler.submissions import Submission
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ class Intake:
     runners: Mapping[str, RunnerConfig]
     networks: NetworkRules
     quota: Quota
+    room: Room
 
     def accept(self, spec: TaskSpec, caller: Caller, *, key: str | None = None) -> str:
         """The id of the new task, which is on disk together with the wish to invite a worker.
@@ -48,6 +50,7 @@ class Intake:
         if key is not None and (earlier := self.ledger.submitted(Submission(caller.email, key, spec))):
             return earlier
         check_addresses(spec, self.networks)
+        self.room.check()
         queue = queue_for(spec, self.runners)
         with nullcontext() if caller.is_admin else self.quota.one_more(caller.email):
             task_id = self.ledger.add(spec, queue=queue, submitted_by=caller.email, key=key)

@@ -57,6 +57,13 @@ def take(db: Connection, wanted: Sequence[Invitation], *, relay: str, now: float
     return entries
 
 
+def recall(db: Connection, *, now: float, latest: float) -> tuple[str, ...]:
+    """Let what is due, or taken, later than `latest` be due and free now; return the ids of the tasks."""
+    late = update(outbox).where(outbox.c.due_at > latest).values(due_at=now).returning(outbox.c.task_id)
+    held = update(outbox).where(outbox.c.taken_until > latest).values(taken_by=None, taken_until=0.0)
+    return (*db.execute(late).scalars(), *db.execute(held.returning(outbox.c.task_id)).scalars())
+
+
 def give_back(db: Connection, taken: Iterable[Invitation], *, relay: str) -> None:
     """For any relay to take at once; those that another one has taken meanwhile are left to it."""
     entries = [one.entry for one in taken]

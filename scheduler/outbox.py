@@ -12,14 +12,13 @@ from typing import Protocol
 from alts.shared.errors import UnknownQueue
 from alts.shared.loop import LONGEST_PAUSE, Loop
 from scheduler.invitations import Invitation
+from scheduler.rules import LONGEST_POSTPONE_SECONDS
 
 log = logging.getLogger(__name__)
 
 BATCH = 100
 # New work wakes the relay at once; this is how late a delayed retry may be.
 POLL_SECONDS = 0.5
-# How long an invitation rests whose queue the configuration does not have: until an operator has mended that.
-UNKNOWN_QUEUE_SECONDS = 60.0
 
 # Several relays may work on one ledger: what one takes is its own for so long, and anybody's when it has died.
 TAKEN_SECONDS = 10.0
@@ -98,6 +97,6 @@ class Relay:
             log.error(  # noqa: TRY400 - the reason is the whole story
                 "an invitation has nowhere to go", extra={"task_id": invitation.task_id, "reason": str(error)}
             )
-            self._ledger.postpone(invitation, seconds=UNKNOWN_QUEUE_SECONDS)
+            self._ledger.postpone(invitation, seconds=LONGEST_POSTPONE_SECONDS)
             return False
         return True

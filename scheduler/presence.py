@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection, delete, select
 
 from alts.shared.errors import InfrastructureError
 from scheduler.rows import insert_on, storable
+from scheduler.rules import CLOCK_TOLERANCE_SECONDS
 from scheduler.tables import workers
 
 # Three announcements.
@@ -27,6 +30,11 @@ class Presence:
     queues: tuple[str, ...]
     """Those that it listens on; none where it has not said."""
     announced_at: float
+    free: int | None = None
+    """How many more tasks it would begin now; None where it has not said."""
+
+    def listens_on(self, queue: str) -> bool:
+        return not self.queues or queue in self.queues
 
 
 def announce(db: Connection, said: Presence) -> None:
@@ -36,6 +44,7 @@ def announce(db: Connection, said: Presence) -> None:
         "reason": storable(said.reason),
         "queues": json.dumps([storable(queue) for queue in said.queues]),
         "announced_at": said.announced_at,
+        "free": said.free,
     }
     # Not an update, and an insert where it finds none: two announcements at once would both insert.
     new = insert_on(db, workers).values(name=storable(said.worker), **values)
@@ -43,20 +52,48 @@ def announce(db: Connection, said: Presence) -> None:
     db.execute(delete(workers).where(workers.c.announced_at < said.announced_at - FORGOTTEN_AFTER_SECONDS))
 
 
-def present(db: Connection, *, now: float) -> tuple[Presence, ...]:
-    """Who has announced itself lately, by name."""
-    query = select(workers).where(workers.c.announced_at > now - AWAY_AFTER_SECONDS).order_by(workers.c.name)
-    return tuple(
-        Presence(row.name, row.ready, row.reason, tuple(json.loads(row.queues)), row.announced_at)
-        for row in db.execute(query)
-    )
+class RollCall:
+    """Which workers are there. Any thread may call it.
+
+    A worker is there for AWAY_AFTER_SECONDS after each announcement, by this process's monotonic clock: the time that
+    is written beside it may come from another scheduler, whose clock differs by hours.
+    """
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._looked_at = float("-inf")
+        # By the worker's name: what was written beside its last announcement, and when that was made by our clock.
+        self._heard: dict[str, tuple[float, float]] = {}
+
+    def present(self, db: Connection, *, now: float) -> tuple[Presence, ...]:
+        """Return the workers that have announced themselves lately, by name."""
+        rows = db.execute(select(workers).order_by(workers.c.name)).all()
+        at = self._monotonic()
+        with self._lock:
+            self._heard = {row.name: self._hear(row.name, row.announced_at, now=now, at=at) for row in rows}
+            self._looked_at = at
+            return tuple(_presence(row) for row in rows if at - self._heard[row.name][1] < AWAY_AFTER_SECONDS)
+
+    def _hear(self, worker: str, announced_at: float, *, now: float, at: float) -> tuple[float, float]:
+        known, age = self._heard.get(worker), now - announced_at
+        if known is not None and known[0] == announced_at:
+            return known
+        if known is None:
+            # Nothing but the written time tells how old it is; one from the future tells nothing.
+            return announced_at, at - age if age > -CLOCK_TOLERANCE_SECONDS else float("-inf")
+        # It was made since we looked last, whatever the other clock says.
+        return announced_at, at - min(max(age, 0.0), at - self._looked_at)
 
 
-def somebody_else(db: Connection, *, worker: str, queue: str, now: float) -> bool:
+def _presence(row: Any) -> Presence:
+    queues = tuple(json.loads(row.queues))
+    return Presence(row.name, row.ready, row.reason, queues, row.announced_at, row.free)
+
+
+def somebody_else(present: Iterable[Presence], *, worker: str, queue: str) -> bool:
     """Whether another worker is ready for tasks of that queue."""
-    return any(
-        one.ready and one.worker != worker and (not one.queues or queue in one.queues) for one in present(db, now=now)
-    )
+    return any(one.ready and one.worker != worker and one.listens_on(queue) for one in present)
 
 
 def check_workers(present: Callable[[], Sequence[Presence]]) -> None:

@@ -1,33 +1,41 @@
-"""The reconciler: finds tasks that nobody works on any more, and invites again."""
+"""The reconciler: finds tasks that no worker works on any more, and invites again."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from alts.shared.loop import Loop
+from scheduler.rows import Lease
+from scheduler.unchanged import Unchanged
 
 log = logging.getLogger(__name__)
+
+# Times that lie implausibly far ahead are rare, and one look for them reads the index of all queued tasks.
+RECALL_SECONDS = 30.0
 
 
 class Leases(Protocol):
     """What the reconciler needs of the ledger."""
 
-    def now(self) -> float: ...
+    def leases(self) -> tuple[Lease, ...]: ...
 
-    def expire_leases(self, *, as_of: float | None = None) -> tuple[str, ...]: ...
+    def expire(self, lapsed: Iterable[Lease]) -> tuple[str, ...]: ...
 
     def resend_lost(self) -> tuple[str, ...]: ...
+
+    def recall_far_ahead(self) -> Sequence[str]: ...
 
 
 class Reconciler:
     """Looks for lapsed leases and lost invitations every `interval` seconds, in a thread of its own.
 
-    While the scheduler or its ledger was away, no worker could send a heartbeat: after a start, and after every gap
-    longer than half a lease, no lease is let lapse before a whole lease has gone by. Several schedulers may look at
-    one ledger, each with a memory of its own gaps: a worker that can reach one of them is heard by all.
+    A lease has lapsed when this process has seen it for `lease_seconds` without a heartbeat, by its own monotonic
+    clock: neither a jump of the clock nor another host's clock makes one lapse. While the scheduler or its ledger was
+    away, no worker could send a heartbeat, so after every gap longer than half a lease the watch begins anew. Several
+    schedulers may look at one ledger: a worker that can reach one of them is heard by all.
     """
 
     def __init__(
@@ -42,32 +50,36 @@ class Reconciler:
         self._interval = interval
         self._lease_seconds = lease_seconds
         self._clock = clock
-        self._last_step: tuple[float, float] | None = None
-        self._grace_until = 0.0
+        self._last_step = float("-inf")
+        self._recalled_at = float("-inf")
+        self._watch: Unchanged[tuple[str, int]] = Unchanged()
         self._loop = Loop("reconciler", self.step)
         self.start = self._loop.start
         self.close = self._loop.close
 
     def step(self) -> float:
-        """Look once; how long to wait for the next time, in seconds. Raises InfrastructureError."""
-        # Read before anything that may take long: whatever holds us up from here on, no lease that was good then
-        # lapses, and the next step sees the gap.
-        as_of = self._ledger.now()
-        now = self._clock()
-        if self._is_after_a_gap(now, as_of):
-            self._grace_until = now + self._lease_seconds
-        lost = self._ledger.resend_lost()
-        lapsed = self._ledger.expire_leases(as_of=as_of) if now >= self._grace_until else ()
-        self._last_step = now, as_of
-        for task_id in lapsed:
-            log.warning("a worker stopped answering", extra={"task_id": task_id})
-        for task_id in lost:
-            log.info("nobody followed an invitation", extra={"task_id": task_id})
+        """Look once; return the seconds to wait before the next time. Raises InfrastructureError."""
+        began = self._clock()
+        if began - self._last_step > max(self._lease_seconds / 2, 2 * self._interval):
+            self._watch.forget()
+        if began - self._recalled_at >= RECALL_SECONDS:
+            self._tell(self._ledger.recall_far_ahead(), "a time implausibly far ahead counts as now")
+            self._recalled_at = began
+        self._tell(self._ledger.resend_lost(), "no worker followed an invitation")
+        self._expire()
+        # Set by a step that went well alone, to when it began: what held it up is a gap, too.
+        self._last_step = began
         return self._interval
 
-    def _is_after_a_gap(self, now: float, as_of: float) -> bool:
-        if self._last_step is None:
-            return True
-        # The ledger's clock, too: where that was set forward, every lease looks lapsed.
-        gap = max(now - self._last_step[0], as_of - self._last_step[1])
-        return gap > max(self._lease_seconds / 2, 2 * self._interval)
+    def _expire(self) -> None:
+        asked = self._clock()
+        leases = {(lease.task_id, lease.attempt): lease for lease in self._ledger.leases()}
+        values = {key: lease.expires_at for key, lease in leases.items()}
+        ages = self._watch.look(values, began=asked, ended=self._clock())
+        lapsed = [leases[key] for key, age in ages.items() if age >= self._lease_seconds]
+        for task_id in self._ledger.expire(lapsed) if lapsed else ():
+            log.warning("a worker stopped answering", extra={"task_id": task_id})
+
+    def _tell(self, task_ids: Sequence[str], message: str) -> None:
+        for task_id in task_ids:
+            log.info(message, extra={"task_id": task_id})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Table, select, update
@@ -32,6 +33,23 @@ def change(db: Connection, row: TaskRow, *, now: float, **values: Any) -> bool:
     """Change the task, if it is still in the state and the attempt that were read; says whether it was."""
     seen = tasks.c.id == row.task_id, tasks.c.state == row.state, tasks.c.attempt == row.attempt
     return db.execute(update(tasks).where(*seen).values(updated_at=now, **values)).rowcount == 1
+
+
+@dataclass(frozen=True)
+class Lease:
+    """A worker's right to an attempt. `expires_at` changes with every heartbeat."""
+
+    task_id: str
+    attempt: int
+    expires_at: float | None
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A task that waits for a worker."""
+
+    task_id: str
+    queue: str
 
 
 def insert_on(db: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:

@@ -11,17 +11,20 @@ from celery import Celery
 
 from alts.shared.artifacts import ArtifactStore
 from alts.shared.broker import celery_app, check_broker, send_invitation
+from alts.shared.clock import SteadyClock
 from alts.shared.config import Config
 from alts.shared.storage import artifact_store
-from scheduler.database import Database, mark_path
+from scheduler.database import Database, folder_of, mark_path
 from scheduler.guard import Consent, Guard
 from scheduler.health import CHECK_SECONDS, Health
 from scheduler.mark import MarkFile
 from scheduler.outbox import Relay
 from scheduler.presence import check_workers
 from scheduler.reconciler import Reconciler
+from scheduler.room import Room
 from scheduler.rules import LedgerRules
 from scheduler.store import SqlLedger
+from scheduler.stuck_tasks import StuckTasks
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,9 @@ class Services:
     relay: Relay
     reconciler: Reconciler
     health: Health
+    stuck_tasks: StuckTasks
+    clock: SteadyClock
+    room: Room
 
     def start(self) -> None:
         """Send invitations and watch leases from here on. Raises LedgerUnavailable."""
@@ -43,9 +49,11 @@ class Services:
             self.ledger.requeue_all()
         self.relay.start()
         self.reconciler.start()
+        self.stuck_tasks.start()
 
     def close(self) -> None:
         """End the threads, give the connections back."""
+        self.stuck_tasks.close()
         self.reconciler.close()
         self.relay.close()
         self.health.close()
@@ -77,10 +85,19 @@ def build_services(config: Config, consent: Consent = Consent()) -> Services:  #
         resend_after=config.resend_after,
         idempotency_seconds=config.idempotency_hours * 3600,
     )
-    ledger = SqlLedger(_database(config, consent), rules, outbox_filled=outbox_filled)
+    clock = SteadyClock()
+    ledger = SqlLedger(_database(config, consent), rules, clock=clock, outbox_filled=outbox_filled)
+    stuck_tasks = StuckTasks(ledger)
     celery = celery_app(config)
     storage = artifact_store(config)
-    checks = {"ledger": ledger.check, "storage": storage.check}
+    room = Room(folder_of(config.database_url))
+
+    def ledger_and_room() -> None:
+        ledger.check()
+        room.check()
+
+    checks = {"ledger": ledger_and_room, "storage": storage.check}
+    checks["tasks"] = stuck_tasks.check
     checks["workers"] = partial(check_workers, ledger.workers)
     checks["broker"] = partial(check_broker, celery, seconds=CHECK_SECONDS)
     return Services(
@@ -91,6 +108,9 @@ def build_services(config: Config, consent: Consent = Consent()) -> Services:  #
         relay=Relay(ledger, partial(send_invitation, celery), filled=outbox_filled),
         reconciler=Reconciler(ledger, interval=config.reconcile_interval, lease_seconds=config.lease_seconds),
         health=Health(checks),
+        stuck_tasks=stuck_tasks,
+        clock=clock,
+        room=room,
     )
 
 

@@ -26,8 +26,8 @@ from scheduler import closing_report, invitations, presence, submissions
 from scheduler.database import Database
 from scheduler.history import Entry, Event, attempts_of, entries_of, is_noted, note
 from scheduler.invitations import Invitation
-from scheduler.presence import Presence
-from scheduler.rows import change, is_id, owned, row_of, storable
+from scheduler.presence import Presence, RollCall
+from scheduler.rows import Lease, Waiting, change, is_id, owned, row_of, storable
 from scheduler.rules import LedgerRules
 from scheduler.submissions import Submission
 from scheduler.tables import tasks
@@ -54,19 +54,22 @@ class SqlLedger:
         rules: LedgerRules,
         *,
         clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
         outbox_filled: threading.Event | None = None,
     ) -> None:
+        """`clock`: seconds since the epoch, for what is written; `monotonic`: for how long something has been so."""
         self._database = database
         self._rules = rules
         self._clock = clock
         self._outbox_filled = outbox_filled or threading.Event()
+        self._roll = RollCall(monotonic)
 
     # what callers ask
 
     def submitted(self, submission: Submission) -> str | None:
         """The id of the task that the submission has brought before, None where it is new. Raises KeyReused."""
         with self._database.reading() as db:
-            return submissions.task_of(db, submission, since=self._clock() - self._rules.idempotency_seconds)
+            return submissions.task_of(db, submission, since=self._clock() - self._rules.idempotency_kept)
 
     def add(self, spec: TaskSpec, *, queue: str, submitted_by: str, key: str | None = None) -> str:
         """Write down a task and the wish to send its invitation; both are on disk when this returns the task's id.
@@ -108,7 +111,7 @@ class SqlLedger:
     def _name(self, db: Connection, submission: Submission, task_id: str) -> None:
         """Raises _NamedAlreadyError, which takes the transaction back, where the key has got another task meanwhile."""
         now = self._clock()
-        since = now - self._rules.idempotency_seconds
+        since = now - self._rules.idempotency_kept
         if not submissions.remember(db, submission, task_id, now=now, since=since):
             raise _NamedAlreadyError
 
@@ -170,12 +173,12 @@ class SqlLedger:
                 return None
             if row.state is TaskState.RUNNING and digest and row.claim_digest == digest:
                 return self._assignment(db, row)
-            if row.state not in WAITING or row.due_at > now:
+            if row.state not in WAITING or self._is_resting(row, now=now):
                 return None
             if not _is_readable(row):
                 self._finish(db, row, closing_report.not_readable(row, now=now), Event.CLOSED, now=now)
                 return None
-            if _is_avoided(db, row, worker, now=now):
+            if self._is_avoided(db, row, worker, now=now):
                 self._invite_later(db, row, now=now, wait=self._rules.decline_wait(0))
                 return None
             row = replace(
@@ -193,7 +196,7 @@ class SqlLedger:
         now = self._clock()
         with self._database.writing() as db:
             row = row_of(db, task_id, lock=True)
-            if row is None or row.state not in WAITING or row.due_at > now:
+            if row is None or row.state not in WAITING or self._is_resting(row, now=now):
                 return
             self._invite_later(db, row, now=now, wait=self._rules.decline_wait(row.declined), declined=row.declined + 1)
             if is_noted(row.declined + 1):
@@ -267,10 +270,12 @@ class SqlLedger:
                 self._accept_again(db, row, entry, released=row.released + 1)
         self._outbox_filled.set()
 
-    def announce(self, worker: str, *, ready: bool, reason: str = "", queues: Sequence[str] = ()) -> None:
+    def announce(
+        self, worker: str, *, ready: bool, reason: str = "", queues: Sequence[str] = (), free: int | None = None
+    ) -> None:
         """See alts.shared.ledger.Ledger."""
         with self._database.writing() as db:
-            presence.announce(db, Presence(worker, ready, reason, tuple(queues), self._clock()))
+            presence.announce(db, Presence(worker, ready, reason, tuple(queues), self._clock(), free))
 
     def over(self, attempts: Sequence[tuple[str, int]]) -> set[tuple[str, int]]:
         """See alts.shared.ledger.Ledger."""
@@ -286,7 +291,13 @@ class SqlLedger:
     def workers(self) -> tuple[Presence, ...]:
         """Who has announced itself lately."""
         with self._database.reading() as db:
-            return presence.present(db, now=self._clock())
+            return self._roll.present(db, now=self._clock())
+
+    def longest_queued(self, *, limit: int) -> tuple[Waiting, ...]:
+        """Return QUEUED tasks, those first whose invitations were sent first or have been sent again least often."""
+        query = select(tasks.c.id, tasks.c.queue).where(tasks.c.state == TaskState.QUEUED)
+        with self._database.reading() as db:
+            return tuple(Waiting(*row) for row in db.execute(query.order_by(tasks.c.resend_at).limit(limit)))
 
     # what the relay does
 
@@ -321,32 +332,31 @@ class SqlLedger:
 
     # what the reconciler does
 
-    def now(self) -> float:
-        """Seconds since the epoch, by the clock that leases go by."""
-        return self._clock()
+    def leases(self) -> tuple[Lease, ...]:
+        """Return the leases of all running tasks."""
+        query = select(tasks.c.id, tasks.c.attempt, tasks.c.lease_expires_at)
+        with self._database.reading() as db:
+            return tuple(Lease(*row) for row in db.execute(query.where(tasks.c.state == TaskState.RUNNING)))
 
-    def expire_leases(self, *, as_of: float | None = None) -> tuple[str, ...]:
-        """Take the tasks whose workers had stopped answering by then away from them; the tasks' ids.
+    def expire(self, lapsed: Iterable[Lease]) -> tuple[str, ...]:
+        """Take the tasks with these leases away from their workers; return the tasks' ids.
 
-        They get their next attempt at once, or are FINISHED: ERRORED where no attempt is left, CANCELLED where
-        somebody had asked for that.
+        A lease that was prolonged meanwhile is left alone. The others get their next attempt at once, or are
+        FINISHED: ERRORED where no attempt is left, CANCELLED where the caller has asked for that.
         """
-        now = self._clock()
-        lapsed = tasks.c.state == TaskState.RUNNING, tasks.c.lease_expires_at < (now if as_of is None else as_of)
+        now, known = self._clock(), {lease.task_id: lease for lease in lapsed}
+        expired: list[str] = []
         with self._database.writing() as db:
-            rows = _free_rows(db, *lapsed)
-            for row in rows:
-                if row.cancel_requested:
-                    self._finish(db, row, closing_report.cancelled(row, now=now), Event.LOST, now=now)
-                elif row.attempts_used < self._rules.max_attempts:
-                    reason = f"the worker {row.worker} stopped answering"
-                    entry = _entry(row, Event.LOST, TaskState.ACCEPTED, now=now, reason=reason)
-                    self._accept_again(db, row, entry, **self._elsewhere(row, now=now))
-                else:
-                    self._finish(db, row, closing_report.worker_lost(row, now=now), Event.LOST, now=now)
-        if rows:
+            for start in range(0, len(known), IDS_AT_ONCE):
+                chosen = list(known)[start : start + IDS_AT_ONCE]
+                rows = _free_rows(db, tasks.c.state == TaskState.RUNNING, tasks.c.id.in_(chosen))
+                for row in rows:
+                    if known[row.task_id] == Lease(row.task_id, row.attempt, row.lease_expires_at):
+                        self._lose(db, row, now=now)
+                        expired.append(row.task_id)
+        if expired:
             self._outbox_filled.set()
-        return tuple(row.task_id for row in rows)
+        return tuple(expired)
 
     def resend_lost(self) -> tuple[str, ...]:
         """Invite again for tasks whose invitation nobody followed in time; the tasks' ids.
@@ -354,6 +364,23 @@ class SqlLedger:
         Each time the wait doubles: where the queue is only long, messages must not pile up.
         """
         return self._queue_again(tasks.c.resend_at <= self._clock(), interval_factor=2)
+
+    def recall_far_ahead(self) -> tuple[str, ...]:
+        """Let what implausibly far ahead times keep waiting be due now; return the tasks' ids.
+
+        Such times were written while a clock was ahead: by this process before it was started anew, or by another
+        scheduler. See LedgerRules.longest_wait; `resend_at` is as far ahead as the task's resend_interval.
+        """
+        now = self._clock()
+        latest = now + self._rules.longest_wait
+        with self._database.writing() as db:
+            recalled = invitations.recall(db, now=now, latest=latest)
+        if recalled:
+            self._outbox_filled.set()
+        # The second condition implies the first one, which can be looked up in the index.
+        waits = self._rules.resend_after, tasks.c.resend_interval
+        late = (tasks.c.resend_at > latest + wait for wait in waits)
+        return (*recalled, *self._queue_again(*late, interval_factor=1))
 
     def requeue_all(self) -> tuple[str, ...]:
         """Invite again for every QUEUED task, because the broker has forgotten all; the tasks' ids."""
@@ -380,6 +407,29 @@ class SqlLedger:
             lease_seconds=self._rules.lease_seconds,
             earlier=earlier,
         )
+
+    def _lose(self, db: Connection, row: TaskRow, *, now: float) -> None:
+        """A running task whose worker stopped answering."""
+        if row.cancel_requested:
+            self._finish(db, row, closing_report.cancelled(row, now=now), Event.LOST, now=now)
+        elif row.attempts_used < self._rules.max_attempts:
+            reason = f"the worker {row.worker} stopped answering"
+            entry = _entry(row, Event.LOST, TaskState.ACCEPTED, now=now, reason=reason)
+            self._accept_again(db, row, entry, **self._elsewhere(row, now=now))
+        else:
+            self._finish(db, row, closing_report.worker_lost(row, now=now), Event.LOST, now=now)
+
+    def _is_resting(self, row: TaskRow, *, now: float) -> bool:
+        """Whether a waiting task must not be claimed yet. One that is QUEUED was due when its invitation was sent."""
+        return row.state is TaskState.ACCEPTED and self._rules.is_ahead(row.due_at, now=now)
+
+    def _is_avoided(self, db: Connection, row: TaskRow, worker: str, *, now: float) -> bool:
+        """Whether the last attempt has failed on this worker, and another one may have more luck."""
+        until = row.avoided_until
+        if row.avoided_worker != storable(worker) or until is None or not self._rules.is_ahead(until, now=now):
+            return False
+        present = self._roll.present(db, now=now)
+        return presence.somebody_else(present, worker=storable(worker), queue=row.queue)
 
     def _begin(self, db: Connection, row: TaskRow, digest: str | None, *, now: float) -> None:
         """The attempt that `row` has already."""
@@ -455,10 +505,10 @@ class SqlLedger:
     def _elsewhere(self, row: TaskRow, *, now: float) -> dict[str, Any]:
         return {"avoided_worker": row.worker, "avoided_until": now + self._rules.retry_elsewhere_seconds}
 
-    def _queue_again(self, which: Any, *, interval_factor: int) -> tuple[str, ...]:
+    def _queue_again(self, *which: Any, interval_factor: int) -> tuple[str, ...]:
         now = self._clock()
         with self._database.writing() as db:
-            rows = _free_rows(db, tasks.c.state == TaskState.QUEUED, which)
+            rows = _free_rows(db, tasks.c.state == TaskState.QUEUED, *which)
             for row in rows:
                 interval = row.resend_interval * interval_factor
                 change(db, row, now=now, state=TaskState.ACCEPTED, resend_at=None, resend_interval=interval)
@@ -484,13 +534,6 @@ def _is_readable(row: TaskRow) -> bool:
         return bool(row.spec)
     except ValidationError:
         return False
-
-
-def _is_avoided(db: Connection, row: TaskRow, worker: str, *, now: float) -> bool:
-    """Whether the last attempt has failed on this worker, and another one may have more luck."""
-    if row.avoided_worker != storable(worker) or row.avoided_until is None or now >= row.avoided_until:
-        return False
-    return presence.somebody_else(db, worker=storable(worker), queue=row.queue, now=now)
 
 
 def _is_over(attempt: int, known: tuple[int, bool] | None) -> bool:

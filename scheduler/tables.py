@@ -95,6 +95,8 @@ workers = Table(
     # JSON: a list of names, empty where the worker has not said.
     Column("queues", Text, nullable=False),
     Column("announced_at", Double, nullable=False),
+    # How many more tasks the worker would begin; NULL where it has not said.
+    Column("free", Integer),
 )
 
 # Repeated submissions: the task that a caller's key stands for.

@@ -68,6 +68,7 @@ class Announcement(BaseModel):
     ready: bool
     reason: str = Field(default="", max_length=1000)
     queues: list[Annotated[str, Field(max_length=100)]] = Field(default=[], max_length=100)
+    free: int | None = Field(default=None, ge=0, le=2**31 - 1, description="How many more tasks it would begin now")
 
 
 class Attempts(BaseModel):
@@ -130,7 +131,9 @@ async def release(task_id: str, attempt: Attempt, body: Release, _caller: Worker
 @router.post("/presence", status_code=204, responses=responses())
 async def announce(body: Announcement, _caller: Worker, ledger: Book, threads: Own) -> None:
     """Be there, ready or not."""
-    await threads.run(ledger.announce, body.worker, ready=body.ready, reason=body.reason, queues=body.queues)
+    await threads.run(
+        ledger.announce, body.worker, ready=body.ready, reason=body.reason, queues=body.queues, free=body.free
+    )
 
 
 @router.post("/attempts/over", response_model=Attempts, responses=responses())

@@ -353,6 +353,8 @@ class FakeLedger:
         self._tasks: dict[str, FakeTask] = {}
         self.announced: dict[str, tuple[bool, str, tuple[str, ...], float]] = {}
         """Worker → ready, reason, queues, when."""
+        self.free: dict[str, int | None] = {}
+        """Worker → how many more tasks it would begin."""
 
     def add(self, spec: TaskSpec) -> str:
         task_id = str(uuid.uuid4())
@@ -422,8 +424,11 @@ class FakeLedger:
             task.released += 1
             self._accept_again(task)
 
-    def announce(self, worker: str, *, ready: bool, reason: str = "", queues: Sequence[str] = ()) -> None:
+    def announce(
+        self, worker: str, *, ready: bool, reason: str = "", queues: Sequence[str] = (), free: int | None = None
+    ) -> None:
         self._answer()
+        self.free[worker] = free
         self.announced[worker] = ready, reason, tuple(queues), self._clock()
 
     def over(self, attempts: Sequence[tuple[str, int]]) -> set[tuple[str, int]]:

@@ -14,15 +14,18 @@ from starlette.types import ASGIApp
 
 from alts.shared.artifacts import FolderStore
 from alts.shared.broker import celery_app
+from alts.shared.clock import SteadyClock
 from alts.shared.tokens import Scope, issue_token
 from scheduler.api import create_app
 from scheduler.database import Database
 from scheduler.health import Health
 from scheduler.outbox import Relay
 from scheduler.reconciler import Reconciler
+from scheduler.room import Room
 from scheduler.rules import LedgerRules
 from scheduler.services import Services
 from scheduler.store import SqlLedger
+from scheduler.stuck_tasks import StuckTasks
 from tests.builders import a_config
 
 QUEUE = "docker-x86_64-0"
@@ -44,10 +47,17 @@ class HandClock:
 def a_ledger(where: Path | str, clock: HandClock, *, filled: threading.Event | None = None, **rules: Any) -> SqlLedger:
     """On SQLite in that folder, or at that address; whoever asks twice gets two ledgers on one database."""
     database = Database(where if isinstance(where, str) else f"sqlite:///{where}/ledger.sqlite")
-    return SqlLedger(database, LedgerRules(**rules), clock=clock, outbox_filled=filled)
+    return SqlLedger(database, LedgerRules(**rules), clock=clock, monotonic=clock, outbox_filled=filled)
 
 
-def some_services(folder: Path, ledger: SqlLedger, *, health: Health | None = None, **changes: Any) -> Services:
+def lapse(ledger: SqlLedger, clock: HandClock) -> tuple[str, ...]:
+    """Let those leases lapse whose time is up by that clock, as a reconciler does that has watched them."""
+    return ledger.expire([one for one in ledger.leases() if one.expires_at is not None and one.expires_at < clock.now])
+
+
+def some_services(
+    folder: Path, ledger: SqlLedger, *, health: Health | None = None, room: Room | None = None, **changes: Any
+) -> Services:
     """Around that ledger; nothing runs until they are started, and nothing is really sent."""
     config = a_config(storage_folder=str(folder / "storage"), **changes)
     return Services(
@@ -58,6 +68,9 @@ def some_services(folder: Path, ledger: SqlLedger, *, health: Health | None = No
         relay=Relay(ledger, lambda _task_id, _queue: None, filled=threading.Event()),
         reconciler=Reconciler(ledger, interval=3600, lease_seconds=3600),
         health=health or Health({"ledger": ledger.check}),
+        stuck_tasks=StuckTasks(ledger),
+        clock=SteadyClock(),
+        room=room or Room(None),
     )
 
 

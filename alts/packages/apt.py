@@ -13,11 +13,9 @@ from alts.packages import apt_output, apt_why, debconf
 from alts.packages.apt_sources import ARCHIVES, LIST_LAST, brought_by_task, files_for, repository_findings
 from alts.packages.base import Candidate, Identity, InstalledPackage, InstanceFile
 from alts.packages.deb_version import compare, version_key
-from alts.packages.dpkg_state import DpkgState
+from alts.packages.dpkg_state import APT_CACHE, APT_GET, DpkgState
 from alts.shared.report import Finding, Kind
 from alts.shared.spec import TaskSpec
-
-_APT_GET = ("apt-get", "--yes", "--quiet", "--option=Dpkg::Use-Pty=0")
 
 # Conffile questions cannot be answered here: keep the file that is there, as a careful administrator would, and take
 # the package's own where none was touched (dpkg(1), --force-confdef).
@@ -73,17 +71,17 @@ class Apt(DpkgState):
         )
 
     def candidates_argv(self, spec: TaskSpec) -> Sequence[str]:
-        return ("apt-cache", "policy", spec.package_name)
+        return (*APT_CACHE, "policy", spec.package_name)
 
-    def read_candidates(self, output: str) -> tuple[Candidate, ...]:
-        return apt_output.read_candidates(output)
+    def read_candidates(self, spec: TaskSpec, output: str) -> tuple[Candidate, ...]:
+        return apt_output.read_candidates(spec.package_name, output)
 
     def install_argv(self, spec: TaskSpec, candidate: Candidate) -> Sequence[str]:
         # Name and version in one word: a bare name that ends in "-" or "+" would be an order to remove or install
-        # (apt-get(8)), and one that is not found would be tried as a regular expression.
+        # (apt-get(8)). There is a package of just this name and version, so apt installs that and what it needs.
         # The machine may have a newer one than the task asks for.
         return (
-            *_APT_GET,
+            *APT_GET,
             *_CONFFILES,
             "--allow-downgrades",
             "install",
@@ -133,7 +131,7 @@ class Apt(DpkgState):
         )
 
     def remove_argv(self, spec: TaskSpec) -> Sequence[str]:
-        return (*_APT_GET, "remove", "--", spec.package_name)
+        return (*APT_GET, "remove", "--", spec.package_name)
 
     def remove_findings(self, spec: TaskSpec, done: Completed) -> tuple[Finding, ...]:
         return _removal_findings(spec, done, f"{spec.package_name} could not be removed")
@@ -147,8 +145,8 @@ class Apt(DpkgState):
         name, version = spec.package_name, candidate.version
         return (
             self.installed_argv(spec),
-            ("apt-cache", "policy", name),
-            ("apt-cache", "show", f"{name}={version}"),
+            (*APT_CACHE, "policy", name),
+            (*APT_CACHE, "show", f"{name}={version}"),
             apt_output.archive_argv(name, version),
         )
 
@@ -176,7 +174,7 @@ class Apt(DpkgState):
     # purge
 
     def purge_argv(self, spec: TaskSpec) -> Sequence[str] | None:
-        return (*_APT_GET, "purge", "--", spec.package_name)
+        return (*APT_GET, "purge", "--", spec.package_name)
 
     def purge_findings(self, spec: TaskSpec, done: Completed) -> tuple[Finding, ...]:
         return _removal_findings(spec, done, f"{spec.package_name} could not be purged")
@@ -192,7 +190,7 @@ class Apt(DpkgState):
     # protected packages
 
     def protected_argv(self, spec: TaskSpec) -> Sequence[str]:
-        return (*_APT_GET, "--simulate", "remove", "--", spec.package_name)
+        return (*APT_GET, "--simulate", "remove", "--", spec.package_name)
 
     def read_protected(self, spec: TaskSpec, done: Completed) -> str:
         return apt_output.removal_refused(spec.package_name, done)
@@ -200,7 +198,7 @@ class Apt(DpkgState):
     # plan "full"
 
     def reinstall_argv(self, spec: TaskSpec, candidate: Candidate) -> Sequence[str]:
-        return (*_APT_GET, *_CONFFILES, "--reinstall", "install", f"{spec.package_name}={candidate.version}")
+        return (*APT_GET, *_CONFFILES, "--reinstall", "install", f"{spec.package_name}={candidate.version}")
 
     def upgrade_base(self, spec: TaskSpec, candidate: Candidate, candidates: Sequence[Candidate]) -> Candidate | None:
         older = [

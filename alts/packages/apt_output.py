@@ -68,13 +68,20 @@ _OWN_WORDS = re.compile(r"^(?:E: |dpkg(?:-deb|-split)?(?: \(subprocess\))?: )")
 _SHA256 = re.compile(r"^(?P<sum>[0-9a-f]{64})  (?P<path>/.*)$")
 
 
-def read_candidates(output: str) -> tuple[Candidate, ...]:
-    """What `apt-cache policy` lists, the one that apt would take first; none for a purely virtual package."""
-    preferred = ""
+def read_candidates(name: str, output: str) -> tuple[Candidate, ...]:
+    """What `apt-cache policy` lists of that very name, the one that apt would take first.
+
+    None for a purely virtual package, and none of packages whose names only match.
+    """
+    preferred = listed = ""
     candidates: dict[str, Candidate] = {}
     version = ""
     for line in output.splitlines():
-        if match := _POLICY_CANDIDATE.match(line):
+        if match := _POLICY_NAME.match(line):
+            listed, version = match["name"], ""
+        elif listed != name:
+            continue
+        elif match := _POLICY_CANDIDATE.match(line):
             preferred = match["version"]
         elif match := _POLICY_VERSION.match(line):
             version = match["version"]

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from alts.command import Completed
 from alts.packages.apt_output import CONFLICTS, Unmet, read_policies, read_unmet
 from alts.packages.deb_version import satisfies
+from alts.packages.dpkg_state import APT_CACHE
 from alts.shared.report import Finding, Kind
 from alts.shared.spec import TaskSpec
 
@@ -30,8 +31,8 @@ def why_argv(spec: TaskSpec, failed: Completed) -> Sequence[Sequence[str]]:
     if not unmet:
         return ()
     missing = sorted({_name(wanted) for one in unmet for wanted, _ in one.alternatives})[:_NAME_LIMIT]
-    depends = ("apt-cache", "depends", "--recurse", *(f"--no-{relation}" for relation in _NOT_ASKED), spec.package_name)
-    return (depends, ("apt-cache", "policy", *missing), ("apt-cache", "show", "--no-all-versions", spec.package_name))
+    depends = (*APT_CACHE, "depends", "--recurse", *(f"--no-{relation}" for relation in _NOT_ASKED), spec.package_name)
+    return (depends, (*APT_CACHE, "policy", *missing), (*APT_CACHE, "show", "--no-all-versions", spec.package_name))
 
 
 _NOT_ASKED = ("recommends", "suggests", "conflicts", "breaks", "replaces", "enhances")

@@ -86,7 +86,7 @@ class PackageManager(Protocol):
     def candidates_argv(self, spec: TaskSpec) -> Sequence[str]:
         """Asks for what could be installed."""
 
-    def read_candidates(self, output: str) -> tuple[Candidate, ...]:
+    def read_candidates(self, spec: TaskSpec, output: str) -> tuple[Candidate, ...]:
         """What could be installed, the preferred one first."""
 
     def install_argv(self, spec: TaskSpec, candidate: Candidate) -> Sequence[str]: ...

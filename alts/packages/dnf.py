@@ -22,13 +22,12 @@ from alts.shared.spec import TaskSpec
 
 # Runs a query, then prints the machine's repositories: which of equal versions wins is a matter of their priority.
 _WITH_REPOSITORIES = f'"$@" && echo && cat {FOLDER}/*.repo'
-_ASKED_FOR = "asked for|"
-_CANDIDATES = f'echo "{_ASKED_FOR}$1"; shift; {_WITH_REPOSITORIES}'
 
 # Where the tools keep what they have fetched; a repository of files on the machine itself is not copied.
 _PACKAGE_FOLDERS = ("/var/cache/dnf", "/var/cache/libdnf5", "/var/cache/yum", "/usr/share/rpm-standin/repo")
 _FIND_FILE = 'name=$1; shift; find "$@" -name "$name" -exec sha256sum {} + 2>/dev/null; true'
 
+_ARCHITECTURES = (".x86_64", ".i686", ".aarch64")
 _CANDIDATE_TAGS = "%{name}|%{epoch}|%{version}|%{release}|%{arch}|%{repoid}"
 _PROTECTED = re.compile(
     r"would result in removing the following protected packages: (?P<names>.*)$|"
@@ -58,6 +57,8 @@ class Dnf(RpmState):
     )
 
     program = "dnf"
+    remove_names = "remove-n"
+    """The verb that takes names alone (dnf(8), "Specifying Packages"): "remove foo-1" may remove version 1 of "foo"."""
     promise_tags = "%{chksum}|%{relativepath}"
     """For a query of what the index promises of a file."""
 
@@ -99,21 +100,20 @@ class Dnf(RpmState):
     def candidates_argv(self, spec: TaskSpec) -> Sequence[str]:
         architectures = ",".join(sorted(self.architectures(spec)))
         query = self._query("--showduplicates", f"--arch={architectures}", f"--qf={_CANDIDATE_TAGS}", spec.package_name)
-        return ("/bin/sh", "-c", _CANDIDATES, "sh", spec.package_name, *query)
+        return ("/bin/sh", "-c", _WITH_REPOSITORIES, "sh", *query)
 
-    def read_candidates(self, output: str) -> tuple[Candidate, ...]:
+    def read_candidates(self, spec: TaskSpec, output: str) -> tuple[Candidate, ...]:
         """Those of the repositories with the best priority first, among them the newest (dnf.conf(5), "priority").
 
         A version that several have is the task's own, see the cost in dnf_files.
         """
         known = _repositories(output)
         rows = [line.split("|") for line in output.splitlines() if line.count("|") == 5]
-        # dnf also takes what was asked for as name and version: "foo-1" is a package, and version 1 of "foo".
-        names = [line.removeprefix(_ASKED_FOR) for line in output.splitlines() if line.startswith(_ASKED_FOR)]
         found = [
             (known.get(repository) or KnownRepository(repository, "", 99), full_version(epoch, version, release))
             for name, epoch, version, release, _, repository in rows
-            if not names or name == names[0]
+            # dnf also takes what was asked for as name and version: "foo-1" is a package, and version 1 of "foo".
+            if name == spec.package_name
         ]
         found.sort(key=lambda one: not one[0].id.startswith("alts-"))
         found.sort(key=lambda one: version_key(one[1]), reverse=True)
@@ -156,7 +156,7 @@ class Dnf(RpmState):
 
     def remove_argv(self, spec: TaskSpec) -> Sequence[str]:
         # What came with it stays, as with apt: whether it may go is another question, asked later.
-        return self._run("remove", spec.package_name)
+        return self._run(self.remove_names, spec.package_name)
 
     def remove_findings(self, spec: TaskSpec, done: Completed) -> tuple[Finding, ...]:
         scriptlets = _each_once(dnf_output.scriptlet_findings(done.output))
@@ -214,7 +214,10 @@ class Dnf(RpmState):
         return self._run("install", "--setopt=install_weak_deps=0", *wanted)
 
     def remove_others_argv(self, others: Iterable[str]) -> Sequence[str]:
-        return self._run("remove", *sorted(others))
+        names = sorted(others)
+        # Of another architecture they are "name.arch", see read_packages.
+        foreign = any(name.endswith(_ARCHITECTURES) for name in names)
+        return self._run("remove" if foreign else self.remove_names, *names)
 
     # purge: rpm removes what it installed, and knows nothing of the rest
 
@@ -227,7 +230,7 @@ class Dnf(RpmState):
     # protected packages
 
     def protected_argv(self, spec: TaskSpec) -> Sequence[str]:
-        return (self.program, "--assumeno", _KEEP_OTHERS, "remove", spec.package_name)
+        return (self.program, "--assumeno", _KEEP_OTHERS, self.remove_names, spec.package_name)
 
     def read_protected(self, spec: TaskSpec, done: Completed) -> str:
         match = _PROTECTED.search(done.output)
@@ -290,6 +293,8 @@ class Dnf5(Dnf):
     """dnf of version 5: its query ends no line by itself, and knows no checksums."""
 
     promise_tags = "|%{location}"
+    # It has no verb for names alone, and takes "foo-1" for a version of "foo" where that is installed.
+    remove_names = "remove"
 
     def _query(self, *arguments: str) -> Sequence[str]:
         return super()._query(*(f"{word}\\n" if word.startswith("--qf=") else word for word in arguments))

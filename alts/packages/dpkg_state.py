@@ -10,7 +10,12 @@ from alts.command import Completed
 from alts.packages.base import Exclusions
 from alts.shared.spec import TaskSpec
 
-_APT_GET = ("apt-get", "--yes", "--quiet", "--option=Dpkg::Use-Pty=0")
+# By default apt takes a name that it does not know for a regular expression ("x.y", "a+"), and works on what matches.
+# With this only "^..." and "...$" are expressions, which no name of a package is (apt.conf(5), apt(8) since 2.0).
+# Older versions are held to exact names by what is asked: NAME=VERSION of a candidate that has just that name.
+_EXACT_NAMES = "--option=APT::Cmd::Pattern-Only=true"
+APT_GET = ("apt-get", "--yes", "--quiet", "--option=Dpkg::Use-Pty=0", _EXACT_NAMES)
+APT_CACHE = ("apt-cache", _EXACT_NAMES)
 
 # dpkg(1), --path-exclude: in a configuration file an option stands without its dashes, one a line.
 _PATH_OPTION = re.compile(r"^\s*path-(?P<verb>exclude|include)\s*[=\s]\s*(?P<glob>\S+)\s*$")
@@ -54,8 +59,8 @@ class DpkgState:
 
     def install_others_argv(self, others: Mapping[str, str]) -> Sequence[str]:
         wanted = (f"{name}={version}" for name, version in sorted(others.items()))
-        return (*_APT_GET, "--no-install-recommends", "install", *wanted)
+        return (*APT_GET, "--no-install-recommends", "install", *wanted)
 
     def remove_others_argv(self, others: Iterable[str]) -> Sequence[str]:
         # What has come along may go, be it essential: such as e2fsprogs, which small images do without.
-        return (*_APT_GET, "--allow-remove-essential", "purge", "--", *sorted(others))
+        return (*APT_GET, "--allow-remove-essential", "purge", "--", *sorted(others))

@@ -42,8 +42,10 @@ class Yum(Dnf):
         query = (self.program, "--quiet", "--cacheonly", "--showduplicates", "list", "available", spec.package_name)
         return ("/bin/sh", "-c", _LIST, "sh", *query)
 
-    def read_candidates(self, output: str) -> tuple[Candidate, ...]:
-        rows = [match for match in map(_LISTED.match, _WRAPPED.sub(" ", output).splitlines()) if match]
+    def read_candidates(self, spec: TaskSpec, output: str) -> tuple[Candidate, ...]:
+        listed = [match for match in map(_LISTED.match, _WRAPPED.sub(" ", output).splitlines()) if match]
+        # yum, too, takes "foo-1" for version 1 of "foo".
+        rows = [match for match in listed if match["name"] == spec.package_name]
         rows.sort(key=lambda match: version_key(match["version"]), reverse=True)
         candidates: dict[str, Candidate] = {}
         for match in rows:
@@ -57,7 +59,8 @@ class Yum(Dnf):
 
     def read_identity(self, spec: TaskSpec, candidate: Candidate, done: Sequence[Completed]) -> Identity:
         installed, source, files = done
-        listed = next((match for match in map(_LISTED.match, source.output.splitlines()) if match), None)
+        rows = (match for match in map(_LISTED.match, source.output.splitlines()) if match)
+        listed = next((match for match in rows if match["name"] == spec.package_name), None)
         words = f"{spec.package_name}|{listed['repository']}" if listed else ""
         told = Completed(argv=source.argv, exit_code=0, output=words, seconds=0.0)
         nothing = Completed(argv=source.argv, exit_code=0, output="", seconds=0.0)

@@ -14,10 +14,10 @@ from pathlib import Path
 from alts.command import OutputSink
 from alts.packages.base import InstanceFile
 from alts.resources import resource
-from alts.runners.base import Instance, Order, Provisioned
+from alts.runners.base import Instance, MachineRuined, Order, Provisioned
 from alts.runners.repository_hosts import check_hosts
 from alts.runners.signing_keys import with_keys
-from alts.shared.errors import InfrastructureError, ProvisionFailed
+from alts.shared.errors import InfrastructureError, InstanceLost, ProvisionFailed
 from alts.shared.networks import DEFAULT_RULES, NetworkRules
 from alts.shared.spec import TaskSpec
 from alts.stop import Stop, Stopped, StopReason
@@ -97,6 +97,10 @@ class TerraformedRunner(ABC):
     def remove_by_label(self, order: Order) -> None:
         """Take away what Terraform has lost track of. Raises InfrastructureError."""
 
+    @abstractmethod
+    def trouble(self) -> str:
+        """See alts.runners.base.Runner."""
+
     @contextmanager
     def provision(self, order: Order, *, stop: Stop, log: OutputSink) -> Iterator[Provisioned]:
         """See alts.runners.base.Runner."""
@@ -113,13 +117,28 @@ class TerraformedRunner(ABC):
                 self._destroy(order, folder, log)
 
     def _make(self, order: Order, plan: Plan, terraform: Terraform, *, stop: Stop, log: OutputSink) -> Provisioned:
-        tools = {"terraform": terraform.version(stop), **self.tools()}
-        terraform.initialise(stop)
-        outputs = self._create(terraform, plan.variables, stop)
+        try:
+            tools = {"terraform": terraform.version(stop), **self.tools()}
+            terraform.initialise(stop)
+            outputs = self._create(terraform, plan.variables, stop)
+        except ProvisionFailed as error:
+            raise (self._blaming_the_engine(error) or error) from error.__cause__
+        try:
+            not_sealed, tools["ansible"] = self._prepare(order, outputs, stop=stop, log=log)
+        except ProvisionFailed as error:
+            lost = self._blaming_the_engine(error) or self._blaming_the_machine(error, outputs)
+            raise (lost or error) from error.__cause__
+        if not_sealed:
+            log(f"the machine's network is not sealed: {not_sealed}\n")
+        image = {**plan.image, "sealed": "no" if not_sealed else "yes"}
+        return Provisioned(instance=self.connect(outputs), image=image, tools=tools)
+
+    def _prepare(self, order: Order, outputs: Mapping[str, object], *, stop: Stop, log: OutputSink) -> tuple[str, str]:
+        """Seal the machine and bring it the task's files; return why it is not sealed, and Ansible's version."""
         # Side by side: neither has anything to do with the other, and both must be over before anything else runs.
         with ThreadPoolExecutor(1) as pool:
             sealing = pool.submit(self.seal, order, outputs)
-            tools["ansible"] = run_playbook(
+            version = run_playbook(
                 resource("ansible", "prepare.yml"),
                 container=str(outputs["name"]),
                 docker_host=self._docker_host,
@@ -128,11 +147,22 @@ class TerraformedRunner(ABC):
                 stop=stop,
                 sink=log,
             )
-        not_sealed = sealing.result()
-        if not_sealed:
-            log(f"the machine's network is not sealed: {not_sealed}\n")
-        image = {**plan.image, "sealed": "no" if not_sealed else "yes"}
-        return Provisioned(instance=self.connect(outputs), image=image, tools=tools)
+        return sealing.result(), version
+
+    def _blaming_the_engine(self, error: ProvisionFailed) -> InfrastructureError | None:
+        """What to say in place of a tool's failure where the machines' engine is lost; None where it answers."""
+        trouble = self.trouble()
+        if not trouble:
+            return None
+        return ProvisionFailed(f"while the machine was prepared, {trouble}", details=_said(error))
+
+    def _blaming_the_machine(self, error: ProvisionFailed, outputs: Mapping[str, object]) -> InfrastructureError | None:
+        """The same where the machine itself is lost; None where it is there."""
+        try:
+            self.connect(outputs).check()
+        except (InfrastructureError, MachineRuined) as lost:
+            return InstanceLost(f"the machine was lost while it was prepared: {lost}", details=_said(error))
+        return None
 
     def _create(self, terraform: Terraform, variables: Mapping[str, object], stop: Stop) -> Mapping[str, object]:
         for _ in range(_OTHER_VARIABLES):
@@ -176,3 +206,7 @@ class TerraformedRunner(ABC):
             self.remove_by_label(order)
         except InfrastructureError as error:
             log.warning("machine not removed", extra={**task, "error": str(error)})
+
+
+def _said(error: InfrastructureError) -> str:
+    return f"{error}\n{error.details}".strip()

@@ -75,11 +75,13 @@ class Ledger(Protocol):
         Raises StaleAttempt where the attempt does not own the task any more.
         """
 
-    def announce(self, worker: str, *, ready: bool, reason: str = "", queues: Sequence[str] = ()) -> None:
+    def announce(
+        self, worker: str, *, ready: bool, reason: str = "", queues: Sequence[str] = (), free: int | None = None
+    ) -> None:
         """The worker is there, and claims what it is invited to, or does not for a reason, such as a full disk.
 
         To be said every ten seconds, and when it changes: who is silent for longer than 30 s counts as away. `queues`:
-        those that it listens on; none means that any may be.
+        those that it listens on; none means that any may be. `free`: how many more tasks it would begin now, if known.
         """
 
     def over(self, attempts: Sequence[tuple[str, int]]) -> set[tuple[str, int]]:

@@ -23,7 +23,7 @@ def install(context: StageContext) -> StageAnswer:
             kind=Kind.INTERNAL, message="the package lists of the machine cannot be read", evidence=asked.tail(1)
         )
         return StageAnswer((finding,))
-    seen.candidates = packages.read_candidates(asked.output)
+    seen.candidates = packages.read_candidates(spec, asked.output)
     candidate = wanted(spec, seen.candidates)
     if candidate is None:
         return StageAnswer((_unavailable(spec, seen.candidates),))

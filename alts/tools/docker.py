@@ -9,12 +9,14 @@ import contextlib
 import io
 import posixpath
 import queue
+import re
 import tarfile
 import threading
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,7 @@ _TAR_ROOM = 1 << 20  # bytes of an archive that are not its one file's
 _LINKS = 8  # symbolic links in a row that are followed
 
 # urllib3's errors come through where the SDK reads a stream without the help of requests.
+_FRACTION = re.compile(r"\.\d+")
 _ENGINE_ERRORS = (
     docker_errors.DockerException,
     requests.exceptions.RequestException,
@@ -489,13 +492,20 @@ class DockerInstance:
             self._client.kill(self._container)
         self._ended = True
 
+    def _engine_time(self) -> int:
+        """Seconds since the epoch, by the engine's clock."""
+        # Such as "2026-11-27T02:31:04.123456789Z"; datetime reads no more than six digits of a second.
+        said = _FRACTION.sub("", self._client.info()["SystemTime"])
+        return int(datetime.fromisoformat(said).timestamp())
+
     def _death(self, details: str) -> InstanceLost | MachineRuined:
         """Why the machine is not there any more, as far as that can be told."""
         try:
             state = self._client.inspect_container(self._container)["State"]
             if not state["Running"]:
                 # A second from now: the engine tells of a kill just after it was done.
-                events = list(self._client.events(since=1, until=int(time.time()) + 1, decode=True))
+                # By the engine's clock: where ours is ahead the engine would wait for that time to come.
+                events = list(self._client.events(since=1, until=self._engine_time() + 1, decode=True))
                 if ran_out_of_memory(self._container, state, events):
                     return MachineRuined(
                         Kind.OUT_OF_MEMORY, "the machine's memory ran out, so the kernel ended it", evidence=details
@@ -507,8 +517,11 @@ class DockerInstance:
                         evidence=f"exit code {state['ExitCode']}",
                     )
                 return InstanceLost(f"{self.name} is gone", details=details)
+        except docker_errors.NotFound:
+            return InstanceLost(f"{self.name} is gone", details=details)
         except _ENGINE_ERRORS as error:
-            details = details or _said(error)
+            # The machine's own silence is the smaller news.
+            return InstanceLost(f"the Docker engine does not answer: {_said(error)[:300]}", details=details)
         return InstanceLost(f"{self.name} does not answer", details=details)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -15,13 +17,17 @@ from alts.shared.ledger import Assignment
 from alts.shared.report import REPORT, Outcome, Report, StageResult
 from alts.shared.tokens import WORKER_KEY_ID, Scope, issue_token
 
-TokenSource = Callable[[], str]
-"""A bearer token that is good now."""
+log = logging.getLogger(__name__)
+
+TokenSource = Callable[[datetime], str]
+"""Makes a bearer token that is good at that time."""
 
 Value = TypeVar("Value")
 
 REQUEST_SECONDS = 10.0
 TOKEN_LIFETIME = timedelta(minutes=5)
+# The scheduler's time is told in whole seconds, and is as old as its answer.
+SMALLEST_SKEW = timedelta(seconds=5)
 
 # The scheduler takes no more of them in one request.
 ATTEMPTS_AT_ONCE = 1000
@@ -36,9 +42,9 @@ _STAGES: TypeAdapter[tuple[StageResult, ...]] = TypeAdapter(tuple[StageResult, .
 
 
 def worker_tokens(secret: SecretStr, *, algorithm: str, worker: str) -> TokenSource:
-    """Fresh tokens that are good for the worker API alone, and for five minutes."""
+    """Return a source of tokens that are good for the worker API alone, and for five minutes."""
 
-    def token() -> str:
+    def token(now: datetime) -> str:
         return issue_token(
             secret,
             algorithm=algorithm,
@@ -46,6 +52,7 @@ def worker_tokens(secret: SecretStr, *, algorithm: str, worker: str) -> TokenSou
             lifetime=TOKEN_LIFETIME,
             scopes=[Scope.WORKER],
             kid=WORKER_KEY_ID,
+            now=now,
         )
 
     return token
@@ -55,11 +62,21 @@ class HttpLedger:
     """Implements alts.shared.ledger.Ledger over HTTP. Any thread may call it.
 
     Whatever keeps the scheduler from answering, be it the network, a 5xx or a refused token, is LedgerUnavailable.
+    Tokens are made by the scheduler's clock: where it refuses one, its answer's `Date` tells how far ours is off.
     """
 
-    def __init__(self, url: str, token: TokenSource, *, request_seconds: float = REQUEST_SECONDS) -> None:
-        """Raises ConfigurationError where the address is none; nothing is sent yet."""
+    def __init__(
+        self,
+        url: str,
+        token: TokenSource,
+        *,
+        request_seconds: float = REQUEST_SECONDS,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """Raises ConfigurationError where the address is not one; nothing is sent yet."""
         self._token = token
+        self._now = now
+        self._skew = timedelta()
         try:
             address = httpx.URL(url)
         except httpx.InvalidURL as error:
@@ -87,9 +104,12 @@ class HttpLedger:
     def release(self, task_id: str, attempt: int, *, reason: str) -> None:
         self._post_task(task_id, f"attempts/{attempt}/release", {"reason": reason[:1000]})
 
-    def announce(self, worker: str, *, ready: bool, reason: str = "", queues: Sequence[str] = ()) -> None:
+    def announce(
+        self, worker: str, *, ready: bool, reason: str = "", queues: Sequence[str] = (), free: int | None = None
+    ) -> None:
         body = {"worker": worker, "ready": ready, "reason": reason[:1000], "queues": list(queues)}
-        self._post("/worker/presence", body)
+        # Left out where it is not known, for a scheduler that does not know the field.
+        self._post("/worker/presence", body if free is None else {**body, "free": free})
 
     def over(self, attempts: Sequence[tuple[str, int]]) -> set[tuple[str, int]]:
         # Ids come from labels that anybody may have written: one that cannot be ours must not spoil the question.
@@ -110,11 +130,9 @@ class HttpLedger:
         return self._post(f"/worker/tasks/{quote(task_id, safe='')}/{action}", body)
 
     def _post(self, path: str, body: Any) -> httpx.Response:
-        headers = {"Authorization": f"Bearer {self._token()}"}
-        try:
-            answer = self._client.post(path, json=body, headers=headers)
-        except httpx.HTTPError as error:
-            raise LedgerUnavailable(f"the scheduler does not answer: {error or type(error).__name__}") from error
+        answer = self._send(path, body)
+        if answer.status_code == httpx.codes.UNAUTHORIZED and self._learn_skew(answer):
+            answer = self._send(path, body)
         if answer.is_success:
             return answer
         if answer.status_code == httpx.codes.CONFLICT:
@@ -122,12 +140,31 @@ class HttpLedger:
         if answer.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
             raise LedgerUnavailable(
                 f"the scheduler refuses this worker's token: {_detail(answer)}",
-                resolution="give both sides the same worker_secret or jwt_secret, jwt_algorithm and time of day",
+                resolution="give both sides the same worker_secret or jwt_secret, and jwt_algorithm",
             )
         # Other 4xx are no trouble that goes away by itself: the two sides are not of one version.
         raise LedgerUnavailable(
             f"the scheduler answered {answer.status_code}: {_detail(answer)}", retryable=answer.is_server_error
         )
+
+    def _send(self, path: str, body: Any) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {self._token(self._now() + self._skew)}"}
+        try:
+            return self._client.post(path, json=body, headers=headers)
+        except httpx.HTTPError as error:
+            raise LedgerUnavailable(f"the scheduler does not answer: {error or type(error).__name__}") from error
+
+    def _learn_skew(self, answer: httpx.Response) -> bool:
+        """Take over the scheduler's time of day (RFC 9110 6.6.1); tell whether ours was another one."""
+        try:
+            skew = parsedate_to_datetime(answer.headers["Date"]) - self._now()
+        except (KeyError, ValueError, TypeError):  # TypeError: a date without a zone
+            return False
+        if abs(skew - self._skew) < SMALLEST_SKEW:
+            return False
+        log.warning("the scheduler's clock differs from ours", extra={"seconds": round(skew.total_seconds())})
+        self._skew = skew
+        return True
 
 
 def _read(answer: httpx.Response, key: str, kind: TypeAdapter[Value]) -> Value:

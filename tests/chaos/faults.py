@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import docker
@@ -21,6 +22,10 @@ from tests.chaos.world import World
 
 DRAIN_PATIENCE = 45.0
 """How long a worker may take to end after a SIGTERM, all told, on a busy machine (seconds)."""
+
+HOUR = 3600.0
+ADVANCE, SETBACK = 2 * HOUR, -3 * HOUR
+"""How far a clock jumps; it jumps back when it is mended."""
 
 VICTIM_SECONDS = 5.0
 """How long a fault waits for somebody to strike."""
@@ -76,6 +81,10 @@ _MENDABLE: Mapping[str, Callable[[World, str], tuple[Act, Act]]] = {
         lambda: _try_for_a_while(lambda: world.queue.publish(unfinished(world.ledger))),
         _nothing,
     ),
+    "advance clock of worker": lambda world, name: _set_clock(world, name, ADVANCE),
+    "advance clock of scheduler": lambda world, name: _set_clock(world, name, ADVANCE),
+    "set back clock of worker": lambda world, name: _set_clock(world, name, SETBACK),
+    "set back clock of scheduler": lambda world, name: _set_clock(world, name, SETBACK),
     "restart docker": lambda world, _: (_engine(world).stop, _engine(world).start),
     "kill docker": lambda world, _: (_engine(world).kill, _engine(world).start),
     "kill machine": lambda world, _: (lambda: _kill_machine(_engine(world)), _nothing),
@@ -83,6 +92,11 @@ _MENDABLE: Mapping[str, Callable[[World, str], tuple[Act, Act]]] = {
     "kill terraform": lambda world, _: (lambda: _kill_process(world, "terraform"), _nothing),
 }
 """A fault's name → what breaks its target, and what mends it."""
+
+
+def _set_clock(world: World, target: str, offset: float) -> tuple[Act, Act]:
+    clock = world.clocks[target.removeprefix("clock of ")]
+    return partial(clock.set, offset), partial(clock.set, 0)
 
 
 def _engine(world: World) -> PrivateEngine:

@@ -19,6 +19,7 @@ REAL_TASKS = 5 / 6
 """Tasks of a run with real machines, for each of another run: 20 where others have 24."""
 
 WORKERS = ("worker-1", "worker-2")
+CLOCKS = ("clock of scheduler", "clock of worker-1", "clock of worker-2")
 
 
 class Kind(StrEnum):
@@ -37,6 +38,8 @@ class Kind(StrEnum):
     FILL = "fill"
     PURGE = "purge"
     DUPLICATE = "duplicate"
+    ADVANCE = "advance"
+    SETBACK = "set back"
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,8 @@ _FAULTS = (
     _Row(Kind.FILL, ("disk",), (0.5, 3.0), 3),
     _Row(Kind.PURGE, ("queue",), (0.0, 0.0), 4),
     _Row(Kind.DUPLICATE, ("queue",), (0.0, 0.0), 4),
+    _Row(Kind.ADVANCE, CLOCKS, (0.1, 3.0), 4),
+    _Row(Kind.SETBACK, CLOCKS, (0.1, 3.0), 4),
 )
 _REAL_FAULTS = (
     _Row(Kind.KILL, WORKERS, (0.1, 2.0), 3),

@@ -9,7 +9,7 @@ import pytest
 from tests.chaos.command import run_all, shown, summary
 from tests.chaos.plan import is_real, names_of_faults, plan_for
 
-STUB_SEEDS = (5, 26, 6246, 210)
+STUB_SEEDS = (5016, 1763, 1638, 1107, 11064)
 REAL_SEED = 569
 TASKS = 20
 

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +22,7 @@ from pydantic import SecretStr
 from alts.shared.config import Config, parse_config
 from alts.shared.tokens import issue_token
 from tests.builders import SECRET
+from tests.chaos.clock import WallClock
 from tests.chaos.disk import SmallDisk
 from tests.chaos.journal import FOLDER_VARIABLE, REAL_VARIABLE
 from tests.chaos.network import Network
@@ -69,6 +70,7 @@ class World:
         self.network = Network()
         self.disk = SmallDisk(folder / "disk")
         self.services: dict[str, Service] = {}
+        self.clocks = {name: WallClock(folder / f"{name}.clock") for name in ("scheduler", *WORKERS)}
         self.turns = {fault.target: threading.Lock() for fault in plan.faults}
         """Whoever breaks a target holds its lock until it is mended, which may take longer than the plan thinks."""
         self.repository = ""
@@ -101,8 +103,10 @@ class World:
 
     def client(self, *, seconds: float) -> httpx.Client:
         """As a caller has one; `seconds`: how long it waits for an answer."""
+        # Good also for a scheduler that was started while its clock was set back or ahead.
+        begun, lasting = datetime.now(UTC) - timedelta(hours=6), timedelta(hours=12)
         token = issue_token(
-            SecretStr(SECRET), algorithm="HS256", email="chaos@example.com", lifetime=timedelta(hours=1)
+            SecretStr(SECRET), algorithm="HS256", email="chaos@example.com", lifetime=lasting, now=begun
         )
         headers = {"Authorization": f"Bearer {token}"}
         return httpx.Client(base_url=self.url, headers=headers, timeout=seconds, trust_env=False, verify=False)
@@ -189,9 +193,12 @@ class World:
 
     def _service(self, name: str, *arguments: str, config: Path) -> Service:
         env = {**os.environ, "ALTS_CONFIG": str(config), FOLDER_VARIABLE: str(self.folder)}
+        env |= self.clocks[name].environment
         if self.servers.engine is not None:
             env[REAL_VARIABLE] = "yes"
-        return Service(name, [sys.executable, "-m", *arguments], env=env, cwd=ROOT, log=self.log_of(name))
+        return Service(
+            name, [sys.executable, "-m", "tests.chaos.clock", *arguments], env=env, cwd=ROOT, log=self.log_of(name)
+        )
 
 
 def config_of(path: Path) -> Config:

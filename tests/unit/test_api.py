@@ -21,9 +21,10 @@ from alts.shared.report import Outcome
 from alts.shared.tokens import Scope
 from scheduler.api import create_app
 from scheduler.health import Health
+from scheduler.room import Room
 from scheduler.store import SqlLedger
-from tests.builders import TASK_ID, a_report
-from tests.scheduler_parts import HandClock, a_ledger, bearer, some_services
+from tests.builders import TASK_ID, a_report, a_spec
+from tests.scheduler_parts import QUEUE, HandClock, a_ledger, bearer, some_services
 
 REQUEST: dict[str, Any] = {
     "runner_type": "docker",
@@ -388,20 +389,64 @@ def test_a_bug_is_answered_without_its_secrets(tmp_path: Path) -> None:
     assert (answer.status_code, answer.json()) == (500, {"detail": "internal error"})
 
 
-def test_health_needs_no_token_and_tells_of_every_part(tmp_path: Path) -> None:
+@pytest.fixture
+def degraded(tmp_path: Path) -> Iterator[TestClient]:
+    """A service whose broker is away."""
+
     def away() -> None:
-        raise BrokerUnavailable("connection refused")
+        raise BrokerUnavailable("connection to amqp://10.1.2.3:5672 refused")
 
     ledger = a_ledger(tmp_path, HandClock())
     health = Health({"ledger": ledger.check, "broker": away})
     with TestClient(create_app(some_services(tmp_path, ledger, health=health))) as client:
-        answer = client.get("/health")
+        yield client
+
+
+FORGED = {"Authorization": "Bearer a.b.c"}
+
+
+@pytest.mark.parametrize("headers", [{}, FORGED], ids=["no token", "a forged one"])
+def test_strangers_hear_from_health_which_part_is_not_well_and_not_why(
+    degraded: TestClient, headers: dict[str, str]
+) -> None:
+    answer = degraded.get("/health", headers=headers)
 
     assert answer.status_code == 200
     assert answer.json() == {
         "status": "degraded",
-        "parts": {"ledger": {"ok": True, "detail": ""}, "broker": {"ok": False, "detail": "connection refused"}},
+        "parts": {"ledger": {"ok": True, "detail": ""}, "broker": {"ok": False, "detail": ""}},
     }
+
+
+@pytest.mark.parametrize("scope", list(Scope))
+def test_with_a_token_health_says_why_a_part_is_not_well(degraded: TestClient, scope: Scope) -> None:
+    parts = degraded.get("/health", headers=bearer(scope)).json()["parts"]
+
+    assert parts["broker"] == {"ok": False, "detail": "connection to amqp://10.1.2.3:5672 refused"}
+
+
+def test_an_expired_token_opens_no_details(degraded: TestClient) -> None:
+    expired = bearer(Scope.ADMIN, lifetime=timedelta(minutes=-1))
+
+    assert degraded.get("/health", headers=expired).json()["parts"]["broker"]["detail"] == ""
+
+
+def test_a_full_disk_refuses_new_tasks_and_shows_the_others(tmp_path: Path) -> None:
+    ledger = a_ledger(tmp_path, HandClock())
+    task_id = ledger.add(a_spec(), queue=QUEUE, submitted_by="me@example.org")
+    free, clock = [0], HandClock()
+    room = Room(tmp_path, free=lambda _folder: free[0], clock=clock)
+    with TestClient(create_app(some_services(tmp_path, ledger, room=room))) as client:
+        refused = client.post("/tasks/schedule", json=REQUEST, headers=bearer())
+        assert refused.status_code == 503
+        assert "0 MB are free" in refused.json()["detail"]
+        assert refused.headers["Retry-After"]
+        assert client.get(f"/tasks/{task_id}", headers=bearer()).status_code == 200
+
+        free[0] = 1 << 30
+        clock.pass_by(2)
+
+        assert client.post("/tasks/schedule", json=REQUEST, headers=bearer()).status_code == 201
 
 
 def test_health_is_503_only_without_a_ledger(tmp_path: Path) -> None:

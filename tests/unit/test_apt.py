@@ -264,7 +264,7 @@ def test_the_candidate_comes_first_whatever_is_newer() -> None:
         " *** 2.10-2 100\n        100 /var/lib/dpkg/status\n"
     )
 
-    candidates = APT.read_candidates(output)
+    candidates = APT.read_candidates(SPEC, output)
 
     assert candidates[0] == Candidate("2.10-3", "http://deb.debian.org/debian bookworm/main amd64 Packages")
     assert [candidate.version for candidate in candidates] == ["2.10-3", "2.10-4~bpo12", "2.10-2"]
@@ -278,7 +278,7 @@ def test_a_version_that_ubuntu_brings_in_phases_is_one_of_them() -> None:
         "        100 /var/lib/dpkg/status\n"
     )
 
-    assert APT.read_candidates(output) == (
+    assert APT.read_candidates(a_spec(package_name="apt"), output) == (
         Candidate("2.4.9", "http://archive.ubuntu.com/ubuntu jammy-updates/main amd64 Packages"),
         Candidate("2.4.5", "http://archive.ubuntu.com/ubuntu jammy/main amd64 Packages"),
     )
@@ -286,7 +286,37 @@ def test_a_version_that_ubuntu_brings_in_phases_is_one_of_them() -> None:
 
 @pytest.mark.parametrize("output", ["", "mta:\n  Installed: (none)\n  Candidate: (none)\n  Version table:\n"])
 def test_unknown_and_virtual_packages_have_no_candidate(output: str) -> None:
-    assert APT.read_candidates(output) == ()
+    assert APT.read_candidates(a_spec(package_name="mta"), output) == ()
+
+
+@pytest.mark.parametrize("name", ["x.y", "a+"])
+def test_a_package_whose_name_only_matches_is_no_candidate(name: str) -> None:
+    # What apt-cache policy says of "x.y" where it takes that for a regular expression.
+    output = (
+        "fonts-cwtex-yen:\n  Installed: (none)\n  Candidate: 1.0-5\n  Version table:\n"
+        "     1.0-5 500\n        500 http://deb.debian.org/debian bookworm/main amd64 Packages\n"
+    )
+
+    assert APT.read_candidates(a_spec(package_name=name), output) == ()
+
+
+def test_apt_takes_no_name_for_a_regular_expression_whatever_it_is_asked() -> None:
+    spec, candidate = a_spec(package_name="x.y"), Candidate("1.0", "")
+    unmet = "The following packages have unmet dependencies:\n x.y : Depends: a+ but it is not installable\n"
+    calls = [
+        APT.candidates_argv(spec),
+        APT.install_argv(spec, candidate),
+        APT.reinstall_argv(spec, candidate),
+        APT.remove_argv(spec),
+        APT.purge_argv(spec),
+        APT.protected_argv(spec),
+        APT.install_others_argv({"a+": "1"}),
+        APT.remove_others_argv(["a+"]),
+        *(argv for argv in APT.identity_argv(spec, candidate) if argv[0] == "apt-cache"),
+        *APT.why_argv(spec, done(unmet, 100)),
+    ]
+
+    assert all(argv is not None and "--option=APT::Cmd::Pattern-Only=true" in argv for argv in calls)
 
 
 @pytest.mark.parametrize("name", ["hello-", "g++", "libstdc++6"])

@@ -14,6 +14,7 @@ from alts.packages.dnf_files import read_repositories, repository_file
 from alts.packages.yum import Yum
 from alts.shared.report import Finding, Kind, Severity
 from alts.shared.repository import Repository
+from alts.shared.spec import TaskSpec
 from tests.builders import a_spec
 
 DNF = Dnf()
@@ -39,6 +40,10 @@ enabled=1
 """
 FROM_TASK = " bad            noarch           1.0-1            alts-1          6.1 k\n"
 FROM_DISTRIBUTION = " bad            noarch           1.0-1            baseos          6.1 k\n"
+
+
+def named(package: str) -> TaskSpec:
+    return SPEC.model_copy(update={"package_name": package})
 
 
 def done(output: str, exit_code: int = 1) -> Completed:
@@ -306,7 +311,7 @@ def test_the_repository_with_the_best_priority_comes_first_then_the_newest_versi
         + REPOSITORIES
     )
 
-    assert DNF.read_candidates(output) == (
+    assert DNF.read_candidates(SPEC, output) == (
         Candidate("2.0-1", "alts-2 http://other.example/"),
         Candidate("1:1.0-1", "alts-1 http://repository.example/el9"),
         Candidate("9.0-1", "alts-1 http://repository.example/el9"),
@@ -316,13 +321,31 @@ def test_the_repository_with_the_best_priority_comes_first_then_the_newest_versi
 def test_the_distribution_s_newer_version_comes_before_the_task_s_older_one() -> None:
     output = "bad|0|1.0|1|noarch|alts-1\nbad|0|9.0|1|x86_64|baseos\n\n" + REPOSITORIES
 
-    assert [candidate.version for candidate in DNF.read_candidates(output)] == ["9.0-1", "1.0-1"]
+    assert [candidate.version for candidate in DNF.read_candidates(SPEC, output)] == ["9.0-1", "1.0-1"]
 
 
 def test_a_package_is_not_taken_for_another_one_s_version() -> None:
-    output = "asked for|foo-1\nfoo|0|1|1|noarch|baseos\nfoo-1|0|7|1|noarch|baseos\n\n" + REPOSITORIES
+    output = "foo|0|1|1|noarch|baseos\nfoo-1|0|7|1|noarch|baseos\n\n" + REPOSITORIES
 
-    assert [candidate.version for candidate in DNF.read_candidates(output)] == ["7-1"]
+    assert [one.version for one in DNF.read_candidates(named("foo-1"), output)] == ["7-1"]
+    assert DNF.read_candidates(named("foo.noarch"), output) == ()
+
+
+def test_yum_does_not_take_a_package_for_another_one_s_version() -> None:
+    output = "Available Packages\nfoo.noarch   1-1   base\nfoo-1.noarch   7-1   base\n"
+
+    assert [one.version for one in Yum().read_candidates(named("foo-1"), output)] == ["7-1"]
+    assert Yum().read_candidates(named("foo.noarch"), output) == ()
+
+
+@pytest.mark.parametrize("manager", [DNF, Yum()], ids=["dnf", "yum"])
+def test_names_are_removed_and_no_versions_of_others(manager: Dnf) -> None:
+    spec = named("foo-1")
+
+    for argv in (manager.remove_argv(spec), manager.protected_argv(spec), manager.remove_others_argv(["foo-1"])):
+        assert "remove-n" in argv
+    # These have their architecture in their names.
+    assert "remove" in manager.remove_others_argv(["glibc.i686", "zlib"])
 
 
 def test_only_the_refresh_asks_the_mirrors_what_there_is() -> None:
@@ -331,7 +354,7 @@ def test_only_the_refresh_asks_the_mirrors_what_there_is() -> None:
 
 
 def test_what_nobody_has_is_no_candidate() -> None:
-    assert DNF.read_candidates(f"\n{REPOSITORIES}") == ()
+    assert DNF.read_candidates(SPEC, f"\n{REPOSITORIES}") == ()
 
 
 @pytest.mark.parametrize(
@@ -495,13 +518,14 @@ def test_yum_says_what_is_missing_in_its_own_words() -> None:
 def test_yum_s_list_is_read() -> None:
     output = "Available Packages\nbad.noarch      1:1.0-1.el7       alts-1\nbad.noarch      1:1.10-1.el7      alts-1\n"
 
-    assert [candidate.version for candidate in Yum().read_candidates(output)] == ["1:1.10-1.el7", "1:1.0-1.el7"]
+    assert [candidate.version for candidate in Yum().read_candidates(SPEC, output)] == ["1:1.10-1.el7", "1:1.0-1.el7"]
 
 
 def test_a_row_of_yum_s_list_may_go_on_in_the_next_line() -> None:
-    output = f"Available Packages\n{'long-' * 10}name.noarch\n                 1.0-1.el7     base\n"
+    name = "long-" * 10 + "name"
+    output = f"Available Packages\n{name}.noarch\n                 1.0-1.el7     base\n"
 
-    assert [candidate.version for candidate in Yum().read_candidates(output)] == ["1.0-1.el7"]
+    assert [candidate.version for candidate in Yum().read_candidates(named(name), output)] == ["1.0-1.el7"]
 
 
 @pytest.mark.parametrize(

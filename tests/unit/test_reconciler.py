@@ -3,42 +3,52 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import pytest
 
 from alts.shared.errors import LedgerUnavailable
 from scheduler.reconciler import Reconciler
+from scheduler.rows import Lease
 from tests.scheduler_parts import HandClock
 
 LEASE = 30.0
 
 
 class Leases:
-    """Counts what is asked of the ledger."""
+    """One running task, whose worker is alive or not, and one whose invitation got lost."""
 
     def __init__(self) -> None:
         self.away = False
-        self.expiries = 0
+        self.expired: list[Lease] = []
         self.resends = 0
-        self.wall = HandClock()
-        self.as_of: float | None = None
+        self.recalls = 0
+        self.heartbeats = 0.0
+        self.alive = False
         self.takes_long: Callable[[], None] = lambda: None
 
-    def now(self) -> float:
-        return self.wall.now
+    @property
+    def expiries(self) -> int:
+        return len(self.expired)
 
-    def expire_leases(self, *, as_of: float | None = None) -> tuple[str, ...]:
-        self.expiries += 1
-        self.as_of = as_of
+    def leases(self) -> tuple[Lease, ...]:
+        self.takes_long()
+        self.heartbeats += self.alive
+        return (Lease("task-1", 1, self.heartbeats),)
+
+    def expire(self, lapsed: Iterable[Lease]) -> tuple[str, ...]:
+        self.expired += lapsed
         return ("task-1",)
 
     def resend_lost(self) -> tuple[str, ...]:
         if self.away:
             raise LedgerUnavailable("away")
-        self.takes_long()
         self.resends += 1
         return ("task-2",)
+
+    def recall_far_ahead(self) -> tuple[str, ...]:
+        self.recalls += 1
+        return ("task-3",)
 
 
 def a_reconciler(leases: Leases, clock: HandClock) -> Reconciler:
@@ -97,38 +107,41 @@ def test_a_short_hiccup_does_not_put_off_the_lapse() -> None:
     assert leases.expiries == before + 1
 
 
-def test_a_step_that_is_held_up_lets_nothing_lapse_that_was_good_when_it_began() -> None:
+def test_a_look_that_is_held_up_lets_nothing_lapse_that_was_good_when_it_began() -> None:
     leases, clock = Leases(), HandClock()
     reconciler = a_reconciler(leases, clock)
-    steps(reconciler, clock, seconds=LEASE + 4)
-    begun = leases.wall.now
-
-    def hold_up() -> None:
-        clock.pass_by(LEASE * 10)
-        leases.wall.pass_by(LEASE * 10)
-
-    leases.takes_long = hold_up
+    leases.takes_long = lambda: clock.pass_by(LEASE * 10)
     reconciler.step()
-    assert leases.as_of == begun
+    assert leases.expiries == 0
 
     leases.takes_long = lambda: None
-    expiries = leases.expiries
     steps(reconciler, clock, seconds=LEASE)
-    assert leases.expiries == expiries
-
-
-def test_a_ledgers_clock_that_was_set_forward_lets_nothing_lapse_at_once() -> None:
-    leases, clock = Leases(), HandClock()
-    reconciler = a_reconciler(leases, clock)
-    steps(reconciler, clock, seconds=LEASE + 4)
-    before = leases.expiries
-
-    leases.wall.pass_by(3600)
-    steps(reconciler, clock, seconds=LEASE)
-    assert leases.expiries == before
+    assert leases.expiries == 0
 
     steps(reconciler, clock, seconds=4)
-    assert leases.expiries > before
+    assert leases.expiries > 0
+
+
+def test_a_lease_that_is_prolonged_never_lapses_whatever_time_is_written_in_it() -> None:
+    leases, clock = Leases(), HandClock()
+    reconciler = a_reconciler(leases, clock)
+    leases.alive, leases.heartbeats = True, -1e6
+
+    steps(reconciler, clock, seconds=LEASE * 5)
+
+    assert leases.expiries == 0
+
+
+def test_times_far_ahead_are_recalled_at_the_start_and_again_every_half_minute() -> None:
+    leases, clock = Leases(), HandClock()
+    reconciler = a_reconciler(leases, clock)
+
+    reconciler.step()
+    assert leases.recalls == 1
+    clock.pass_by(2)
+
+    steps(reconciler, clock, seconds=58)
+    assert leases.recalls == 2
 
 
 def test_it_looks_by_itself_until_it_is_closed() -> None:

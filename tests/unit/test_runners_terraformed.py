@@ -12,7 +12,7 @@ from alts.runners.base import Instance, Order
 from alts.runners.docker import docker_runner
 from alts.runners.registry import RUNNERS
 from alts.runners.terraformed import Plan, TerraformedRunner
-from alts.shared.errors import ImageUnavailable, InfrastructureError, ProvisionFailed
+from alts.shared.errors import ImageUnavailable, InfrastructureError, InstanceLost, ProvisionFailed
 from alts.stop import Stop, Stopped
 from tests.builders import an_order
 from tests.fakes import FakeInstance
@@ -32,8 +32,18 @@ class ScriptedRunner(TerraformedRunner):
 
     name = "docker"
 
-    def __init__(self, folder: Path, *, fails_at: str = "", failure: InfrastructureError | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        fails_at: str = "",
+        failure: InfrastructureError | None = None,
+        engine_trouble: str = "",
+        machine: FakeInstance | None = None,
+    ) -> None:
         self.removed: list[tuple[str, int]] = []
+        self._engine_trouble = engine_trouble
+        self._machine = machine or FakeInstance(name="machine")
         self._failure = failure
         self._calls = folder / "calls"
         self._calls.touch()
@@ -53,7 +63,10 @@ class ScriptedRunner(TerraformedRunner):
         return {}
 
     def connect(self, outputs: Mapping[str, object]) -> Instance:
-        return FakeInstance(name=str(outputs["name"]))
+        return self._machine
+
+    def trouble(self) -> str:
+        return self._engine_trouble
 
     def seal(self, order: Order, outputs: Mapping[str, object]) -> str:
         return ""
@@ -96,6 +109,31 @@ def test_a_machine_that_cannot_be_prepared_is_taken_away(tmp_path: Path) -> None
 
     assert runner.calls == ["version", "init", "apply", "output", "destroy"]
     assert len(runner.removed) == 1
+
+
+@pytest.mark.parametrize("fails_at", ["version", "apply", ""], ids=["version", "apply", "ansible"])
+def test_where_the_engine_is_lost_that_is_what_is_said(tmp_path: Path, fails_at: str) -> None:
+    trouble = "the Docker engine could not be reached at unix:///x: connection refused"
+    runner = ScriptedRunner(tmp_path, fails_at=fails_at, engine_trouble=trouble)
+
+    with pytest.raises(ProvisionFailed, match=f"while the machine was prepared, {trouble}") as caught:
+        enter(runner, tmp_path)
+
+    assert caught.value.retryable
+    # The tool's own words are kept.
+    assert "failed" in caught.value.details
+
+
+def test_where_the_machine_is_lost_that_is_what_is_said(tmp_path: Path) -> None:
+    machine = FakeInstance(name="machine")
+    machine.kill()
+    runner = ScriptedRunner(tmp_path, machine=machine)
+
+    with pytest.raises(InstanceLost, match="the machine was lost while it was prepared") as caught:
+        enter(runner, tmp_path)
+
+    assert caught.value.retryable
+    assert "ansible failed" in caught.value.details
 
 
 def test_a_stop_before_the_machine_is_there_still_cleans_up_in_its_own_time(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from alts.shared.report import Outcome
 from scheduler.database import Database
 from scheduler.tables import metadata
 from tests.builders import a_report
-from tests.scheduler_parts import HandClock, a_ledger
+from tests.scheduler_parts import HandClock, a_ledger, lapse
 
 ROOT = Path(__file__).parents[2]
 # Written by the first release's own code, one task in each state.
@@ -120,7 +120,7 @@ def test_leases_and_lost_messages_of_the_first_release_are_seen(first_release: s
     with closing(a_ledger(first_release, clock)) as ledger:
         clock.pass_by(700)
 
-        assert set(ledger.expire_leases()) == {IDS["running"], IDS["cancelling"]}
+        assert set(lapse(ledger, clock)) == {IDS["running"], IDS["cancelling"]}
         assert IDS["queued"] in ledger.resend_lost()
 
         assert ledger.get(IDS["running"]).state is TaskState.ACCEPTED

@@ -20,7 +20,7 @@ from scheduler.history import Event
 from scheduler.outbox import TAKEN_SECONDS, Relay
 from scheduler.store import SqlLedger
 from tests.builders import a_report, a_spec
-from tests.scheduler_parts import QUEUE, HandClock, a_ledger
+from tests.scheduler_parts import QUEUE, HandClock, a_ledger, lapse
 
 ROOT = Path(__file__).parents[2]
 SCHEDULERS = 3
@@ -100,7 +100,7 @@ def test_reconcilers_that_look_at_once_expire_and_resend_once(ledgers: list[SqlL
     clock.pass_by(601)
 
     with ThreadPoolExecutor(SCHEDULERS) as pool:
-        expired = [task_id for found in pool.map(SqlLedger.expire_leases, ledgers) for task_id in found]
+        expired = [task_id for found in pool.map(lambda ledger: lapse(ledger, clock), ledgers) for task_id in found]
     with ThreadPoolExecutor(SCHEDULERS) as pool:
         resent = [task_id for found in pool.map(SqlLedger.resend_lost, ledgers) for task_id in found]
 

@@ -23,7 +23,7 @@ from scheduler.database import Database
 from scheduler.rules import LedgerRules
 from scheduler.store import SqlLedger
 from tests.builders import TASK_ID, a_report, a_spec
-from tests.scheduler_parts import QUEUE, HandClock, a_ledger
+from tests.scheduler_parts import QUEUE, HandClock, a_ledger, lapse
 
 ROOT = Path(__file__).parents[2]
 
@@ -222,7 +222,7 @@ def test_a_lapsed_lease_invites_at_once(ledger: SqlLedger, clock: HandClock) -> 
     ledger.claim(task_id, worker="worker-1")
     clock.pass_by(31)
 
-    assert ledger.expire_leases() == (task_id,)
+    assert lapse(ledger, clock) == (task_id,)
 
     assert invited(ledger) == [task_id]
     assert ledger.get(task_id).reason == "the worker worker-1 stopped answering"
@@ -235,7 +235,7 @@ def test_the_report_of_a_task_whose_workers_all_died_says_so(database_url: str, 
     shown = StageResult(stage="provision", outcome=Outcome.PASSED)
     ledger.heartbeat(task_id, 1, progress=(shown,))
     clock.pass_by(31)
-    ledger.expire_leases()
+    lapse(ledger, clock)
 
     report = ledger.get(task_id).report
 
@@ -277,7 +277,7 @@ def test_stages_that_this_version_cannot_read_do_not_stop_the_lapse(
     change_by_hand(database_url, """UPDATE tasks SET progress = '[{"stage": 1}]', attempt = 3""")
     clock.pass_by(31)
 
-    assert ledger.expire_leases() == (task_id,)
+    assert lapse(ledger, clock) == (task_id,)
 
     assert ledger.get(task_id).outcome is Outcome.ERRORED
 

@@ -16,7 +16,7 @@ from scheduler.invitations import Invitation
 from scheduler.store import SqlLedger
 from scheduler.task_row import TaskRow
 from tests.builders import a_report, a_spec
-from tests.scheduler_parts import QUEUE, HandClock, a_ledger
+from tests.scheduler_parts import QUEUE, HandClock, a_ledger, lapse
 
 MAX_ATTEMPTS = 2
 
@@ -63,7 +63,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule()
     def reconciler_looks(self) -> None:
-        self.ledger.expire_leases()
+        lapse(self.ledger, self.clock)
         self.ledger.resend_lost()
 
     @rule()

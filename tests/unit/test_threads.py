@@ -117,7 +117,7 @@ class Crowd:
 
     def assert_hears(self, task_id: str) -> None:
         """A worker's heartbeats for a while; one that takes ten seconds raises LedgerUnavailable."""
-        worker = HttpLedger(self._url, token=lambda: a_token(TokenScope.WORKER), request_seconds=10)
+        worker = HttpLedger(self._url, token=lambda _now: a_token(TokenScope.WORKER), request_seconds=10)
         try:
             for _ in range(10):
                 assert worker.heartbeat(task_id, 1) is False

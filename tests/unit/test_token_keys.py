@@ -290,7 +290,7 @@ def test_with_public_keys_for_callers_the_secret_is_for_workers_alone(tmp_path: 
     keys = keys_of(key_pair("EdDSA"), tmp_path, **changes)
     config = a_config(jwt_algorithm="EdDSA", jwt_public_key_file="x", **changes)
 
-    token = worker_tokens(config.workers_secret, algorithm=config.hmac_algorithm, worker="worker 1")()
+    token = worker_tokens(config.workers_secret, algorithm=config.hmac_algorithm, worker="worker 1")(datetime.now(UTC))
 
     assert read_token(token, keys) == Caller(email="worker 1", scopes=frozenset({Scope.WORKER}))
     forged = secret_token(config.workers_secret.get_secret_value(), scopes=list(Scope), kid="worker")

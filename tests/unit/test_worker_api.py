@@ -9,7 +9,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from tests.scheduler_parts import QUEUE, HandClock, a_ledger, a_token, served, s
 
 @contextmanager
 def client_of(url: str, **changes: Any) -> Iterator[HttpLedger]:
-    ledger = HttpLedger(url, **{"token": lambda: a_token(Scope.WORKER), **changes})
+    ledger = HttpLedger(url, **{"token": lambda _now: a_token(Scope.WORKER), **changes})
     try:
         yield ledger
     finally:
@@ -50,7 +50,7 @@ def answering(status: int, content: object) -> Iterator[HttpLedger]:
 
 
 def test_a_workers_token_is_good_for_the_worker_api_and_nothing_else() -> None:
-    token = worker_tokens(SecretStr(SECRET), algorithm="HS256", worker="worker-1")()
+    token = worker_tokens(SecretStr(SECRET), algorithm="HS256", worker="worker-1")(datetime.now(UTC))
 
     caller = read_token(token, TokenKeys(a_config()))
 
@@ -60,7 +60,11 @@ def test_a_workers_token_is_good_for_the_worker_api_and_nothing_else() -> None:
 
 @pytest.mark.parametrize(
     "token",
-    [a_token, lambda: a_token(Scope.WORKER, lifetime=timedelta(minutes=-1)), lambda: "nonsense"],
+    [
+        lambda _now: a_token(),
+        lambda _now: a_token(Scope.WORKER, lifetime=timedelta(minutes=-1)),
+        lambda _now: "nonsense",
+    ],
     ids=["a caller's", "expired", "no token"],
 )
 def test_without_a_workers_token_nothing_is_claimed(tmp_path: Path, token: Any) -> None:
@@ -107,7 +111,7 @@ def test_a_scheduler_that_does_not_answer_in_time_is_unavailable() -> None:
 @pytest.mark.parametrize("url", ["", "nonsense", "ftp://example.org", "http://", "http://example.org:port"])
 def test_an_address_that_is_none_is_the_operators_problem(url: str) -> None:
     with pytest.raises(ConfigurationError, match="scheduler_url"):
-        HttpLedger(url, token=lambda: "")
+        HttpLedger(url, token=lambda _now: "")
 
 
 @pytest.mark.parametrize(
@@ -138,3 +142,44 @@ def test_a_conflict_means_that_somebody_else_has_the_task() -> None:
 
     with answering(409, detail) as ledger, pytest.raises(StaleAttempt, match="attempt 1"):
         ledger.heartbeat(TASK_ID, 1)
+
+
+@pytest.mark.parametrize("hours", [3, -3])
+def test_a_worker_whose_clock_differs_makes_tokens_by_the_scheduler_s(tmp_path: Path, hours: int) -> None:
+    sql = a_ledger(tmp_path, HandClock())
+    task_id = sql.add(a_spec(), queue=QUEUE, submitted_by="")
+    asked: list[datetime] = []
+    issue = worker_tokens(SecretStr(SECRET), algorithm="HS256", worker="worker-1")
+
+    def token(now: datetime) -> str:
+        asked.append(now)
+        return issue(now)
+
+    def wrong() -> datetime:
+        return datetime.now(UTC) + timedelta(hours=hours)
+
+    with served(tmp_path, sql) as url, client_of(url, token=token, now=wrong) as ledger:
+        assert ledger.claim(task_id, worker="worker-1") is not None
+        ledger.heartbeat(task_id, 1)
+
+    # The first request was refused and sent again; the second one began with the right time.
+    assert len(asked) == 3
+    assert all(abs(now - datetime.now(UTC)) < timedelta(minutes=1) for now in asked[1:])
+
+
+def test_a_token_that_is_refused_for_itself_is_not_sent_again(tmp_path: Path) -> None:
+    asked: list[datetime] = []
+
+    def token(now: datetime) -> str:
+        asked.append(now)
+        return "nonsense"
+
+    sql = a_ledger(tmp_path, HandClock())
+    with (
+        served(tmp_path, sql) as url,
+        client_of(url, token=token) as ledger,
+        pytest.raises(LedgerUnavailable, match="jwt_secret"),
+    ):
+        ledger.announce("worker-1", ready=True)
+
+    assert len(asked) == 1

@@ -1,0 +1,13 @@
+"""How many more tasks a worker would begin."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0004"
+down_revision = "0003"
+
+
+def upgrade() -> None:
+    op.add_column("workers", sa.Column("free", sa.Integer))

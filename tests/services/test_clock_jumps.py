@@ -1,0 +1,275 @@
+"""Real processes whose clocks jump by hours, or differ by hours: every task still ends within seconds."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+from pydantic import SecretStr
+
+from alts.shared.tokens import issue_token
+from tests.builders import SECRET
+from tests.chaos.clock import WallClock
+from tests.chaos.journal import FOLDER_VARIABLE
+from tests.services.ports import answers, free_ports
+from tests.services.postgresql import PrivatePostgreSQL
+from tests.services.rabbitmq import PrivateRabbitMQ
+from tests.services.s3 import PrivateS3
+from tests.services.server_process import ServerProcess
+from tests.services.stack import schedule, until, wait_for
+
+pytestmark = pytest.mark.services
+
+ROOT = Path(__file__).parent.parent.parent
+HOUR = 3600.0
+PROMPT = 30.0
+"""Seconds in which a task for a stub machine ends on a busy host; a second would do on an idle one."""
+
+
+def client_of(port: int) -> httpx.Client:
+    """With a token that is good on a host whose clock is wrong by hours, too."""
+    begun, lasting = datetime.now(UTC) - timedelta(hours=6), timedelta(hours=12)
+    token = issue_token(SecretStr(SECRET), algorithm="HS256", email="me@example.org", lifetime=lasting, now=begun)
+    headers = {"Authorization": f"Bearer {token}"}
+    return httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=10, trust_env=False)
+
+
+class Embedded:
+    """An embedded service with stub machines and a clock of its own; it can be started again."""
+
+    def __init__(self, folder: Path, **changes: Any) -> None:
+        (port,) = free_ports(1)
+        self.clock = WallClock(folder / "clock")
+        self.client = client_of(port)
+        self._log = folder / "service.log"
+        config = folder / "config.yaml"
+        settings = {
+            "jwt_secret": SECRET,
+            "broker": "memory",
+            "storage": "folder",
+            "database_url": f"sqlite:///{folder}/ledger.sqlite",
+            "storage_folder": str(folder / "storage"),
+            "work_folder": str(folder / "work"),
+            "retry_delay": 0.5,
+            "lease_seconds": 5,
+            "reconcile_interval": 0.5,
+            "min_free_disk_mb": 16,
+            "drain_timeout": 1,
+            **changes,
+        }
+        config.write_text(yaml.safe_dump(settings))
+        argv = ["tests.chaos.clock", "tests.chaos.embedded_app", str(config), str(port), str(folder)]
+        env = {**os.environ, **self.clock.environment}
+        self._process = ServerProcess([sys.executable, "-m", *argv], env=env, folder=ROOT, log=self._log)
+
+    def start(self) -> None:
+        said = self._log.read_text().count("serving") if self._log.exists() else 0
+        self._process.start(ready=lambda: self._log.read_text().count("serving") > said)
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def ends(self, task_id: str) -> str:
+        """The outcome of a task, which must come promptly."""
+        return str(wait_for(self.client, task_id, seconds=PROMPT)["outcome"])
+
+
+@pytest.fixture
+def embedded(tmp_path: Path) -> Iterator[Embedded]:
+    service = Embedded(tmp_path)
+    service.start()
+    try:
+        yield service
+    finally:
+        service.kill()
+        service.client.close()
+
+
+JUMPS = pytest.mark.parametrize("jump", [2 * HOUR, -3 * HOUR], ids=["2 h ahead", "3 h back"])
+
+
+@JUMPS
+def test_a_task_does_not_notice_that_the_clock_jumps_there_and_back(embedded: Embedded, jump: float) -> None:
+    embedded.clock.set(jump)
+    waiting = schedule(embedded.client, package_name="chaos-slow")
+    retried = schedule(embedded.client, package_name="chaos-errors-once")
+    embedded.clock.set(0)
+    after = schedule(embedded.client, package_name="chaos-good")
+
+    assert [embedded.ends(task_id) for task_id in (waiting, retried, after)] == ["passed"] * 3
+    result = embedded.client.get(f"/tasks/{waiting}/result").json()["result"]
+    assert result["attempt"] == 1
+
+
+@JUMPS
+def test_tasks_survive_a_jump_that_stays(embedded: Embedded, jump: float) -> None:
+    before = schedule(embedded.client, package_name="chaos-slow")
+    embedded.clock.set(jump)
+    retried = schedule(embedded.client, package_name="chaos-errors-once")
+
+    assert [embedded.ends(task_id) for task_id in (before, retried)] == ["passed", "passed"]
+
+
+@pytest.mark.parametrize("back", [2 * HOUR, 3 * HOUR], ids=["2 h", "3 h"])
+def test_what_was_accepted_while_the_clock_was_ahead_goes_on_when_the_service_is_started_with_the_right_time(
+    tmp_path: Path, back: float
+) -> None:
+    service = Embedded(tmp_path)
+    service.clock.set(back)
+    service.start()
+    try:
+        # More than the four slots: some run, some are queued, some wait for their retry when the service dies.
+        packages = ["chaos-slow"] * 6 + ["chaos-errors-once"] * 4
+        task_ids = [schedule(service.client, package_name=package) for package in packages]
+        time.sleep(0.5)
+        service.kill()
+        service.clock.set(0)
+        service.start()
+
+        assert [service.ends(task_id) for task_id in task_ids] == ["passed"] * 10
+        assert service.client.get("/health").json()["parts"]["tasks"]["ok"]
+    finally:
+        service.kill()
+        service.client.close()
+
+
+def test_an_idempotency_key_survives_a_start_with_a_clock_that_is_hours_ahead(tmp_path: Path) -> None:
+    service = Embedded(tmp_path, idempotency_hours=1)
+    headers = {"Idempotency-Key": "once"}
+    body = {"dist_name": "debian", "dist_version": "12", "dist_arch": "x86_64", "package_name": "chaos-good"}
+    service.start()
+    try:
+        first = service.client.post("/tasks/schedule", json=body, headers=headers).json()["task_id"]
+        service.kill()
+        service.clock.set(5 * HOUR)
+        service.start()
+        # It makes the service drop keys that have had their time.
+        service.client.post("/tasks/schedule", json=body, headers={"Idempotency-Key": "another"}).raise_for_status()
+
+        again = service.client.post("/tasks/schedule", json=body, headers=headers).raise_for_status()
+
+        assert again.json()["task_id"] == first
+    finally:
+        service.kill()
+        service.client.close()
+
+
+class Farm:
+    """Two schedulers on one PostgreSQL and a worker for each, every process with a clock of its own."""
+
+    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
+        self._folder = folder
+        self._settings = settings
+        self.ports = free_ports(2)
+        self.clients = [client_of(port) for port in self.ports]
+
+    def scheduler(self, number: int, *, ahead: float) -> ServerProcess:
+        port = self.ports[number]
+        arguments = ("uvicorn", "scheduler.app:app", "--host", "127.0.0.1", "--port", str(port), "--http", "h11")
+        process = self._process(f"scheduler-{number}", arguments, ahead=ahead)
+        process.start(ready=lambda: answers(port))
+        return process
+
+    def worker(self, number: int, *, ahead: float) -> ServerProcess:
+        name = f"worker-{number}"
+        changes = {
+            "scheduler_url": f"http://127.0.0.1:{self.ports[number]}",
+            "worker_name": name,
+            "work_folder": str(self._folder / name),
+        }
+        arguments = ("celery", "-A", "tests.chaos.worker_app", "worker", "--pool=threads", "--concurrency=2")
+        process = self._process(name, (*arguments, "--loglevel=INFO", "--without-mingle"), ahead=ahead, **changes)
+        process.start(ready=lambda: "ready." in (self._folder / f"{name}.log").read_text())
+        return process
+
+    def _process(self, name: str, arguments: tuple[str, ...], *, ahead: float, **changes: Any) -> ServerProcess:
+        clock = WallClock(self._folder / f"{name}.clock")
+        clock.set(ahead)
+        config = self._folder / f"{name}.yaml"
+        config.write_text(yaml.safe_dump({**self._settings, **changes}))
+        env = {**os.environ, **clock.environment, "ALTS_CONFIG": str(config), FOLDER_VARIABLE: str(self._folder)}
+        argv = [sys.executable, "-m", "tests.chaos.clock", *arguments]
+        return ServerProcess(argv, env=env, folder=ROOT, log=self._folder / f"{name}.log")
+
+
+@contextmanager
+def farm(
+    folder: Path, postgresql: PrivatePostgreSQL, rabbitmq: PrivateRabbitMQ, s3: PrivateS3, **changes: Any
+) -> Iterator[Farm]:
+    with postgresql.database() as url:
+        yield Farm(
+            folder,
+            {
+                "jwt_secret": SECRET,
+                "database_url": url,
+                **rabbitmq.config,
+                **s3.config,
+                "s3_bucket": "clocks",
+                "lease_seconds": 6,
+                "heartbeat_seconds": 1,
+                "reconcile_interval": 0.5,
+                "retry_delay": 0.5,
+                "resend_after": 5,
+                "drain_timeout": 1,
+                "min_free_disk_mb": 16,
+                **changes,
+            },
+        )
+
+
+def test_schedulers_and_workers_whose_clocks_differ_by_hours_work_together(
+    tmp_path: Path, postgresql: PrivatePostgreSQL, rabbitmq: PrivateRabbitMQ, s3: PrivateS3
+) -> None:
+    with farm(tmp_path, postgresql, rabbitmq, s3) as found, ExitStack() as stack:
+        for number, ahead in enumerate((2 * HOUR, -3 * HOUR)):
+            stack.callback(found.scheduler(number, ahead=ahead).stop)
+        # S3 refuses requests whose time is off by more than 15 minutes: the workers' clocks are good in this test.
+        for number in range(2):
+            stack.callback(found.worker(number, ahead=0).stop)
+
+        packages = ["chaos-good", "chaos-slow", "chaos-errors-once", "chaos-bad"] * 2
+        asked = [(client, schedule(client, package_name=package)) for package in packages for client in found.clients]
+        results = [wait_for(client, task_id, seconds=60) for client, task_id in asked]
+
+        assert [result["outcome"] for result in results] == [
+            "failed" if package == "chaos-bad" else "passed" for package in packages for _ in found.clients
+        ]
+        # No scheduler has taken a lease away that the other one's worker kept alive.
+        attempts = {package: 2 if package == "chaos-errors-once" else 1 for package in packages}
+        assert [result["result"]["attempt"] for result in results] == [
+            attempts[package] for package in packages for _ in found.clients
+        ]
+        for client in found.clients:
+            until(partial(workers_are_well, client), seconds=60)
+
+
+def workers_are_well(client: httpx.Client) -> bool:
+    return bool(client.get("/health").json()["parts"]["workers"]["ok"])
+
+
+@JUMPS
+def test_a_worker_whose_clock_is_off_is_heard_and_its_artifacts_wait_for_the_right_time(
+    tmp_path: Path, postgresql: PrivatePostgreSQL, rabbitmq: PrivateRabbitMQ, s3: PrivateS3, jump: float
+) -> None:
+    with farm(tmp_path, postgresql, rabbitmq, s3) as found, ExitStack() as stack:
+        stack.callback(found.scheduler(0, ahead=0).stop)
+        worker = found.worker(0, ahead=jump)
+        stack.callback(worker.stop)
+        client = found.clients[0]
+
+        task_id = schedule(client, package_name="chaos-good")
+
+        assert wait_for(client, task_id, seconds=60)["outcome"] == "passed"
+        WallClock(tmp_path / "worker-0.clock").set(0)
+        artifact = f"/tasks/{task_id}/artifacts/1/report.json"
+        until(lambda: client.get(artifact).is_success, seconds=60)
