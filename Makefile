@@ -2,7 +2,8 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-run setup-test run token test test-long chaos bench-cancel check lock up down
+.PHONY: help setup setup-run setup-test run token test test-long chaos bench-cancel \
+    check check-style check-types check-fast lock up down
 
 PYTHON ?= python3
 PORT ?= 8000
@@ -15,6 +16,9 @@ SEED ?= 1
 RUNS ?= 20
 TASKS ?= 24
 JOBS ?= 2
+
+# A Python that may not keep what it has compiled compiles it anew in each of the hundreds of processes of a test run.
+export PYTHONDONTWRITEBYTECODE :=
 
 BIN := .venv/bin
 # In the virtualenv, so that it goes when that goes.
@@ -58,10 +62,19 @@ chaos: setup-test  ## break the service on purpose and see that nothing is lost 
 	@$(BIN)/python -m tests.chaos --seed '$(SEED)' --runs '$(RUNS)' --tasks '$(TASKS)' --jobs '$(JOBS)'
 
 check: $(VENV)  ## ruff, mypy --strict and the fast tests: under a minute, needs neither root nor Docker
+	@$(MAKE) --no-print-directory --keep-going --jobs=3 --output-sync=target check-style check-types check-fast
+
+# Side by side; each says at its end what it has to say.
+check-style: $(VENV)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+
+check-types: $(VENV)
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q --timeout=60 -m 'not docker and not services and not fuzz and not compose and not long' $(ARGS)
+
+check-fast: $(VENV)
+	$(BIN)/python -m pytest -q --timeout=60 -n auto --maxprocesses=8 \
+	    -m 'not docker and not services and not fuzz and not compose and not long' $(ARGS)
 
 lock: $(VENV)  ## choose the newest versions that requirements/ allow
 	@{ echo "# Every package that the virtualenv gets, at the version that was tested. Made by: make lock"; \
