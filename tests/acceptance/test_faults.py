@@ -15,7 +15,6 @@ from alts.shared.report import Finding, Kind, Outcome, Report, Severity
 from tests.acceptance.fault_lab import FaultLab, Incident
 from tests.acceptance.faults import DebFamily, Family, RpmFamily, strikes
 from tests.acceptance.mirror import Fault, Memory, mirror
-from tests.leftovers import leftovers, unnamed_things
 
 # Each case waits for the one before it, and a mirror that hangs is waited for.
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(1800)]
@@ -75,7 +74,6 @@ def reports(
 ) -> Iterator[Mapping[str, Future[Report]]]:
     """Of every case that was chosen, by its id; several run at once, in their order."""
     folder = tmp_path_factory.mktemp("faults")
-    before = unnamed_things()
     chosen = {item.name for item in request.session.items}
     memory = Memory()
     debs = folder / "debs"
@@ -96,7 +94,6 @@ def reports(
             spec = {**family.spec(served), **({"package_name": case.package} if case.package else {})}
             jobs[case.id] = lab.submit(spec, ready=family.ready(served), incident=incident)
         yield jobs
-    assert leftovers(before, folder) == []
 
 
 def errors(report: Report) -> list[Finding]:

@@ -11,6 +11,7 @@ import docker
 
 from alts.stop import Stop
 from alts.tools.docker import DockerInstance, Engine
+from tests.leftovers import THIS_RUN
 from tests.services.engine_proxy import ENGINE
 
 HOST = f"unix://{ENGINE}"
@@ -35,7 +36,7 @@ class Machine:
             self._image,
             ["/bin/sh", "-c", FIRST_PROCESS],
             name=self.name,
-            labels={"alts.task": self.name},
+            labels={"alts.task": self.name, **THIS_RUN},
             detach=True,
             **self._limits,
         )
