@@ -11,6 +11,10 @@ ONCE ?=
 PACKAGE ?=
 # Of one test; those that build images ask for more themselves.
 TEST_TIMEOUT ?= 900
+# Of make test: three processes on two cores, as much of it is waiting; which tests share one, tests/groups.py says.
+AT_ONCE ?= -n 3 --dist loadgroup --no-loadscope-reorder
+# How many of the slowest tests are named in the end.
+SLOWEST ?= 10
 # Of make chaos: the first run's seed, how many runs, tasks in each, and how many runs at once.
 SEED ?= 1
 RUNS ?= 20
@@ -50,10 +54,10 @@ token: $(VENV)  ## print a token for the running service: make -s token
 	@exec $(BIN)/alts token
 
 test: setup-test  ## every test, with real containers, a private RabbitMQ and a private S3 server
-	$(BIN)/python -m pytest --timeout=$(TEST_TIMEOUT) -m 'not long' $(ARGS)
+	$(BIN)/python -m pytest --timeout=$(TEST_TIMEOUT) -m 'not long' $(AT_ONCE) --durations=$(SLOWEST) $(ARGS)
 
-test-long: setup-test  ## fifty real packages of Debian, some of them twenty times
-	$(BIN)/python -m pytest --timeout=3600 -m long $(ARGS)
+test-long: setup-test  ## fifty real packages of Debian, some of them twenty times, and every fault from the beginning
+	$(BIN)/python -m pytest --timeout=3600 -m long --durations=$(SLOWEST) $(ARGS)
 
 bench-cancel: setup-test  ## fifty cancels of running installs, how long the worst took: ARGS='--tries 50 --full-stack'
 	$(BIN)/python -m bench.cancel $(ARGS)

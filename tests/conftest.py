@@ -10,6 +10,7 @@ import pytest
 
 from tests.acceptance.fixtures import hello_report, rpm_corpus
 from tests.engine_journal import EngineJournal
+from tests.groups import in_groups
 from tests.leftovers import RUN_LABEL, THIS_RUN, WORKER_LABEL, leftovers, workers_of
 from tests.services.fixtures import database_url, postgresql, rabbitmq, s3
 from tests.suites import NOTHING, suites
@@ -32,6 +33,13 @@ ROOT = Path(__file__).parent.parent
 # processes that tests start must hear it wherever the tests were started.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Only where they are spread over processes by group: else the order is that of the files, as ever."""
+    if config.getoption("dist", "no") == "loadgroup":
+        items[:] = in_groups(items)
 
 
 def uses_the_engine(item: pytest.Item) -> bool:
@@ -80,7 +88,9 @@ def nothing_left_behind_by_the_file(
     most = row.most(long=any(item.get_closest_marker("long") for item in items))
     counted = sum(one.machine for one in machines)
     assert counted <= most, f"{file} has made {counted} machines: tests/README.md allows it {most}"
-    assert len(own) <= row.containers, f"{file} has started {len(own)} containers: tests/README.md allows {row.containers}"
+    assert len(own) <= row.containers, (
+        f"{file} has started {len(own)} containers: tests/README.md allows {row.containers}"
+    )
 
 
 @pytest.fixture(autouse=True)

@@ -5,6 +5,7 @@ Imports are inside the functions: the fast tests, which load this file too, use 
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +28,25 @@ STANDIN = {"dist_name": "rpm-standin", "dist_version": "9", "dist_arch": "x86_64
 
 @pytest.fixture(scope="session")
 def rpm_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The repositories of tests.corpus.rpms and tests.corpus.hostile_rpms, built in a container of the stand-in."""
+    """The repositories of all packages of tests.corpus that are RPMs, built in a container of the stand-in.
+
+    Once for all processes of a run: those of pytest-xdist have a folder each below that of the run.
+    """
+    from alts.images.host_lock import host_lock
+    from alts.stop import Stop
+    from tests.corpus.every_fault import RPM
     from tests.corpus.hostile_rpms import GOOD_NEIGHBOUR, HOSTILE_RPMS
     from tests.corpus.rpm_builder import build
     from tests.corpus.rpms import RPMS
 
-    folder = tmp_path_factory.mktemp("rpms")
-    build(folder, (*RPMS, *HOSTILE_RPMS, GOOD_NEIGHBOUR), **standin_image())
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder = shared / "rpms"
+    with host_lock(shared / "rpms.lock", Stop(900)):
+        if not folder.exists():
+            draft = tmp_path_factory.mktemp("rpms-draft")
+            build(draft, (*RPMS, RPM, *HOSTILE_RPMS, GOOD_NEIGHBOUR), **standin_image())
+            draft.rename(folder)
     return folder
 
 

@@ -275,7 +275,10 @@ def test_a_machine_that_does_not_start_leaves_nothing(site: Site, engine: docker
 
 def test_a_name_that_is_taken_leaves_its_owner_alone(site: Site, engine: docker.DockerClient) -> None:
     owner: Container = engine.containers.create(
-        str(site.variables()["image"]), ["sleep", "infinity"], name=site.name, labels={LABEL: "somebody else", **THIS_RUN}
+        str(site.variables()["image"]),
+        ["sleep", "infinity"],
+        name=site.name,
+        labels={LABEL: "somebody else", **THIS_RUN},
     )
     terraform = site.terraform()
     terraform.initialise(Stop(60))
