@@ -2,7 +2,8 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-run setup-test run token test test-long chaos bench-cancel check lock up down
+.PHONY: help setup setup-run setup-test run token test test-long chaos bench-cancel \
+    check check-style check-types check-fast lock up down
 
 PYTHON ?= python3
 PORT ?= 8000
@@ -10,11 +11,18 @@ ONCE ?=
 PACKAGE ?=
 # Of one test; those that build images ask for more themselves.
 TEST_TIMEOUT ?= 900
+# Of make test: three processes on two cores, as much of it is waiting; which tests share one, tests/groups.py says.
+AT_ONCE ?= -n 3 --dist loadgroup --no-loadscope-reorder
+# How many of the slowest tests are named in the end.
+SLOWEST ?= 10
 # Of make chaos: the first run's seed, how many runs, tasks in each, and how many runs at once.
 SEED ?= 1
 RUNS ?= 20
 TASKS ?= 24
 JOBS ?= 2
+
+# A Python that may not keep what it has compiled compiles it anew in each of the hundreds of processes of a test run.
+export PYTHONDONTWRITEBYTECODE :=
 
 BIN := .venv/bin
 # In the virtualenv, so that it goes when that goes.
@@ -46,10 +54,10 @@ token: $(VENV)  ## print a token for the running service: make -s token
 	@exec $(BIN)/alts token
 
 test: setup-test  ## every test, with real containers, a private RabbitMQ and a private S3 server
-	$(BIN)/python -m pytest --timeout=$(TEST_TIMEOUT) -m 'not long' $(ARGS)
+	$(BIN)/python -m pytest --timeout=$(TEST_TIMEOUT) -m 'not long' $(AT_ONCE) --durations=$(SLOWEST) $(ARGS)
 
-test-long: setup-test  ## fifty real packages of Debian, some of them twenty times
-	$(BIN)/python -m pytest --timeout=3600 -m long $(ARGS)
+test-long: setup-test  ## fifty real packages of Debian, some of them twenty times, and every fault from the beginning
+	$(BIN)/python -m pytest --timeout=3600 -m long --durations=$(SLOWEST) $(ARGS)
 
 bench-cancel: setup-test  ## fifty cancels of running installs, how long the worst took: ARGS='--tries 50 --full-stack'
 	$(BIN)/python -m bench.cancel $(ARGS)
@@ -58,10 +66,19 @@ chaos: setup-test  ## break the service on purpose and see that nothing is lost 
 	@$(BIN)/python -m tests.chaos --seed '$(SEED)' --runs '$(RUNS)' --tasks '$(TASKS)' --jobs '$(JOBS)'
 
 check: $(VENV)  ## ruff, mypy --strict and the fast tests: under a minute, needs neither root nor Docker
+	@$(MAKE) --no-print-directory --keep-going --jobs=3 --output-sync=target check-style check-types check-fast
+
+# Side by side; each says at its end what it has to say.
+check-style: $(VENV)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+
+check-types: $(VENV)
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q --timeout=60 -m 'not docker and not services and not fuzz and not compose and not long' $(ARGS)
+
+check-fast: $(VENV)
+	$(BIN)/python -m pytest -q --timeout=60 -n auto --maxprocesses=8 \
+	    -m 'not docker and not services and not fuzz and not compose and not long' $(ARGS)
 
 lock: $(VENV)  ## choose the newest versions that requirements/ allow
 	@{ echo "# Every package that the virtualenv gets, at the version that was tested. Made by: make lock"; \

@@ -9,11 +9,25 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.fixtures import hello_report, rpm_corpus
-from tests.leftovers import leftovers, unnamed_things
+from tests.engine_journal import EngineJournal
+from tests.groups import in_groups
+from tests.leftovers import RUN_LABEL, THIS_RUN, WORKER_LABEL, leftovers, workers_of
 from tests.services.fixtures import database_url, postgresql, rabbitmq, s3
+from tests.suites import NOTHING, suites
 
-__all__ = ["database_url", "hello_report", "nothing_left_behind", "postgresql", "rabbitmq", "rpm_corpus", "s3"]
+__all__ = [
+    "database_url",
+    "engine_journal",
+    "hello_report",
+    "nothing_left_behind",
+    "nothing_left_behind_by_the_file",
+    "postgresql",
+    "rabbitmq",
+    "rpm_corpus",
+    "s3",
+]
 
+ROOT = Path(__file__).parent.parent
 
 # A shell lets its background jobs ignore Ctrl-C (POSIX, "Asynchronous Lists"), and what ignores it passes that on: the
 # processes that tests start must hear it wherever the tests were started.
@@ -21,13 +35,70 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Only where they are spread over processes by group: else the order is that of the files, as ever."""
+    if config.getoption("dist", "no") == "loadgroup":
+        items[:] = in_groups(items)
+
+
+def uses_the_engine(item: pytest.Item) -> bool:
+    return any(item.get_closest_marker(name) for name in ("docker", "compose"))
+
+
+def folders_in(base: Path) -> set[Path]:
+    """Those of single tests and fixtures; pytest keeps a link to the newest of each name beside them."""
+    return {path for path in base.iterdir() if path.is_dir() and not path.is_symlink()}
+
+
+@pytest.fixture(scope="session")
+def engine_journal() -> Iterator[EngineJournal]:
+    with EngineJournal() as journal:
+        yield journal
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_left_behind_by_the_file(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    """A file whose tests use the engine ends with the machine as it was, and has made no more than its row says.
+
+    pytest sets up the autouse fixtures of a file before its others and takes them down after them, so this one sees
+    what the file's own fixtures leave.
+    """
+    items = [item for item in request.session.items if item.getparent(pytest.Module) is request.node]
+    if not any(map(uses_the_engine, items)):
+        yield
+        return
+    journal: EngineJournal = request.getfixturevalue("engine_journal")
+    base = tmp_path_factory.getbasetemp()
+    before = folders_in(base)
+    earlier = {made.id for made in journal.made()}
+    yield
+    folders = sorted(folders_in(base) - before)
+    workers = {worker for folder in folders for worker in workers_of(folder)}
+    made = [one for one in journal.made() if one.id not in earlier]
+    machines = [one for one in made if one.labels.get(WORKER_LABEL) in workers]
+    own = [one for one in made if one not in machines and one.labels.get(RUN_LABEL) == THIS_RUN[RUN_LABEL]]
+    volumes = journal.volumes_of({one.id for one in (*machines, *own)})
+    assert leftovers(*folders, labels=THIS_RUN, volumes=volumes) == []
+
+    file = request.path.relative_to(ROOT).as_posix() if request.path.is_relative_to(ROOT) else request.path.name
+    row = suites().get(file, NOTHING)
+    most = row.most(long=any(item.get_closest_marker("long") for item in items))
+    counted = sum(one.machine for one in machines)
+    assert counted <= most, f"{file} has made {counted} machines: tests/README.md allows it {most}"
+    assert len(own) <= row.containers, (
+        f"{file} has started {len(own)} containers: tests/README.md allows {row.containers}"
+    )
+
+
 @pytest.fixture(autouse=True)
 def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Every test with real containers ends with the machine as it was."""
+    """A test with real machines leaves nothing of its own, whatever its file has for all of its tests."""
     if request.node.get_closest_marker("docker") is None:
         yield
         return
     folder: Path = request.getfixturevalue("tmp_path")
-    before = unnamed_things()
     yield
-    assert leftovers(before, folder) == []
+    assert leftovers(folder) == []

@@ -89,7 +89,7 @@ def serving(folder: Path, *, address: str | None = None) -> Iterator[str]:
     """The folder over HTTP, on an address that containers reach (the default engine's); gives its URL."""
     handler = functools.partial(_QuietHandler, directory=str(folder))
     server = http.server.ThreadingHTTPServer((address or bridge_address(), 0), handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
         yield f"http://{server.server_address[0]!s}:{server.server_port}/"

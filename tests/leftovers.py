@@ -1,13 +1,17 @@
-"""What a test must not leave on the machine: containers, volumes, networks, processes, work folders.
+"""What tests must not leave on the machine: containers, volumes, networks, images, processes, work folders.
 
-The machine may be somebody's who uses the same engine meanwhile: only what can be told to be the test's own counts.
+Other programs and other test runs may use the same engine meanwhile. What belongs to a test is told by its labels: a
+machine carries the identity of the worker that made it, whose work folder is below the test's own folder; what tests
+make themselves carries THIS_RUN.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import time
+import uuid
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import docker
@@ -15,61 +19,20 @@ import docker
 from tests.tree import below
 
 WORKER_LABEL = "alts.worker"
-COMPOSE_LABEL = "com.docker.compose.project"
+RUN_LABEL = "alts.test"
+THIS_RUN: Mapping[str, str] = {RUN_LABEL: uuid.uuid4().hex}
+"""The label of everything that tests of this process make on the engine themselves."""
 PATIENCE = 10.0
-
-_ANONYMOUS = re.compile(r"[0-9a-f]{64}")
 
 
 def workers_of(folder: Path) -> list[str]:
-    """What the workers whose work folders are below the folder label as theirs."""
+    """The identities of the workers whose work folders are below the folder."""
     return [path.read_text() for path in below(folder) if path.match("work/*/identity")]
 
 
 def machines_of(folder: Path) -> set[str]:
     """Names of the containers, running or not, of the workers whose work folders are below the folder."""
-    client = docker.from_env()
-    try:
-        return {
-            str(container.name)
-            for worker in workers_of(folder)
-            for container in client.containers.list(
-                all=True, filters={"label": f"{WORKER_LABEL}={worker}"}, ignore_removed=True
-            )
-        }
-    finally:
-        client.close()
-
-
-def networks_of(folder: Path) -> set[str]:
-    """Names of the networks of the same workers."""
-    client = docker.from_env()
-    try:
-        return {
-            str(network.name)
-            for worker in workers_of(folder)
-            for network in client.networks.list(filters={"label": f"{WORKER_LABEL}={worker}"})
-        }
-    finally:
-        client.close()
-
-
-def unnamed_things() -> set[str]:
-    """Volumes that come with containers, and networks of nobody whose name they bear.
-
-    A worker's are known by its identity: another test's may be at work meanwhile.
-    """
-    client = docker.from_env()
-    try:
-        volumes = {f"volume {volume.name}" for volume in client.volumes.list() if _ANONYMOUS.fullmatch(volume.name)}
-        networks = {
-            f"network {network.name}"
-            for network in client.networks.list()
-            if not {COMPOSE_LABEL, WORKER_LABEL} & (network.attrs.get("Labels") or {}).keys()
-        }
-        return volumes | networks
-    finally:
-        client.close()
+    return _containers(_labels_of([folder]))
 
 
 def processes_in(folder: Path) -> set[str]:
@@ -88,17 +51,62 @@ def processes_in(folder: Path) -> set[str]:
     return found
 
 
-def leftovers(before: set[str], folder: Path) -> list[str]:
-    """What there is of the test in `folder`; what is just going away is given a moment for it."""
-    deadline = time.monotonic() + PATIENCE
+def leftovers(
+    *folders: Path,
+    labels: Mapping[str, str] | None = None,
+    volumes: Collection[str] = (),
+    patience: float = PATIENCE,
+) -> list[str]:
+    """What there still is of the work in the folders, of what carries one of the labels, and of the named volumes.
+
+    What is just going away is given a moment for it (seconds).
+    """
+    deadline = time.monotonic() + patience
     while True:
+        wanted = [*_labels_of(folders), *(f"{key}={value}" for key, value in (labels or {}).items())]
         left = [
-            *(f"container {name}" for name in sorted(machines_of(folder))),
-            *(f"network {name}" for name in sorted(networks_of(folder))),
-            *sorted(unnamed_things() - before),
-            *(f"process {command}" for command in sorted(processes_in(folder))),
-            *(f"work folder {path}" for path in below(folder) if path.match("work/*/tasks/*")),
+            *(f"container {name}" for name in sorted(_containers(wanted))),
+            *(f"network {name}" for name in sorted(_networks(wanted))),
+            *(f"volume {name}" for name in sorted(_volumes(wanted, volumes))),
+            *(f"image {name}" for name in sorted(_images(wanted))),
+            *(f"process {command}" for folder in folders for command in sorted(processes_in(folder))),
+            *(f"work folder {path}" for folder in folders for path in below(folder) if path.match("work/*/tasks/*")),
         ]
         if not left or time.monotonic() > deadline:
             return left
         time.sleep(0.2)
+
+
+def _labels_of(folders: Collection[Path]) -> list[str]:
+    return [f"{WORKER_LABEL}={worker}" for folder in folders for worker in workers_of(folder)]
+
+
+@contextmanager
+def _engine() -> Iterator[docker.DockerClient]:
+    with closing(docker.from_env()) as client:
+        yield client
+
+
+def _containers(labels: Collection[str]) -> set[str]:
+    with _engine() as engine:
+        return {
+            str(container.name)
+            for label in labels
+            for container in engine.containers.list(all=True, filters={"label": label}, ignore_removed=True)
+        }
+
+
+def _networks(labels: Collection[str]) -> set[str]:
+    with _engine() as engine:
+        return {str(network.name) for label in labels for network in engine.networks.list(filters={"label": label})}
+
+
+def _volumes(labels: Collection[str], names: Collection[str]) -> set[str]:
+    with _engine() as engine:
+        labelled = {str(volume.name) for label in labels for volume in engine.volumes.list(filters={"label": label})}
+        return labelled | ({str(volume.name) for volume in engine.volumes.list()} & set(names) if names else set())
+
+
+def _images(labels: Collection[str]) -> set[str]:
+    with _engine() as engine:
+        return {str(image.id) for label in labels for image in engine.images.list(filters={"label": label})}

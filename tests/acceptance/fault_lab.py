@@ -1,33 +1,35 @@
-"""Attempts on real machines that something happens to: between two stages, or in the midst of a command."""
+"""Attempts on real machines that something happens to: between two stages, or in the midst of a command.
+
+One run without a fault is kept as its machine was before every stage; a case goes on from there on a machine of its
+own, which spares it the way to its fault.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-import uuid
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
+
+import docker
 
 from alts.command import Completed, OutputSink
-from alts.execution import Executor
-from alts.packages import PACKAGE_MANAGERS
 from alts.plan import PLANS
-from alts.runners.base import Instance, Order
-from alts.runners.docker import docker_runner
-from alts.shared.report import Report
-from alts.stages.base import Stage, StageAnswer, StageContext
+from alts.runners.base import Instance
+from alts.shared.report import Kind, Report
+from alts.stages.base import Observations, Stage, StageAnswer, StageContext
 from alts.stop import Stop
-from alts.work_folder import WorkFolder
-from tests.acceptance.embedded import ROOT
-from tests.builders import a_config, a_spec
-from tests.fakes import FakeStore
+from tests.acceptance.lab import Lab
+from tests.acceptance.plain_runner import plain_runner
+from tests.leftovers import THIS_RUN
 
-AT_ONCE = 4
-"""Machines: as many as the embedded service has."""
-SECONDS = 1800.0  # of one attempt on a busy host
+PLAN = "full"
+RESUMED = "resumed"
+"""The stage that stands for all before the fault."""
+RESUME_SECONDS = 600.0
 
 Strike = Callable[[Instance], None]
 """Does the harm to a machine."""
@@ -43,47 +45,103 @@ class Incident:
     """The stage's output that it waits for, such as "Unpacking"; empty for the stage's beginning."""
 
 
-class FaultLab:
-    """Runs attempts, several at once, for as long as the `with` lasts."""
+@dataclass(frozen=True)
+class Checkpoint:
+    """A machine before a stage, and what the stages before had learnt."""
+
+    image: str
+    seen: Observations
+
+
+@dataclass(frozen=True)
+class Course:
+    """A run without a fault: its report, and the way there by the stages' names."""
+
+    spec: Mapping[str, Any]
+    report: Future[Report]
+    checkpoints: dict[str, Checkpoint] = field(default_factory=dict)
+    """Complete once the report is there."""
+
+
+class FaultLab(Lab):
+    """A lab with real machines for whole runs and plain ones for those that go on from a checkpoint."""
 
     def __init__(self, folder: Path, **changes: Any) -> None:
-        self._work = WorkFolder(folder / "work")
-        self._work.reset()
-        config = a_config(cache_folder=str(ROOT / ".alts/cache"), **changes)
-        self._runner = docker_runner(config, worker=self._work.identity, folder=self._work.shared)
-        self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="attempt")
+        super().__init__(folder, **changes)
+        self._plain = plain_runner(self._config, worker=self._work.identity, folder=self._work.shared)
 
-    def __enter__(self) -> Self:
-        return self
+    def course(self, spec: Mapping[str, Any], *, ready: Strike) -> Course:
+        """Begin a run without a fault; `ready` prepares its machine before the first stage's work."""
+        checkpoints: dict[str, Checkpoint] = {}
+        plan = _prepared([_recorded(stage, checkpoints) for stage in PLANS[PLAN]], ready)
+        return Course(spec, self.submit({"plan": PLAN, **spec}, plan=plan), checkpoints)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._pool.shutdown(cancel_futures=True)
-        self._runner.close()
-        self._work.close()
+    def whole(self, spec: Mapping[str, Any], *, ready: Strike, incident: Incident) -> Future[Report]:
+        """An attempt from its beginning on, with what happens to it."""
+        plan = _prepared([_with_incident(stage, incident) for stage in PLANS[PLAN]], ready)
+        return self.submit({"plan": PLAN, **spec}, plan=plan)
 
-    def submit(
-        self, spec: Mapping[str, Any], *, ready: Strike = lambda instance: None, incident: Incident | None = None
+    def rest(
+        self,
+        course: Course,
+        stage: str,
+        *,
+        again: Strike,
+        incident: Incident | None = None,
+        package: str = "",
+        stages: int | None = None,
     ) -> Future[Report]:
-        """The report of an attempt in the plan "full"; `ready` prepares its machine before the first stage's work."""
-        return self._pool.submit(self._run, {"plan": "full", **spec}, ready, incident)
+        """The course from before that stage on, with what happens to it.
 
-    def _run(self, spec: Mapping[str, Any], ready: Strike, incident: Incident | None) -> Report:
-        plan = [_with_incident(stage, incident) for stage in PLANS["full"]]
-        plan[0] = _after(ready, plan[0])
-        executor = Executor(
-            runner=self._runner,
-            plans={"full": tuple(plan)},
-            packages=PACKAGE_MANAGERS,
-            artifacts=FakeStore(),
-            artifacts_root="artifacts",
-            worker="worker-1",
-        )
-        task_id = str(uuid.uuid4())
-        with self._work.attempt(task_id, 1) as folder:
-            order = Order(task_id=task_id, attempt=1, spec=a_spec(**spec), work_folder=folder)
-            return executor.execute(order, stop=Stop(SECONDS), show=lambda stages: None)
+        `again` prepares what is no part of an image; `package` is another one to ask for; `stages` is how many run.
+        """
+        checkpoint = course.checkpoints[stage]
+        names = [one.name for one in PLANS[PLAN]]
+        left = PLANS[PLAN][names.index(stage) :][:stages]
+        plan = [_resuming(checkpoint, again), *(_with_incident(one, incident) for one in left)]
+        spec = {"plan": PLAN, **course.spec, **({"package_name": package} if package else {})}
+        return self.submit(spec, plan=plan, runner=dataclasses.replace(self._plain, image=checkpoint.image))
+
+
+@contextmanager
+def keeping(courses: Mapping[str, Course]) -> Iterator[None]:
+    """Remove the courses' images in the end."""
+    try:
+        yield
+    finally:
+        with closing(docker.from_env()) as client:
+            for course in courses.values():
+                for checkpoint in course.checkpoints.values():
+                    client.images.remove(checkpoint.image, force=True)
+
+
+def _recorded(stage: Stage, checkpoints: dict[str, Checkpoint]) -> Stage:
+    def action(context: StageContext) -> StageAnswer:
+        seen = dataclasses.replace(context.seen, snapshots=dict(context.seen.snapshots))
+        checkpoints[stage.name] = Checkpoint(_image_of(context.instance), seen)
+        return stage.action(context)
+
+    return dataclasses.replace(stage, action=action)
+
+
+def _image_of(instance: Instance) -> str:
+    with closing(docker.from_env()) as client:
+        return str(client.containers.get(instance.name).commit(conf={"Labels": dict(THIS_RUN)}).id)
+
+
+def _resuming(checkpoint: Checkpoint, again: Strike) -> Stage:
+    def action(context: StageContext) -> StageAnswer:
+        again(context.instance)
+        seen = dataclasses.replace(checkpoint.seen, snapshots=dict(checkpoint.seen.snapshots))
+        vars(context.seen).update(vars(seen))
+        return StageAnswer()
+
+    return Stage(RESUMED, action, timeout=RESUME_SECONDS, overrun=Kind.INTERNAL)
+
+
+def _prepared(plan: Sequence[Stage], ready: Strike) -> Sequence[Stage]:
+    first, *others = plan
+    return (_after(ready, first), *others)
 
 
 def _with_incident(stage: Stage, incident: Incident | None) -> Stage:

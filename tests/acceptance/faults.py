@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -54,8 +55,9 @@ dd if=/dev/zero of=/dev/shm/full/all bs=1M 2>/dev/null || :
 dd if=/dev/zero of=/dev/shm/full/rest bs=1 count=65536 2>/dev/null || :
 """
 
-# Where the package "fault-big" unpacks what does not fit.
-_SMALL = "mkdir /dev/shm/small && ln -s /dev/shm/small /usr/share/fault-big"
+# Where the package "fault-big" unpacks what does not fit. No image keeps what is below /dev.
+_SMALL_FOLDER = "mkdir /dev/shm/small"
+_SMALL = f"{_SMALL_FOLDER} && ln -s /dev/shm/small /usr/share/fault-big"
 
 
 class Family(Protocol):
@@ -74,6 +76,9 @@ class Family(Protocol):
     def ready(self, mirror: Mirror) -> Strike:
         """Everything that the machine fetches comes by way of the mirror from the beginning on."""
 
+    def again(self, mirror: Mirror) -> Strike:
+        """What of that is in no image of the machine, for another one that is made of such an image."""
+
     def no_names(self, mirror: Mirror) -> Strike:
         """No name of a server can be resolved any more."""
 
@@ -85,11 +90,14 @@ class Family(Protocol):
 
 def strikes(family: Family) -> Mapping[str, Callable[[Mirror], Strike]]:
     """What happens, by its name; each on a machine that was made ready with the mirror."""
+    # The faults of a mirror's content are those of Debian's mirror alone: what a task brings is under test.
+    own_too = tuple(Fault) if isinstance(family, RpmFamily) else (Fault.UNAVAILABLE,)
+    broken = {fault: _mirror_breaks(family, fault, own_too=fault in own_too) for fault in Fault}
     return {
         "killed": lambda mirror: killed,
         "dns-gone": lambda mirror: both(family.forget(mirror), family.no_names(mirror)),
         "disk-full": family.disk_full,
-        **{f"mirror-{fault}": _mirror_breaks(family, fault) for fault in Fault if fault is not Fault.NONE},
+        **{f"mirror-{fault}": breaks for fault, breaks in broken.items() if fault is not Fault.NONE},
     }
 
 
@@ -101,11 +109,25 @@ def both(*several: Strike) -> Strike:
     return strike
 
 
-def _mirror_breaks(family: Family, fault: Fault) -> Callable[[Mirror], Strike]:
+def well(mirror: Mirror) -> Strike:
+    return lambda instance: mirror.is_well(machine=_address_of(instance))
+
+
+def _mirror_breaks(family: Family, fault: Fault, *, own_too: bool) -> Callable[[Mirror], Strike]:
     def breaking(mirror: Mirror) -> Strike:
-        return both(family.forget(mirror), lambda instance: mirror.break_down(fault))
+        return both(
+            family.forget(mirror),
+            lambda instance: mirror.break_down(fault, machine=_address_of(instance), own_too=own_too),
+        )
 
     return breaking
+
+
+def _address_of(instance: Instance) -> str:
+    """Of the machine, as a server on its host sees it."""
+    with closing(docker.from_env()) as client:
+        [network] = client.containers.get(instance.name).attrs["NetworkSettings"]["Networks"].values()
+        return str(network["IPAddress"])
 
 
 class DebFamily:
@@ -113,6 +135,8 @@ class DebFamily:
 
     installing = "Unpacking hello"
     removing = "Removing hello"
+    wanted = ("hello", "libonig5")
+    """Of Debian's packages."""
 
     @staticmethod
     def build(folder: Path) -> None:
@@ -125,8 +149,14 @@ class DebFamily:
         return {"package_name": "hello", "repositories": [{"url": mirror.url, "trusted": True}]}
 
     def ready(self, mirror: Mirror) -> Strike:
-        script = 'echo "Acquire::http::Proxy \\"$1\\";" > /etc/apt/apt.conf.d/95proxy'
-        return both(in_shell(script, mirror.url), in_shell(_SMALL))
+        script = (
+            'echo "Acquire::http::Proxy \\"$1\\";" > /etc/apt/apt.conf.d/95proxy; '
+            'echo "$2" > /etc/apt/trusted.gpg.d/mirror.asc'
+        )
+        return both(well(mirror), in_shell(script, mirror.url, mirror.key), in_shell(_SMALL))
+
+    def again(self, mirror: Mirror) -> Strike:
+        return both(well(mirror), in_shell(_SMALL_FOLDER))
 
     def no_names(self, mirror: Mirror) -> Strike:
         return in_shell("echo nameserver 127.0.0.1 > /etc/resolv.conf; rm /etc/apt/apt.conf.d/95proxy")
@@ -148,12 +178,19 @@ class RpmFamily:
         return {"dist_name": "rpm-standin", "dist_version": "9", "package_name": FAULTY}
 
     def ready(self, mirror: Mirror) -> Strike:
-        host, _, port = mirror.url.removeprefix("http://").rstrip("/").partition(":")
-        script = (
-            f'echo "$1 {NAME}" >> /etc/hosts; '
-            'printf "[updates]\\nname=updates\\nbaseurl=%s\\ngpgcheck=0\\n" "$2" > /etc/yum.repos.d/updates.repo'
+        port = mirror.url.rstrip("/").rpartition(":")[2]
+        script = 'printf "[updates]\\nname=updates\\nbaseurl=%s\\ngpgcheck=0\\n" "$1" > /etc/yum.repos.d/updates.repo'
+        return both(
+            well(mirror), self._named(mirror), in_shell(script, f"http://{NAME}:{port}/plain/"), in_shell(_SMALL)
         )
-        return both(in_shell(script, host, f"http://{NAME}:{port}/plain/"), in_shell(_SMALL))
+
+    def again(self, mirror: Mirror) -> Strike:
+        return both(well(mirror), self._named(mirror), in_shell(_SMALL_FOLDER))
+
+    def _named(self, mirror: Mirror) -> Strike:
+        """The engine writes /etc/hosts anew for every machine."""
+        host = mirror.url.removeprefix("http://").partition(":")[0]
+        return in_shell(f'echo "$1 {NAME}" >> /etc/hosts', host)
 
     def no_names(self, mirror: Mirror) -> Strike:
         # The engine mounts both files: they can be written, and not be replaced.

@@ -1,27 +1,23 @@
-"""What several acceptance tests compare with; tests/conftest.py offers it to all."""
+"""What several acceptance tests compare with; tests/conftest.py offers it to all.
+
+Imports are inside the functions: the fast tests, which load this file too, use none of them.
+"""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from alts.images import image_resolver
-from alts.stop import Stop
-from alts.tools.docker import Engine
-from alts.tools.docker_build import DockerBuilds
-from tests.acceptance.embedded import ROOT, EmbeddedService
-from tests.builders import a_config, a_spec
-from tests.corpus.hostile_rpms import GOOD_NEIGHBOUR, HOSTILE_RPMS
-from tests.corpus.rpm_builder import build
-from tests.corpus.rpms import RPMS
-from tests.services.stack import schedule, wait_for
-
 
 @pytest.fixture(scope="session")
 def hello_report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What the embedded stack reports of `hello` on Debian 12."""
+    from tests.acceptance.embedded import EmbeddedService
+    from tests.services.stack import schedule, wait_for
+
     with EmbeddedService(tmp_path_factory.mktemp("hello")) as service, service.client as client:
         report: dict[str, Any] = wait_for(client, schedule(client))["result"]
         return report
@@ -32,14 +28,37 @@ STANDIN = {"dist_name": "rpm-standin", "dist_version": "9", "dist_arch": "x86_64
 
 @pytest.fixture(scope="session")
 def rpm_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The repositories of tests.corpus.rpms and tests.corpus.hostile_rpms, built in a container of the stand-in."""
-    folder = tmp_path_factory.mktemp("rpms")
-    build(folder, (*RPMS, *HOSTILE_RPMS, GOOD_NEIGHBOUR), **standin_image())
+    """The repositories of all packages of tests.corpus that are RPMs, built in a container of the stand-in.
+
+    Once for all processes of a run: those of pytest-xdist have a folder each below that of the run.
+    """
+    from alts.images.host_lock import host_lock
+    from alts.stop import Stop
+    from tests.corpus.every_fault import RPM
+    from tests.corpus.hostile_rpms import GOOD_NEIGHBOUR, HOSTILE_RPMS
+    from tests.corpus.rpm_builder import build
+    from tests.corpus.rpms import RPMS
+
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder = shared / "rpms"
+    with host_lock(shared / "rpms.lock", Stop(900)):
+        if not folder.exists():
+            draft = tmp_path_factory.mktemp("rpms-draft")
+            build(draft, (*RPMS, RPM, *HOSTILE_RPMS, GOOD_NEIGHBOUR), **standin_image())
+            draft.rename(folder)
     return folder
 
 
 def standin_image() -> dict[str, str]:
     """The stand-in's image, made where it is missing, as tests.corpus.rpm_builder.build wants it: "image" is its id."""
+    from alts.images import image_resolver
+    from alts.stop import Stop
+    from alts.tools.docker import Engine
+    from alts.tools.docker_build import DockerBuilds
+    from tests.acceptance.embedded import ROOT
+    from tests.builders import a_config, a_spec
+
     config = a_config(cache_folder=str(ROOT / ".alts/cache"))
     engine = Engine(config.docker_host)
     try:

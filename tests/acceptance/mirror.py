@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from tests.deb_repository import bridge_address
@@ -43,21 +44,29 @@ class Fault(StrEnum):
 
 
 @dataclass(frozen=True)
-class _Answer:
+class Answer:
+    """What a server says to a GET."""
+
     status: int
     body: bytes
     headers: Mapping[str, str]
+
+
+class Elsewhere(Protocol):
+    """The servers that a mirror is a proxy for."""
+
+    def get(self, url: str) -> Answer: ...
 
 
 @dataclass
 class Memory:
     """What other servers have answered: each is asked once, however many mirrors there are."""
 
-    _answers: dict[str, _Answer] = field(default_factory=dict)
+    _answers: dict[str, Answer] = field(default_factory=dict)
     _locks: dict[str, threading.Lock] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def get(self, url: str) -> _Answer:
+    def get(self, url: str) -> Answer:
         with self._lock:
             lock = self._locks.setdefault(url, threading.Lock())
         with lock:
@@ -69,14 +78,14 @@ class Memory:
             return self._answers[url]
 
 
-def _fetch(url: str) -> _Answer:
+def _fetch(url: str) -> Answer:
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=60)
     try:
         connection.request("GET", url.partition(parts.netloc)[2] or "/")
         reply = connection.getresponse()
         kept = {key: value for key, value in reply.getheaders() if key.lower() in ("last-modified", "content-type")}
-        return _Answer(reply.status, reply.read(), kept)
+        return Answer(reply.status, reply.read(), kept)
     finally:
         connection.close()
 
@@ -84,31 +93,40 @@ def _fetch(url: str) -> _Answer:
 class Mirror:
     """Serves the folder; `url` is where. As a proxy (the same address) it fetches whatever else is asked of it."""
 
-    def __init__(self, url: str, folder: Path, memory: Memory) -> None:
+    def __init__(self, url: str, folder: Path, memory: Elsewhere, *, key: str = "") -> None:
+        """`key`: armored, what signs the indexes of others where their own keys do not."""
         self.url = url
-        self.fault = Fault.NONE
-        self.own_too = True
-        """Whether what is in the folder goes bad as well, and not only what is fetched from others."""
+        self.key = key
+        self._faults: dict[str, tuple[Fault, bool]] = {}
         self.released = threading.Event()
         """Ends all silence."""
         self._folder = folder
         self._memory = memory
 
-    def break_down(self, fault: Fault) -> None:
-        self.fault = fault
+    def break_down(self, fault: Fault, *, machine: str, own_too: bool) -> None:
+        """From now on, for the machine with that address.
 
-    def fault_of(self, target: str) -> Fault:
+        `own_too`: whether what is in the folder goes bad as well, and not only what is fetched from others.
+        """
+        self._faults[machine] = (fault, own_too)
+
+    def is_well(self, *, machine: str) -> None:
+        """From now on, for the machine with that address: another one may have had it before."""
+        self._faults.pop(machine, None)
+
+    def fault_of(self, target: str, machine: str) -> Fault:
+        fault, own_too = self._faults.get(machine, (Fault.NONE, False))
         own = not target.startswith("http://") or target.startswith(self.url)
-        return Fault.NONE if own and not self.own_too else self.fault
+        return Fault.NONE if own and not own_too else fault
 
-    def answer(self, target: str) -> _Answer:
+    def answer(self, target: str) -> Answer:
         """The answer as it should be."""
         if target.startswith("http://") and not target.startswith(self.url):
             return self._memory.get(target)
         path = self._folder / unquote(urlsplit(target).path).lstrip("/")
         if not path.is_file():
-            return _Answer(http.client.NOT_FOUND, b"", {})
-        return _Answer(http.client.OK, path.read_bytes(), {"Content-Type": "application/octet-stream"})
+            return Answer(http.client.NOT_FOUND, b"", {})
+        return Answer(http.client.OK, path.read_bytes(), {"Content-Type": "application/octet-stream"})
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -116,24 +134,24 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     mirror: Mirror
 
     def do_GET(self) -> None:
-        fault = self.mirror.fault_of(self.path)
+        fault = self.mirror.fault_of(self.path, self.client_address[0])
         if fault is Fault.UNAVAILABLE:
-            self._send(_Answer(http.client.SERVICE_UNAVAILABLE, b"", {}))
+            self._send(Answer(http.client.SERVICE_UNAVAILABLE, b"", {}))
         elif fault is Fault.GONE:
-            self._send(_Answer(http.client.NOT_FOUND, b"", {}))
+            self._send(Answer(http.client.NOT_FOUND, b"", {}))
         elif fault is Fault.PORTAL:
-            self._send(_Answer(http.client.OK, _PORTAL, {"Content-Type": "text/html"}))
+            self._send(Answer(http.client.OK, _PORTAL, {"Content-Type": "text/html"}))
         else:
             self._send_from(self.mirror.answer(self.path), fault)
 
-    def _send_from(self, right: _Answer, fault: Fault) -> None:
+    def _send_from(self, right: Answer, fault: Fault) -> None:
         half = right.body[: len(right.body) // 2]
         if fault is Fault.NONE or right.status != http.client.OK:
             self._send(right)
         elif fault is Fault.GARBAGE:
-            self._send(_Answer(right.status, _GARBAGE.randbytes(len(right.body)), right.headers))
+            self._send(Answer(right.status, _GARBAGE.randbytes(len(right.body)), right.headers))
         elif fault is Fault.SHORT:
-            self._send(_Answer(right.status, half, right.headers))
+            self._send(Answer(right.status, half, right.headers))
         else:
             self._send(right, body=half)
             self.close_connection = True
@@ -142,7 +160,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             # Zero seconds of lingering: the other side sees a reset, not an end (socket(7), SO_LINGER).
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
-    def _send(self, answer: _Answer, *, body: bytes | None = None) -> None:
+    def _send(self, answer: Answer, *, body: bytes | None = None) -> None:
         with contextlib.suppress(ConnectionError):
             self.send_response(answer.status)
             for key, value in answer.headers.items():
@@ -157,13 +175,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 
 @contextmanager
-def mirror(folder: Path, memory: Memory) -> Iterator[Mirror]:
-    """A mirror of the folder, on an address that containers reach."""
+def mirror(folder: Path, memory: Elsewhere, *, key: str = "") -> Iterator[Mirror]:
+    """A mirror of the folder, on an address that containers reach; `key` as for Mirror."""
     handler = type("Handler", (_Handler,), {})
     server = http.server.ThreadingHTTPServer((bridge_address(), 0), handler)
     server.daemon_threads = True
     host, port = server.server_address[0], server.server_port
-    served = Mirror(f"http://{host!s}:{port}/", folder, memory)
+    served = Mirror(f"http://{host!s}:{port}/", folder, memory, key=key)
     handler.mirror = served  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True)
     thread.start()

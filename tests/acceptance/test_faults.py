@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from alts.plan import PLANS
 from alts.shared.report import Finding, Kind, Outcome, Report, Severity
-from tests.acceptance.fault_lab import FaultLab, Incident
+from tests.acceptance.fault_lab import PLAN, RESUMED, Course, FaultLab, Incident, keeping
 from tests.acceptance.faults import DebFamily, Family, RpmFamily, strikes
-from tests.acceptance.mirror import Fault, Memory, mirror
-from tests.leftovers import leftovers, unnamed_things
+from tests.acceptance.mirror import Fault, Memory, Mirror, mirror
+from tests.acceptance.small_archive import small_archive
 
 # Each case waits for the one before it, and a mirror that hangs is waited for.
-pytestmark = [pytest.mark.docker, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(1800), pytest.mark.xdist_group("faults")]
 
 FAMILIES: Mapping[str, Family] = {"deb": DebFamily(), "rpm": RpmFamily()}
 
@@ -27,6 +28,8 @@ UNREACHABLE = frozenset({Kind.REPOSITORY_UNREACHABLE})
 FORGOTTEN = UNREACHABLE | {Kind.INTERNAL}
 FULL = frozenset({Kind.DISK_FULL})
 LOST = frozenset({Kind.INSTANCE_LOST})
+
+STAGES = tuple(stage.name for stage in PLANS[PLAN])
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,6 @@ class Case:
     """See tests.acceptance.fault_lab.Incident."""
     package: str = ""
     """Another one than the family's."""
-    changes: Mapping[str, object] = field(default_factory=dict, hash=False)
 
     @property
     def id(self) -> str:
@@ -51,11 +53,11 @@ class Case:
 def cases() -> Iterator[Case]:
     for name, family in FAMILIES.items():
         # The four at every stage of the longest plan.
-        for stage in PLANS["full"]:
-            yield Case(name, "killed", stage.name, LOST)
-            yield Case(name, "disk-full", stage.name, FULL | FORGOTTEN)
-            yield Case(name, "dns-gone", stage.name, FORGOTTEN)
-            yield Case(name, "mirror-503", stage.name, FORGOTTEN)
+        for stage in STAGES:
+            yield Case(name, "killed", stage, LOST)
+            yield Case(name, "disk-full", stage, FULL | FORGOTTEN)
+            yield Case(name, "dns-gone", stage, FORGOTTEN)
+            yield Case(name, "mirror-503", stage, FORGOTTEN)
         # In the midst of a command.
         yield Case(name, "killed", "install", LOST, at=family.installing)
         yield Case(name, "killed", "remove", LOST, at=family.removing)
@@ -68,35 +70,82 @@ def cases() -> Iterator[Case]:
 
 CASES = tuple(cases())
 
+# From the beginning on a machine of Terraform's: what strikes in the midst of a command always, everything at length.
+WHOLE = [
+    pytest.param(case, id=f"{case.id}-whole", marks=() if case.at else pytest.mark.long)
+    for case in CASES
+    if not case.package
+]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What the tests ask: every attempt begins when it is asked for, and they wait for it."""
+
+    courses: Mapping[str, Course]
+    rests: Mapping[str, Future[Report]]
+    """Of every chosen case, by its id, gone on from its stage's checkpoint."""
+    calm: Mapping[tuple[str, str], Future[Report]]
+    """Family and stage → that stage from its checkpoint, without a fault."""
+    wholes: Mapping[str, Future[Report]]
+    """Of every chosen case that was run from its beginning, by its id."""
+
 
 @pytest.fixture(scope="module")
-def reports(
+def bench(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, rpm_corpus: Path
-) -> Iterator[Mapping[str, Future[Report]]]:
-    """Of every case that was chosen, by its id; several run at once, in their order."""
+) -> Iterator[Bench]:
     folder = tmp_path_factory.mktemp("faults")
-    before = unnamed_things()
-    chosen = {item.name for item in request.session.items}
-    memory = Memory()
+    chosen = {item.name.partition("[")[2].rstrip("]") for item in request.session.items if item.path == request.path}
     debs = folder / "debs"
     debs.mkdir()
     DebFamily.build(debs)
+    courses: dict[str, Course] = {}
     with ExitStack() as stack:
+        debian = stack.enter_context(small_archive(DebFamily.wanted))
+        mirrors = {
+            "deb": stack.enter_context(mirror(debs, debian, key=debian.key.public)),
+            "rpm": stack.enter_context(mirror(rpm_corpus, Memory())),
+        }
+        stack.enter_context(keeping(courses))
         lab = stack.enter_context(FaultLab(folder))
-        jobs = {}
-        for case in (*(Case(name, "none", "prepare", frozenset()) for name in FAMILIES), *CASES):
-            if case.kinds and not any(name.endswith(f"[{case.id}]") for name in chosen):
-                continue
-            family = FAMILIES[case.family]
-            served = stack.enter_context(mirror(debs if case.family == "deb" else rpm_corpus, memory))
-            # The faults of a mirror's content are those of Debian's mirror alone: what a task brings is under test.
-            served.own_too = case.fault == "mirror-503" or case.family == "rpm"
-            strike = strikes(family).get(case.fault)
-            incident = Incident(case.stage, strike(served), case.at) if strike else None
-            spec = {**family.spec(served), **({"package_name": case.package} if case.package else {})}
-            jobs[case.id] = lab.submit(spec, ready=family.ready(served), incident=incident)
-        yield jobs
-    assert leftovers(before, folder) == []
+        for name, family in FAMILIES.items():
+            courses[name] = lab.course(family.spec(mirrors[name]), ready=family.ready(mirrors[name]))
+        wholes = {
+            f"{case.id}-whole": whole(case, lab, mirrors[case.family]) for case in CASES if f"{case.id}-whole" in chosen
+        }
+        for course in courses.values():
+            course.report.result()
+        yield Bench(
+            courses,
+            {case.id: rest(case, lab, courses, mirrors[case.family]) for case in CASES if case.id in chosen},
+            {
+                (name, stage): lab.rest(courses[name], stage, again=family.again(mirrors[name]), stages=1)
+                for name, family in FAMILIES.items()
+                for stage in STAGES
+                if f"{stage}-{name}" in chosen
+            },
+            wholes,
+        )
+
+
+def incident(case: Case, served: Mirror) -> Incident | None:
+    strike = strikes(FAMILIES[case.family]).get(case.fault)
+    return Incident(case.stage, strike(served), case.at) if strike else None
+
+
+def whole(case: Case, lab: FaultLab, served: Mirror) -> Future[Report]:
+    family, happens = FAMILIES[case.family], incident(case, served)
+    assert happens is not None
+    return lab.whole(family.spec(served), ready=family.ready(served), incident=happens)
+
+
+def rest(case: Case, lab: FaultLab, courses: Mapping[str, Course], served: Mirror) -> Future[Report]:
+    go_on = partial(lab.rest, courses[case.family], again=FAMILIES[case.family].again(served))
+    if case.package:
+        # Another package than the course's has all to do but the machine.
+        return go_on(STAGES[0], incident=incident(case, served), package=case.package)
+    return go_on(case.stage, incident=incident(case, served))
 
 
 def errors(report: Report) -> list[Finding]:
@@ -104,10 +153,8 @@ def errors(report: Report) -> list[Finding]:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_without_a_fault_every_stage_has_something_to_do_and_passes(
-    family: str, reports: Mapping[str, Future[Report]]
-) -> None:
-    report = reports[Case(family, "none", "prepare", frozenset()).id].result()
+def test_without_a_fault_every_stage_has_something_to_do_and_passes(family: str, bench: Bench) -> None:
+    report = bench.courses[family].report.result()
 
     assert report.outcome is Outcome.PASSED, report
     skipped = {stage.stage for stage in report.stages if stage.outcome is Outcome.SKIPPED}
@@ -116,10 +163,27 @@ def test_without_a_fault_every_stage_has_something_to_do_and_passes(
     assert [finding.kind for stage in report.stages for finding in stage.findings] == [Kind.LEFTOVER_FILE]
 
 
-@pytest.mark.parametrize("case", CASES, ids=[case.id for case in CASES])
-def test_a_fault_of_ours_never_fails_the_package(case: Case, reports: Mapping[str, Future[Report]]) -> None:
-    report = reports[case.id].result()
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_from_its_checkpoint_says_what_it_said_in_its_course(family: str, stage: str, bench: Bench) -> None:
+    [resumed, ended] = bench.calm[family, stage].result().stages
 
+    [expected] = [one for one in bench.courses[family].report.result().stages if one.stage == stage]
+    assert (resumed.stage, resumed.outcome) == (RESUMED, Outcome.PASSED)
+    assert (ended.stage, ended.outcome, ended.findings) == (stage, expected.outcome, expected.findings)
+
+
+def judged_ours(case: Case, report: Report) -> None:
     assert report.outcome is Outcome.ERRORED, report
     assert {finding.kind for finding in errors(report)} <= case.kinds, report
     assert report.retryable
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.id for case in CASES])
+def test_a_fault_of_ours_never_fails_the_package(case: Case, bench: Bench) -> None:
+    judged_ours(case, bench.rests[case.id].result())
+
+
+@pytest.mark.parametrize("case", WHOLE)
+def test_nor_does_it_in_a_run_from_the_beginning(case: Case, bench: Bench) -> None:
+    judged_ours(case, bench.wholes[f"{case.id}-whole"].result())

@@ -32,7 +32,7 @@ from tests.corpus.hostile_debs import (
     HostileRow,
 )
 from tests.corpus.hostile_rpms import GOOD_NEIGHBOUR
-from tests.leftovers import WORKER_LABEL, leftovers, unnamed_things, workers_of
+from tests.leftovers import WORKER_LABEL, leftovers, workers_of
 from tests.services.stack import FINISHED, schedule
 
 # The first test waits for all: they run several at once.
@@ -77,7 +77,6 @@ def run(rpm_corpus: Path, tmp_path_factory: pytest.TempPathFactory, request: pyt
         rows = list(ROWS)
     folder = tmp_path_factory.mktemp("hostile")
     over = Run(storage=folder / "storage", settings_before=host_settings())
-    before = unnamed_things()
     with (
         metadata_service(),
         deb_builder.repositories(tmp_path_factory.mktemp("debs") / "all", (*HOSTILE_DEBS, *GOOD_NEIGHBOURS)) as debs,
@@ -103,7 +102,7 @@ def run(rpm_corpus: Path, tmp_path_factory: pytest.TempPathFactory, request: pyt
         watch(client, {**tasks, **neighbours}, over, folder)
         over.neighbours = {name: over.results.pop(name) for name in neighbours}
     over.settings_after = host_settings()
-    over.left = leftovers(before, folder)
+    over.left = leftovers(folder)
     return over
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
 
+from alts.stop import Stop
 from tests.acceptance.embedded import EmbeddedService
 from tests.deb_repository import build_deb, serving, write_index
 from tests.services.debian_image import debian_image
+from tests.services.machine import Machine
 from tests.services.stack import schedule, wait_for
 
 pytestmark = pytest.mark.docker
@@ -49,8 +50,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, R
 def version_of(name: str) -> str:
     """The one that a fresh machine has, or would get."""
     script = f"dpkg-query -W -f '${{Version}}' {name} 2>/dev/null || {{ apt-get -qq update && apt-cache show {name}; }}"
-    command = ["docker", "run", "--rm", debian_image(), "sh", "-c", script]
-    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    with Machine(debian_image()) as machine:
+        said = machine.instance.run(["sh", "-c", script], stop=Stop(120)).output
     return next((line.split()[1] for line in said.splitlines() if line.startswith("Version: ")), said.strip())
 
 

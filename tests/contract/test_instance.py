@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -15,7 +15,7 @@ from alts.shared.errors import InstanceLost
 from alts.stop import Stop, Stopped, StopReason
 from tests.fakes import Answer, FakeInstance
 from tests.services.debian_image import debian_image
-from tests.services.machine import Machine
+from tests.services.machine import KeptMachine, Machine
 
 CONTENT = b"the content\n\x00\xff"
 
@@ -53,9 +53,8 @@ def a_fake_machine() -> Iterator[Subject]:
 
 
 @contextmanager
-def a_container() -> Iterator[Subject]:
-    with Machine(debian_image()) as machine:
-        machine.instance.run(["sh", "-c", "printf 'the content\\n\\0\\377' >/root/file"], stop=Stop(10))
+def a_container(kept: KeptMachine) -> Iterator[Subject]:
+    with kept.lent() as machine:
         yield Subject(
             machine.instance,
             says=lambda text, code: ["sh", "-c", 'printf %s "$1"; exit "$2"', "sh", text, str(code)],
@@ -65,17 +64,23 @@ def a_container() -> Iterator[Subject]:
         )
 
 
-MACHINES: list[Callable[[], AbstractContextManager[Subject]]] = [a_fake_machine, a_container]
+@pytest.fixture(scope="module")
+def kept() -> Iterator[KeptMachine]:
+    with closing(KeptMachine(debian_image(), prepare=with_content)) as kept:
+        yield kept
 
 
-@pytest.fixture(
-    params=[
-        pytest.param(make, id=make.__name__, marks=[pytest.mark.docker] if make is a_container else [])
-        for make in MACHINES
-    ]
-)
+def with_content(machine: Machine) -> None:
+    machine.instance.run(["sh", "-c", "printf 'the content\\n\\0\\377' >/root/file"], stop=Stop(10))
+
+
+@pytest.fixture(params=["a_fake_machine", pytest.param("a_container", marks=pytest.mark.docker)])
 def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
-    with request.param() as subject:
+    if request.param == "a_fake_machine":
+        with a_fake_machine() as subject:
+            yield subject
+        return
+    with a_container(request.getfixturevalue("kept")) as subject:
         yield subject
 
 

@@ -101,6 +101,13 @@ class SigningKey:
         release = folder / "Release"
         _gpg(self.home, "--armor", "--detach-sign", "--output", f"{release}.gpg", str(release))
 
+    def clearsigned(self, text: bytes) -> bytes:
+        """The text with its signature around it, as an InRelease file has it."""
+        with tempfile.NamedTemporaryFile(dir=self.home) as file:
+            file.write(text)
+            file.flush()
+            return _gpg(self.home, "--clearsign", "--output", "-", file.name).encode()
+
 
 @contextmanager
 def signing_key() -> Iterator[SigningKey]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import docker
 
 from alts.stop import Stop
 from alts.tools.docker import DockerInstance, Engine
+from tests.leftovers import THIS_RUN
 from tests.services.engine_proxy import ENGINE
 
 HOST = f"unix://{ENGINE}"
@@ -35,7 +37,7 @@ class Machine:
             self._image,
             ["/bin/sh", "-c", FIRST_PROCESS],
             name=self.name,
-            labels={"alts.task": self.name},
+            labels={"alts.task": self.name, **THIS_RUN},
             detach=True,
             **self._limits,
         )
@@ -60,6 +62,10 @@ class Machine:
     def put(self, folder: str, archive: bytes) -> None:
         self._container.put_archive(folder, archive)
 
+    def changes(self) -> set[str]:
+        """Paths of what is not as in the image."""
+        return {change["Path"] for change in self._client.api.diff(str(self._container.id)) or ()}
+
     def processes(self) -> list[str]:
         """Command lines of what runs in it, but for what always does."""
         script = 'for f in /proc/[0-9]*/cmdline; do tr "\\0" " " <"$f" 2>/dev/null; echo; done'
@@ -67,6 +73,37 @@ class Machine:
         ours = ("sh -c for f in", "tr ")
         always = ("sleep infinity",)
         return [line for line in lines if line.strip() and not line.startswith((*ours, *always))]
+
+
+class KeptMachine:
+    """Hands one machine to test after test: a new one to the next, where somebody has left it other than it was."""
+
+    def __init__(self, image: str, *, prepare: Callable[[Machine], object] = lambda machine: None) -> None:
+        self._image = image
+        self._prepare = prepare
+        self._machine: Machine | None = None
+        self._as_it_was: set[str] = set()
+
+    @contextmanager
+    def lent(self) -> Iterator[Machine]:
+        machine = self._machine or self._new()
+        yield machine
+        if not self._is_as_it_was(machine):
+            self.close()
+
+    def close(self) -> None:
+        if self._machine is not None:
+            machine, self._machine = self._machine, None
+            machine.__exit__(None, None, None)
+
+    def _new(self) -> Machine:
+        self._machine = Machine(self._image).__enter__()
+        self._prepare(self._machine)
+        self._as_it_was = self._machine.changes()
+        return self._machine
+
+    def _is_as_it_was(self, machine: Machine) -> bool:
+        return machine.instance.alive() and machine.changes() == self._as_it_was and machine.processes() == []
 
 
 def eventually(condition: Callable[[], object], *, within: float = 5.0) -> bool:

@@ -21,7 +21,7 @@ from alts.packages.base import InstanceFile
 from alts.shared.errors import ProvisionFailed
 from alts.stop import Stop, Stopped, StopReason
 from alts.tools.ansible import prepare_variables, run_playbook
-from tests.leftovers import processes_in
+from tests.leftovers import THIS_RUN, processes_in
 from tests.services.engine_proxy import ENGINE
 from tests.services.tools_image import tools_image
 
@@ -43,7 +43,7 @@ def machine(image: str) -> Iterator[Container]:
     client = docker.DockerClient(base_url=HOST)
     name = f"alts-test-{uuid.uuid4().hex[:8]}"
     container = client.containers.run(
-        image, ["sleep", "infinity"], name=name, labels={"alts.task": name}, init=True, detach=True
+        image, ["sleep", "infinity"], name=name, labels={"alts.task": name, **THIS_RUN}, init=True, detach=True
     )
     yield container
     container.remove(force=True)

@@ -18,6 +18,7 @@ from alts.images.archive import docker_archive
 from alts.shared.errors import ProvisionFailed
 from alts.stop import Stop, Stopped, StopReason
 from alts.tools.docker import Engine, EngineFailed
+from tests.leftovers import THIS_RUN
 from tests.services.debian_image import debian_image
 from tests.services.machine import HOST
 from tests.services.small_registry import silent_registry, small_registry
@@ -152,7 +153,7 @@ def test_containers_are_found_by_all_their_labels_and_removed_with_their_volumes
     task = uuid.uuid4().hex
     machines = [
         sdk.containers.create(
-            debian_image(), ["true"], labels={"alts.task": task, "alts.attempt": attempt}, volumes=["/data"]
+            debian_image(), ["true"], labels={"alts.task": task, "alts.attempt": attempt, **THIS_RUN}, volumes=["/data"]
         )
         for attempt in ("1", "2")
     ]

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -16,14 +17,20 @@ from alts.shared.errors import InstanceLost
 from alts.stop import Stop, Stopped, StopReason
 from tests.services.debian_image import debian_image
 from tests.services.engine_proxy import EngineProxy
-from tests.services.machine import Machine, eventually
+from tests.services.machine import KeptMachine, Machine, eventually
 
 pytestmark = pytest.mark.docker
 
 
+@pytest.fixture(scope="module")
+def kept() -> Iterator[KeptMachine]:
+    with closing(KeptMachine(debian_image())) as kept:
+        yield kept
+
+
 @pytest.fixture
-def machine() -> Iterator[Machine]:
-    with Machine(debian_image()) as machine:
+def machine(kept: KeptMachine) -> Iterator[Machine]:
+    with kept.lent() as machine:
         yield machine
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import subprocess
 import threading
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,6 +18,7 @@ from alts.stop import Stop
 from alts.tools.docker import DockerInstance, Engine
 from alts.tools.docker_seal import deny_networks
 from tests.deb_repository import bridge_address
+from tests.leftovers import THIS_RUN
 from tests.services.debian_image import debian_image
 from tests.services.machine import HOST, Machine
 from tests.services.tools_image import tools_image
@@ -117,7 +119,7 @@ def test_a_sealed_machine_reaches_the_world_through_its_gateway_but_not_the_gate
 
 def test_what_is_not_denied_stays_in_reach(engine: Engine) -> None:
     client = docker.DockerClient(base_url=HOST)
-    network = client.networks.create("alts-test-seal")
+    network = client.networks.create(f"alts-test-{uuid.uuid4().hex[:8]}", labels=dict(THIS_RUN))
     try:
         with Machine(debian_image()) as machine, listening(bridge_address()) as port:
             client.networks.get("bridge").disconnect(machine.name)

@@ -15,6 +15,7 @@ from alts.provider.process import ProviderProcess
 from alts.shared.errors import ProvisionFailed
 from alts.stop import Stop
 from alts.tools.terraform import Terraform, find_terraform
+from tests.leftovers import THIS_RUN
 from tests.services.engine_proxy import ENGINE
 from tests.services.tools_image import tools_image
 
@@ -66,7 +67,8 @@ def write_module(terraform: Terraform, resources: object, outputs: dict[str, str
 
 def test_containers_on_a_network_of_their_own(terraform: Terraform, engine: docker.DockerClient, image: str) -> None:
     name = f"alts-test-{uuid.uuid4().hex[:8]}"
-    labels = [{"label": "alts.task", "value": name}]
+    wanted = {"alts.task": name, **THIS_RUN}
+    labels = [{"label": label, "value": value} for label, value in wanted.items()]
     write_module(
         terraform,
         {
@@ -88,7 +90,7 @@ def test_containers_on_a_network_of_their_own(terraform: Terraform, engine: dock
 
     network = engine.networks.get(str(outputs["network"]))
     networks = engine.containers.get(name).attrs["NetworkSettings"]["Networks"]
-    assert (network.attrs["Internal"], network.attrs["Labels"]) == (True, {"alts.task": name})
+    assert (network.attrs["Internal"], network.attrs["Labels"]) == (True, wanted)
     [pool] = network.attrs["IPAM"]["Config"]
     assert {name.lower(): value for name, value in pool.items()} == POOL
     assert list(networks) == [name]

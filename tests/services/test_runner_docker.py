@@ -29,6 +29,7 @@ from alts.tools.docker_build import DockerBuilds
 from alts.tools.docker_seal import SEAL_TIMEOUT
 from alts.tools.terraform import VARIABLES_NAME, find_terraform
 from tests.builders import a_config, an_order
+from tests.leftovers import THIS_RUN
 from tests.services.debian_image import CACHE_FOLDER
 from tests.services.machine import HOST
 
@@ -38,8 +39,12 @@ CONFIG = a_config(cache_folder=str(CACHE_FOLDER), instance_limits={"memory_mb": 
 
 
 @pytest.fixture
-def worker() -> str:
-    return f"test-{uuid.uuid4().hex[:8]}"
+def worker(tmp_path: Path) -> str:
+    """An identity that stands where workers keep theirs: by it the machines are known as this test's."""
+    identity = tmp_path / "work/1/identity"
+    identity.parent.mkdir(parents=True)
+    identity.write_text(uuid.uuid4().hex)
+    return identity.read_text()
 
 
 @pytest.fixture
@@ -147,7 +152,7 @@ def test_a_subnet_that_somebody_takes_at_the_last_moment_is_given_up_for_another
         if not theirs and variables.exists():
             subnet = json.loads(variables.read_text())["subnet"]
             pools = docker.types.IPAMConfig(pool_configs=[docker.types.IPAMPool(subnet=subnet)])
-            theirs.append(str(sdk.networks.create(f"theirs-{order.task_id[:8]}", ipam=pools).id))
+            theirs.append(str(sdk.networks.create(f"theirs-{order.task_id[:8]}", ipam=pools, labels=dict(THIS_RUN)).id))
 
     try:
         with runner.provision(order, stop=Stop(240), log=take_it) as provisioned:
@@ -316,7 +321,7 @@ def test_machines_are_made_side_by_side(runner: DockerRunner, tmp_path: Path) ->
 
 def a_leftover(sdk: docker.DockerClient, image: str, *, task: str, attempt: str, worker: str) -> str:
     """A machine with a network of its own."""
-    labels = {"alts.task": task, "alts.attempt": attempt, "alts.worker": worker}
+    labels = {"alts.task": task, "alts.attempt": attempt, "alts.worker": worker, **THIS_RUN}
     network = sdk.networks.create(f"leftover-{uuid.uuid4().hex[:8]}", labels=labels)
     command = ["sleep", "infinity"]
     made = sdk.containers.run(image, command, labels=labels, init=True, detach=True, network=network.name)

@@ -24,6 +24,7 @@ from alts.shared.errors import ProvisionFailed
 from alts.stop import Stop, Stopped, StopReason
 from alts.tools.docker import Engine
 from alts.tools.terraform import Terraform, find_terraform, launcher_for_wheel, write_provider_override
+from tests.leftovers import THIS_RUN
 from tests.processes import ended
 from tests.services.engine_proxy import ENGINE, EngineProxy
 from tests.services.tools_image import tools_image
@@ -91,7 +92,7 @@ class Site:
             "name": self.name,
             "hostname": "machine",
             "image": self._image,
-            "labels": {LABEL: self.name, "odd": "${7 * 7} %{if true}'\""},
+            "labels": {LABEL: self.name, "odd": "${7 * 7} %{if true}'\"", **THIS_RUN},
             "memory_mb": 64,
             "cpus": 0.5,
             "pids": 77,
@@ -206,7 +207,7 @@ def test_other_labels_make_another_machine(site: Site, engine: docker.DockerClie
     terraform.initialise(Stop(60))
     first = terraform.create(site.variables(), Stop(60))
 
-    second = terraform.create(site.variables(labels={LABEL: "other"}), Stop(60))
+    second = terraform.create(site.variables(labels={LABEL: "other", **THIS_RUN}), Stop(60))
 
     assert first["id"] != second["id"]
     assert inspected(engine, second["id"])["Config"]["Labels"] == {LABEL: "other"}
@@ -274,7 +275,10 @@ def test_a_machine_that_does_not_start_leaves_nothing(site: Site, engine: docker
 
 def test_a_name_that_is_taken_leaves_its_owner_alone(site: Site, engine: docker.DockerClient) -> None:
     owner: Container = engine.containers.create(
-        str(site.variables()["image"]), ["sleep", "infinity"], name=site.name, labels={LABEL: "somebody else"}
+        str(site.variables()["image"]),
+        ["sleep", "infinity"],
+        name=site.name,
+        labels={LABEL: "somebody else", **THIS_RUN},
     )
     terraform = site.terraform()
     terraform.initialise(Stop(60))

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import docker
 
+from tests.leftovers import THIS_RUN
+
 PROGRAMS = ("sh", "sleep", "base64", "mkdir", "chmod", "cat", "stat")
 
 
@@ -40,7 +42,8 @@ def tools_image() -> Iterator[str]:
     client = docker.from_env()
     reference = f"alts-test-tools:{uuid.uuid4().hex[:12]}"
     repository, tag = reference.split(":")
-    client.api.import_image_from_data(root_filesystem(), repository=repository, tag=tag)
+    labels = [f"LABEL {label}={value}" for label, value in THIS_RUN.items()]
+    client.api.import_image_from_data(root_filesystem(), repository=repository, tag=tag, changes=labels)
     try:
         yield str(client.images.get(reference).id)
     finally:

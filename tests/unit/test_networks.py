@@ -221,7 +221,7 @@ def site(address: str) -> Iterator[tuple[int, list[str]]]:
     """A server's port, and the paths that it was asked for."""
     server = ThreadingHTTPServer((address, 0), _Site)
     server.asked = []  # type: ignore[attr-defined]
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
         yield server.server_port, server.asked  # type: ignore[attr-defined]
