@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from errno import ENOSPC
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, create_engine, event, func, make_url, select
@@ -17,7 +18,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
-from alts.shared.errors import ConfigurationError, LedgerDamaged, LedgerRefused
+from alts.shared.errors import ConfigurationError, LedgerDamaged, LedgerFull, LedgerRefused
 from scheduler import identity, schema
 from scheduler.database_errors import is_damage, plain, translated
 from scheduler.guard import Guard
@@ -62,6 +63,8 @@ class Database:
         self._damage: LedgerDamaged | None = None
         self._in_use = False
         self._closed = False
+        self._put_off = False
+        """Whether the mark is still to be told that the ledger is in use, because a disk was full at the start."""
         # Writers of this process take turns here: SQLite's own waiting sleeps and retries, which under load takes
         # the slowest request to a second.
         self._writers: contextlib.AbstractContextManager[object] = (
@@ -95,7 +98,10 @@ class Database:
             connection.info.pop(LAST_ENTRY, None)
             with connection.begin():
                 yield connection
+                late = identity.opened(connection, now=time.time()) if self._put_off else None
             entry = connection.info.pop(LAST_ENTRY, None)
+        if late is not None:
+            self._tell_mark(late)
         # Not before the commit: the mark must never be ahead of the ledger.
         if entry is not None and self._guard is not None:
             self._guard.committed(entry)
@@ -149,8 +155,32 @@ class Database:
             found = self._upgrade()
         except LedgerDamaged as error:
             raise self._refusal_of_damage(error) from error
-        if self._guard is not None:
-            self._guard.opened(found)
+        except LedgerFull as full:
+            self._open_to_read(full)
+        else:
+            self._tell_mark(found)
+
+    def _open_to_read(self, full: LedgerFull) -> None:
+        """What is there can be shown; the first writing that succeeds does the rest. Raises LedgerFull."""
+        with self.reading() as connection:
+            if self._guard is not None:
+                self._guard.check(identity.look(connection), self._where)
+            if not schema.is_current(connection):
+                raise full
+        log.warning("the ledger is opened to be read: its disk is full", extra={"ledger": self._where})
+        self._put_off = True
+
+    def _tell_mark(self, found: Found) -> None:
+        """Raises ConfigurationError where the mark cannot be written for another reason than a full disk."""
+        try:
+            if self._guard is not None:
+                self._guard.opened(found)
+            self._put_off = False
+        except OSError as error:
+            if error.errno != ENOSPC:
+                raise ConfigurationError("state_folder", f"the ledger's mark cannot be written: {error}") from error
+            log.warning("the ledger's mark is not written: its disk is full", extra={"ledger": self._where})
+            self._put_off = True
 
     def _open_file(self, file: LedgerFile) -> None:
         with self._noticing_damage():

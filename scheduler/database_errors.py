@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from sqlalchemy.exc import DatabaseError, DataError, IntegrityError, InterfaceError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from alts.shared.errors import LedgerDamaged, LedgerUnavailable
+from alts.shared.errors import LedgerDamaged, LedgerFull, LedgerUnavailable
 
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 # PostgreSQL, "Error Codes", class XX: data_corrupted, index_corrupted.
@@ -29,15 +29,21 @@ def translated() -> Iterator[None]:
                 f"the ledger is damaged: {plain(error)}",
                 resolution="stop the service, restore the ledger from a backup; the next start says what else there is",
             ) from error
+        if _code(error) == sqlite3.SQLITE_FULL:
+            raise LedgerFull(f"the ledger's disk is full: {plain(error)}") from error
         raise LedgerUnavailable(f"the ledger does not answer: {plain(error)}") from error
 
 
 def is_damage(error: Exception) -> bool:
     """Whether the database's content is at fault."""
     origin = getattr(error, "orig", None) or error
-    # The low byte: the rest says more of the same (sqlite.org/rescode.html).
-    code = getattr(origin, "sqlite_errorcode", 0) & 0xFF
-    return code in _DAMAGE or getattr(origin, "sqlstate", None) in _STATES_OF_DAMAGE
+    return _code(error) in _DAMAGE or getattr(origin, "sqlstate", None) in _STATES_OF_DAMAGE
+
+
+def _code(error: Exception) -> int:
+    """SQLite's; 0 for another database's. The low byte: the rest says more of the same (sqlite.org/rescode.html)."""
+    origin = getattr(error, "orig", None) or error
+    return int(getattr(origin, "sqlite_errorcode", 0)) & 0xFF
 
 
 def plain(error: Exception) -> str:

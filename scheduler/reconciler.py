@@ -28,6 +28,8 @@ class Leases(Protocol):
 
     def recall_far_ahead(self) -> Sequence[str]: ...
 
+    def requeue_all(self) -> Sequence[str]: ...
+
 
 class Reconciler:
     """Looks for lapsed leases and lost invitations every `interval` seconds, in a thread of its own.
@@ -44,11 +46,14 @@ class Reconciler:
         *,
         interval: float,
         lease_seconds: float,
+        queue_lost: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`queue_lost`: the broker has forgotten all messages, so every queued task is invited again."""
         self._ledger = ledger
         self._interval = interval
         self._lease_seconds = lease_seconds
+        self._queue_lost = queue_lost
         self._clock = clock
         self._last_step = float("-inf")
         self._recalled_at = float("-inf")
@@ -62,6 +67,9 @@ class Reconciler:
         began = self._clock()
         if began - self._last_step > max(self._lease_seconds / 2, 2 * self._interval):
             self._watch.forget()
+        if self._queue_lost:
+            self._tell(self._ledger.requeue_all(), "invited again: the broker has forgotten the queue")
+            self._queue_lost = False
         if began - self._recalled_at >= RECALL_SECONDS:
             self._tell(self._ledger.recall_far_ahead(), "a time implausibly far ahead counts as now")
             self._recalled_at = began

@@ -19,14 +19,23 @@ FIRST = "0001"
 """What databases have that were made before versions were written down."""
 
 
+def is_current(db: Connection) -> bool:
+    """Whether the tables are this version's."""
+    return MigrationContext.configure(db).get_current_revision() == _steps(AlembicConfig()).get_current_head()
+
+
+def _steps(config: AlembicConfig) -> ScriptDirectory:
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    return ScriptDirectory.from_config(config)
+
+
 def upgrade(db: Connection) -> None:
     """Take the steps that are missing, in the transaction of `db`, which nobody else may write beside.
 
     Raises ConfigurationError where a newer version, or something else, has made the database.
     """
     config = AlembicConfig(attributes={"connection": db})
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
-    steps = ScriptDirectory.from_config(config)
+    steps = _steps(config)
     found = MigrationContext.configure(db).get_current_revision()
     if found is None:
         tables = set(inspect(db).get_table_names())

@@ -43,10 +43,7 @@ class Services:
     room: Room
 
     def start(self) -> None:
-        """Send invitations and watch leases from here on. Raises LedgerUnavailable."""
-        if self.config.embedded:
-            # The broker's messages went with the process that held them.
-            self.ledger.requeue_all()
+        """Send invitations and watch leases from here on."""
         self.relay.start()
         self.reconciler.start()
         self.stuck_tasks.start()
@@ -106,7 +103,13 @@ def build_services(config: Config, consent: Consent = Consent()) -> Services:  #
         celery=celery,
         storage=storage,
         relay=Relay(ledger, partial(send_invitation, celery), filled=outbox_filled),
-        reconciler=Reconciler(ledger, interval=config.reconcile_interval, lease_seconds=config.lease_seconds),
+        reconciler=Reconciler(
+            ledger,
+            interval=config.reconcile_interval,
+            lease_seconds=config.lease_seconds,
+            # The embedded broker's messages went with the process that held them.
+            queue_lost=config.embedded,
+        ),
         health=Health(checks),
         stuck_tasks=stuck_tasks,
         clock=clock,

@@ -25,6 +25,7 @@ AltsError
     ├── DiskFull                the machine has no room left
     ├── RepositoryUnreachable   a mirror or a repository did not answer
     ├── LedgerUnavailable       the scheduler did not answer
+    │   ├── LedgerFull            its disk has no room for what is to be written
     │   └── LedgerDamaged         the database's file is damaged: no waiting helps
     ├── BrokerUnavailable       the queue did not take a message
     │   └── UnknownQueue          the configuration has no such queue any more
@@ -179,6 +180,10 @@ class RepositoryUnreachable(InfrastructureError):  # noqa: N818
 
 class LedgerUnavailable(InfrastructureError):  # noqa: N818
     """The scheduler could not be reached, or answered 5xx."""
+
+
+class LedgerFull(LedgerUnavailable):
+    """The ledger's disk has no room for what is to be written; reading still works."""
 
 
 class LedgerDamaged(LedgerUnavailable):

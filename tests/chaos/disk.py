@@ -37,5 +37,10 @@ class SmallDisk:
             while True:
                 file.write(bytes(4096))
 
+    def make_room(self, *, megabytes: int) -> None:
+        """Give some of what was filled back."""
+        with self._ballast.open("r+b") as file:
+            file.truncate(self._ballast.stat().st_size - (megabytes << 20))
+
     def clear(self) -> None:
         self._ballast.unlink(missing_ok=True)

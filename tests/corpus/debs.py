@@ -220,6 +220,10 @@ ROWS = (
     Row("good-places", outcome="passed"),
     Row("huge-output", outcome="passed", slow=True),
     Row("nobody-has-this", ("package_not_found",)),
+    # As regular expressions they are other packages' names, and with a sign at their end orders to install or remove.
+    Row("good.all", ("package_not_found",), says="a package named good.all"),
+    Row("g+", ("package_not_found",), says="a package named g+"),
+    Row("good-all-", ("package_not_found",), says="a package named good-all-"),
     Row("good-all", ("version_not_available",), version="9.9"),
     Row("missing-dependency", ("dependency_unmet",), says="needs nothing-has-this (>= 7): no repository has it"),
     Row(

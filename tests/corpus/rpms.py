@@ -51,6 +51,7 @@ NO_AUTOREQ = ("AutoReq: no",)
 
 GOOD = (
     Rpm("good-noarch"),
+    Rpm("good-noarch-1", "7.0", tags=("Requires: good-noarch",)),
     Rpm("good-signed"),
     Rpm("good-epoch", "2.0", epoch=1),
     Rpm("good+plus.dots", "1.0~rc1^git2"),
@@ -205,6 +206,11 @@ ROWS = (
     Row("createrepo_c", outcome="passed", repository="none"),
     Row("bash", outcome="passed", repository="none"),
     Row("nobody-has-this", ("package_not_found",)),
+    # dnf takes them for a version, or an architecture, of good-noarch.
+    Row("good-noarch-1.0", ("package_not_found",), says="a package named good-noarch-1.0"),
+    Row("good-noarch.noarch", ("package_not_found",), says="a package named good-noarch.noarch"),
+    # Its name is also version 1.0 of what it needs: the one is removed, and the other one stays.
+    Row("good-noarch-1", outcome="passed"),
     Row("good-noarch", ("version_not_available",), version="9.9"),
     Row("missing-dependency", ("dependency_unmet",), says="needs nothing-has-this >= 7: no repository has it"),
     Row("missing-soname", ("dependency_unmet",), says="needs libnothere.so.9()(64bit): no repository has it"),

@@ -27,6 +27,7 @@ class EngineProxy:
         self._swallow = False
         self.reached = threading.Event()
         self._released = threading.Event()
+        self._gone = False
 
     @property
     def docker_host(self) -> str:
@@ -43,6 +44,12 @@ class EngineProxy:
     def release(self) -> None:
         self._released.set()
 
+    def go_away(self) -> None:
+        """Take no more connections, and hang up on the request that is held back: the engine has died."""
+        self._gone = True
+        self._stop_listening()
+        self.release()
+
     def __enter__(self) -> EngineProxy:
         self._listener.bind(f"{self._folder}/s")
         self._listener.listen()
@@ -51,11 +58,14 @@ class EngineProxy:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.release()
+        self._stop_listening()
+        shutil.rmtree(self._folder)
+
+    def _stop_listening(self) -> None:
         # Closing alone does not wake the thread that waits in accept().
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        shutil.rmtree(self._folder)
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
@@ -77,6 +87,9 @@ class EngineProxy:
                     else:
                         self.reached.set()
                         self._released.wait(PATIENCE)
+                        if self._gone:
+                            client.shutdown(socket.SHUT_RDWR)
+                            return
                 engine.sendall(data)
             engine.shutdown(socket.SHUT_WR)
 

@@ -22,7 +22,7 @@ from alts.runners.base import Order
 from alts.runners.docker import DockerRunner, docker_runner
 from alts.runners.terraformed import FilesFor
 from alts.shared.config import InstanceLimits
-from alts.shared.errors import ProvisionFailed
+from alts.shared.errors import InstanceLost, ProvisionFailed
 from alts.stop import Stop, Stopped, StopReason
 from alts.tools.docker import Engine, EngineFailed
 from alts.tools.docker_build import DockerBuilds
@@ -31,6 +31,7 @@ from alts.tools.terraform import VARIABLES_NAME, find_terraform
 from tests.builders import a_config, an_order
 from tests.leftovers import THIS_RUN
 from tests.services.debian_image import CACHE_FOLDER
+from tests.services.engine_proxy import EngineProxy
 from tests.services.machine import HOST
 
 pytestmark = pytest.mark.docker
@@ -215,6 +216,65 @@ def test_a_machine_that_is_gone_already_makes_no_trouble_at_the_end(
         sdk.api.remove_container(f"alts-{order.task_id}-1", force=True)
 
     assert machines_of(sdk, order) == []
+
+
+@pytest.fixture
+def proxied(tmp_path: Path, worker: str, runner: DockerRunner) -> Iterator[tuple[DockerRunner, EngineProxy]]:
+    """A runner whose engine can be lost; what it leaves then, `runner` takes away."""
+    with EngineProxy() as proxy:
+        config = CONFIG.model_copy(update={"docker_host": proxy.docker_host})
+        doomed = docker_runner(config, worker=worker, folder=tmp_path / "doomed")
+        yield doomed, proxy
+        doomed.close()
+
+
+def when_reached(proxy: EngineProxy, act: Callable[[], object]) -> threading.Thread:
+    """Do that once the proxy holds the request back that it was told to."""
+
+    def wait_and_act() -> None:
+        assert proxy.reached.wait(120)
+        act()
+
+    thread = threading.Thread(target=wait_and_act, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_an_engine_that_is_lost_while_a_machine_is_prepared_is_what_is_said(
+    proxied: tuple[DockerRunner, EngineProxy], order: Order
+) -> None:
+    runner, proxy = proxied
+    proxy.hold(f"/containers/alts-{order.task_id}-1/exec".encode())
+    striking = when_reached(proxy, proxy.go_away)
+
+    with pytest.raises(ProvisionFailed) as caught, runner.provision(order, stop=Stop(240), log=silent):
+        pytest.fail("entered although the engine was lost")
+    striking.join()
+
+    assert str(caught.value).startswith("while the machine was prepared, the Docker engine could not")
+    assert proxy.docker_host in str(caught.value)
+    assert caught.value.retryable
+
+
+def test_a_machine_that_is_lost_while_it_is_prepared_is_what_is_said(
+    proxied: tuple[DockerRunner, EngineProxy], order: Order, sdk: docker.DockerClient
+) -> None:
+    runner, proxy = proxied
+    name = f"alts-{order.task_id}-1"
+    proxy.hold(f"/containers/{name}/exec".encode())
+
+    def kill() -> None:
+        sdk.api.remove_container(name, force=True)
+        proxy.release()
+
+    striking = when_reached(proxy, kill)
+
+    with pytest.raises(InstanceLost) as caught, runner.provision(order, stop=Stop(240), log=silent):
+        pytest.fail("entered although the machine was lost")
+    striking.join()
+
+    assert str(caught.value).startswith("the machine was lost while it was prepared: ")
+    assert caught.value.retryable
 
 
 @pytest.fixture

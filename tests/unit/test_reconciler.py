@@ -23,6 +23,7 @@ class Leases:
         self.expired: list[Lease] = []
         self.resends = 0
         self.recalls = 0
+        self.requeues = 0
         self.heartbeats = 0.0
         self.alive = False
         self.takes_long: Callable[[], None] = lambda: None
@@ -45,6 +46,12 @@ class Leases:
             raise LedgerUnavailable("away")
         self.resends += 1
         return ("task-2",)
+
+    def requeue_all(self) -> tuple[str, ...]:
+        self.requeues += 1
+        if self.away:
+            raise LedgerUnavailable("away")
+        return ("task-4",)
 
     def recall_far_ahead(self) -> tuple[str, ...]:
         self.recalls += 1
@@ -130,6 +137,20 @@ def test_a_lease_that_is_prolonged_never_lapses_whatever_time_is_written_in_it()
     steps(reconciler, clock, seconds=LEASE * 5)
 
     assert leases.expiries == 0
+
+
+def test_a_queue_that_was_lost_is_filled_again_once_the_ledger_can_be_written() -> None:
+    leases, clock = Leases(), HandClock()
+    reconciler = Reconciler(leases, interval=2.0, lease_seconds=LEASE, queue_lost=True, clock=clock)
+    leases.away = True
+    with pytest.raises(LedgerUnavailable):
+        reconciler.step()
+    assert leases.requeues == 1
+
+    leases.away = False
+    steps(reconciler, clock, seconds=10)
+
+    assert leases.requeues == 2
 
 
 def test_times_far_ahead_are_recalled_at_the_start_and_again_every_half_minute() -> None:
