@@ -5,12 +5,13 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.acceptance.fixtures import hello_report, rpm_corpus
 from tests.engine_journal import EngineJournal
-from tests.groups import in_groups
+from tests.groups import GroupScheduling, longest_first
 from tests.leftovers import RUN_LABEL, THIS_RUN, WORKER_LABEL, leftovers, workers_of
 from tests.services.fixtures import database_url, postgresql, rabbitmq, s3
 from tests.suites import NOTHING, suites
@@ -35,11 +36,15 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.hookimpl(tryfirst=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> GroupScheduling | None:
+    """For `--dist loadscope`: what belongs together is more than a file."""
+    return GroupScheduling(config, log) if config.getoption("dist") == "loadscope" else None
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Only where they are spread over processes by group: else the order is that of the files, as ever."""
-    if config.getoption("dist", "no") == "loadgroup":
-        items[:] = in_groups(items)
+    """Only in a process of xdist: else the order is that of the files, as ever."""
+    if hasattr(config, "workerinput"):
+        items[:] = longest_first(items)
 
 
 def uses_the_engine(item: pytest.Item) -> bool:
