@@ -40,6 +40,8 @@ class Fault(StrEnum):
     """Half of it, then the connection breaks."""
     HANG = "hang"
     """Half of it, then silence."""
+    ENDLESS = "endless"
+    """More and more, of an answer that does not say how long it is."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._send(_Answer(http.client.NOT_FOUND, b"", {}))
         elif fault is Fault.PORTAL:
             self._send(_Answer(http.client.OK, _PORTAL, {"Content-Type": "text/html"}))
+        elif fault is Fault.ENDLESS:
+            self._send_on()
         else:
             self._send_from(self.mirror.answer(self.path), fault)
 
@@ -141,6 +145,16 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 self.mirror.released.wait(120)
             # Zero seconds of lingering: the other side sees a reset, not an end (socket(7), SO_LINGER).
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    def _send_on(self) -> None:
+        self.close_connection = True
+        with contextlib.suppress(ConnectionError):
+            self.send_response(http.client.OK)
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            # Some 30 MB a second: that many other tests wait for the host.
+            while not self.mirror.released.wait(0.002):
+                self.wfile.write(b"10000\r\n" + b"-" * 0x10000 + b"\r\n")
 
     def _send(self, answer: _Answer, *, body: bytes | None = None) -> None:
         with contextlib.suppress(ConnectionError):
