@@ -46,11 +46,10 @@ def served_argv(spec: TaskSpec, failed: Completed) -> Sequence[str] | None:
 def read_served(spec: TaskSpec, findings: Sequence[Finding], failed: Completed, done: Completed) -> tuple[Finding, ...]:
     """The findings of the failed refresh; a repository one of whose indexes is a page is not blamed for it."""
     came = {one.name: one for one in served.read(done.output) if one.is_page}
-    pages = {
-        repository: served.no_metadata(repository, url.rpartition("/")[2], came[url])
-        for repository, url in _indexes(spec, failed.output)
-        if url in came
-    }
+    pages: dict[str, Finding] = {}
+    for repository, url in _indexes(spec, failed.output):
+        if url in came:
+            pages.setdefault(repository, served.no_metadata(repository, url.rpartition("/")[2], came[url]))
     excused = [
         finding
         for finding in findings
