@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from alts.command import Completed
 from alts.distributions import DEB_ARCHITECTURES
-from alts.packages import apt_output, apt_why, debconf
+from alts.packages import apt_output, apt_served, apt_why, debconf
 from alts.packages.apt_sources import ARCHIVES, LIST_LAST, brought_by_task, files_for, repository_findings
 from alts.packages.base import Candidate, Identity, InstalledPackage, InstanceFile
 from alts.packages.deb_version import compare, version_key
@@ -69,6 +69,12 @@ class Apt(DpkgState):
                 evidence=apt_output.last_error(done.output),
             ),
         )
+
+    def served_argv(self, spec: TaskSpec, failed: Completed) -> Sequence[str] | None:
+        return apt_served.served_argv(spec, failed)
+
+    def read_served(self, spec: TaskSpec, failed: Completed, done: Completed) -> tuple[Finding, ...]:
+        return apt_served.read_served(spec, self.refresh_findings(spec, failed), done)
 
     def candidates_argv(self, spec: TaskSpec) -> Sequence[str]:
         return (*APT_CACHE, "policy", spec.package_name)

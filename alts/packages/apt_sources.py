@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from alts.packages import served
 from alts.packages.base import InstanceFile
 from alts.shared.report import Finding, Kind
 from alts.shared.repository import Repository
@@ -29,9 +30,9 @@ Dir::Etc::sourcelist "/dev/null";
 
 # Of one version in several repositories apt takes the one that it has read first, and it reads sources.list before all
 # else (apt-pkg/sourcelist.cc, ReadMainList). Whoever brings a package means that one: the distribution's come last.
-LIST_LAST = """\
+LIST_LAST = f"""\
 [ ! -e /etc/apt/sources.list ] || ln -sf ../sources.list /etc/apt/sources.list.d/zz-distribution.list
-exec "$@"
+{served.BOUNDED}
 """
 
 # Hosts whose trouble is the distribution's whatever the task says: a task may bring backports from there.

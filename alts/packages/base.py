@@ -83,6 +83,12 @@ class PackageManager(Protocol):
 
     def refresh_findings(self, spec: TaskSpec, done: Completed) -> tuple[Finding, ...]: ...
 
+    def served_argv(self, spec: TaskSpec, failed: Completed) -> Sequence[str] | None:
+        """Shows what repositories have served to a refresh that failed; None where its words say enough."""
+
+    def read_served(self, spec: TaskSpec, failed: Completed, done: Completed) -> tuple[Finding, ...]:
+        """The failed refresh's findings; a repository whose metadata is not metadata at all is nobody's but ours."""
+
     def candidates_argv(self, spec: TaskSpec) -> Sequence[str]:
         """Asks for what could be installed."""
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from alts.command import Completed
-from alts.packages import dnf_output, dnf_problems
+from alts.packages import dnf_output, dnf_problems, dnf_served, served
 from alts.packages.base import Candidate, Identity, InstanceFile
 from alts.packages.dnf_files import FOLDER, KnownRepository, brought_by_task, files_for, read_repositories
 from alts.packages.dnf_names import full_name
@@ -84,7 +84,7 @@ class Dnf(RpmState):
 
     def refresh_argv(self) -> Sequence[str]:
         # The image may have brought lists that are not old enough to be fetched again by themselves.
-        return self._run("--refresh", "makecache")
+        return ("/bin/sh", "-c", served.BOUNDED, "sh", *self._run("--refresh", "makecache"))
 
     def refresh_findings(self, spec: TaskSpec, done: Completed) -> tuple[Finding, ...]:
         if done.ok:
@@ -96,6 +96,12 @@ class Dnf(RpmState):
                 evidence=dnf_output.last_error(done.output),
             ),
         )
+
+    def served_argv(self, spec: TaskSpec, failed: Completed) -> Sequence[str] | None:
+        return dnf_served.served_argv(spec, failed)
+
+    def read_served(self, spec: TaskSpec, failed: Completed, done: Completed) -> tuple[Finding, ...]:
+        return dnf_served.read_served(spec, self.refresh_findings(spec, failed), failed, done)
 
     def candidates_argv(self, spec: TaskSpec) -> Sequence[str]:
         architectures = ",".join(sorted(self.architectures(spec)))

@@ -33,6 +33,10 @@ _NOT_SIGNED = re.compile(
 )
 # dnf's words where a package must be signed and nobody has given a key.
 _NO_KEY = re.compile(r"^Problem repository: \[?(?P<repository>[^\]\s]+)")
+# A page, or nothing at all, in place of repomd.xml.
+_NO_REPOMD = re.compile(r"repomd\.xml parser error|Damaged repomd\.xml")
+# What it writes is longer than alts.packages.served.BOUNDED allows, or the disk is full.
+_TOO_LONG = re.compile(r"Curl error \(23\)")
 _KEY_AWAY = re.compile(r"(?:GPG key retrieval failed|Failed to retrieve GPG key|Failed to download key).*$")
 _NOT_VERIFIED = re.compile(r"package (?P<package>\S+) does not verify: (?P<why>.*)$")
 _SCRIPTLET = re.compile(
@@ -206,6 +210,10 @@ def _of_metadata(spec: TaskSpec, repository: str, why: str) -> Finding:
         kind, message = Kind.CHECKSUM_MISMATCH, f"the index of {name} is not what it promises"
     elif brought and re.search(r"GPG|signature", why):
         kind, message = Kind.SIGNATURE_INVALID, f"the index of {name} is not signed by a key that is trusted"
+    elif _NO_REPOMD.search(why):
+        kind, message = Kind.REPOSITORY_UNREACHABLE, f"the repository does not serve package metadata: {name}"
+    elif _TOO_LONG.search(why):
+        kind, message = Kind.REPOSITORY_UNREACHABLE, f"the machine cannot hold what the repository serves: {name}"
     else:
         kind, message = Kind.REPOSITORY_UNREACHABLE, f"the repository could not be read: {name}"
     return Finding(kind=kind, message=message, evidence=_evidence(why))

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from alts.command import Completed
+from alts.packages import served
 from alts.packages.base import Candidate, Identity
 from alts.packages.dnf import Dnf
 from alts.packages.dnf_files import KnownRepository
@@ -36,7 +37,7 @@ class Yum(Dnf):
     program = "yum"
 
     def refresh_argv(self) -> Sequence[str]:
-        return self._run("makecache")
+        return ("/bin/sh", "-c", served.BOUNDED, "sh", *self._run("makecache"))
 
     def candidates_argv(self, spec: TaskSpec) -> Sequence[str]:
         query = (self.program, "--quiet", "--cacheonly", "--showduplicates", "list", "available", spec.package_name)

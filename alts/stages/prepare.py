@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from alts.command import Completed
+from alts.shared.report import Finding
 from alts.stages.base import StageAnswer, StageContext
 
 
@@ -10,4 +12,13 @@ def prepare(context: StageContext) -> StageAnswer:
     version = context.run(context.packages.version_argv())
     context.seen.package_manager = context.packages.read_version(version.output)
     done = context.run(context.packages.refresh_argv())
-    return StageAnswer(context.packages.refresh_findings(context.spec, done))
+    return StageAnswer(_findings(context, done))
+
+
+def _findings(context: StageContext, done: Completed) -> tuple[Finding, ...]:
+    spec, packages = context.spec, context.packages
+    findings = packages.refresh_findings(spec, done)
+    argv = packages.served_argv(spec, done) if findings else None
+    if argv is None:
+        return findings
+    return packages.read_served(spec, done, context.run(argv, question=True))

@@ -41,6 +41,8 @@ class Fault(StrEnum):
     """Half of it, then the connection breaks."""
     HANG = "hang"
     """Half of it, then silence."""
+    ENDLESS = "endless"
+    """More and more, of an answer that does not say how long it is."""
 
 
 @dataclass(frozen=True)
@@ -97,14 +99,15 @@ class Mirror:
         """`key`: armored, what signs the indexes of others where their own keys do not."""
         self.url = url
         self.key = key
-        self._faults: dict[str, tuple[Fault, bool]] = {}
+        self._faults: dict[str | None, tuple[Fault, bool]] = {}
+        """By the machine's address; None is any other."""
         self.released = threading.Event()
         """Ends all silence."""
         self._folder = folder
         self._memory = memory
 
-    def break_down(self, fault: Fault, *, machine: str, own_too: bool) -> None:
-        """From now on, for the machine with that address.
+    def break_down(self, fault: Fault, *, machine: str | None, own_too: bool) -> None:
+        """From now on, for the machine with that address; None is every one.
 
         `own_too`: whether what is in the folder goes bad as well, and not only what is fetched from others.
         """
@@ -115,7 +118,7 @@ class Mirror:
         self._faults.pop(machine, None)
 
     def fault_of(self, target: str, machine: str) -> Fault:
-        fault, own_too = self._faults.get(machine, (Fault.NONE, False))
+        fault, own_too = self._faults.get(machine) or self._faults.get(None, (Fault.NONE, False))
         own = not target.startswith("http://") or target.startswith(self.url)
         return Fault.NONE if own and not own_too else fault
 
@@ -141,6 +144,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._send(Answer(http.client.NOT_FOUND, b"", {}))
         elif fault is Fault.PORTAL:
             self._send(Answer(http.client.OK, _PORTAL, {"Content-Type": "text/html"}))
+        elif fault is Fault.ENDLESS:
+            self._send_on()
         else:
             self._send_from(self.mirror.answer(self.path), fault)
 
@@ -159,6 +164,16 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 self.mirror.released.wait(120)
             # Zero seconds of lingering: the other side sees a reset, not an end (socket(7), SO_LINGER).
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    def _send_on(self) -> None:
+        self.close_connection = True
+        with contextlib.suppress(ConnectionError):
+            self.send_response(http.client.OK)
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            # Some 30 MB a second: that many other tests wait for the host.
+            while not self.mirror.released.wait(0.002):
+                self.wfile.write(b"10000\r\n" + b"-" * 0x10000 + b"\r\n")
 
     def _send(self, answer: Answer, *, body: bytes | None = None) -> None:
         with contextlib.suppress(ConnectionError):

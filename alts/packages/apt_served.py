@@ -1,0 +1,80 @@
+"""What repositories have served to an `apt-get update` that failed. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from alts.command import Completed
+from alts.packages import served
+from alts.packages.apt_sources import brought_by_task
+from alts.packages.served import Served
+from alts.shared.report import Finding, Kind
+from alts.shared.repository import Repository
+from alts.shared.spec import TaskSpec
+
+# apt leaves there what it could not use of a Release file. An index that is not of the promised size it does not even
+# fetch: that is fetched once more, by apt's own program, so that its settings hold.
+_SHOW_ALL = f"""\
+{served.SHOW}
+for file in /var/lib/apt/lists/partial/*Release /var/lib/apt/lists/partial/*Release.FAILED; do
+    show "${{file##*/}}" "$file"
+done
+ulimit -f 40000
+file=$(mktemp)
+for url do
+    rm -f "$file"
+    timeout 20 /usr/lib/apt/apt-helper download-file "$url" "$file" > /dev/null 2>&1
+    show "$url" "$file"
+done
+rm -f "$file"
+"""
+_FAILED = re.compile(r"^E: Failed to fetch (?P<url>\S+/Packages\S*)\s", re.MULTILINE)
+_QUOTED = re.compile(r"[\\\\|{}\[\]<>\"^~_=!@#$%&*]")  # apt-pkg/contrib/strutl.cc, URItoFileName
+
+
+def served_argv(spec: TaskSpec, failed: Completed) -> Sequence[str]:
+    return ("/bin/sh", "-c", _SHOW_ALL, "sh", *_indexes(spec, failed.output))
+
+
+def read_served(spec: TaskSpec, findings: Sequence[Finding], done: Completed) -> tuple[Finding, ...]:
+    """The findings of the failed update; a repository whose Release file or index is a page is not blamed for it."""
+    came = {one.name: one for one in served.read(done.output)}
+    pages = tuple(_release_findings(spec, came))
+    broken = {repository.source[0].rstrip("/") for repository, _ in pages}
+    of_indexes = [(url, one) for url, one in came.items() if "://" in url and one.is_page]
+    excused = [
+        finding
+        for finding in findings
+        if brought_by_task(spec, finding.evidence) in broken
+        or any(finding.kind is Kind.CHECKSUM_MISMATCH and url in finding.evidence for url, _ in of_indexes)
+    ]
+    said = [finding for _, finding in pages]
+    said += [served.no_metadata(brought_by_task(spec, url), url.rpartition("/")[2], one) for url, one in of_indexes]
+    return served.in_place_of(findings, said, excused)
+
+
+def _release_findings(spec: TaskSpec, came: dict[str, Served]) -> Iterator[tuple[Repository, Finding]]:
+    """Of each repository that has served a Release file, or two of them, none of which is one."""
+    for repository in spec.repositories:
+        found = {name: one for name in _RELEASES if (one := _of(repository, name, came)) is not None}
+        if found and not any(one.is_release for one in found.values()):
+            name, one = next(iter(found.items()))
+            yield repository, served.no_metadata(repository.source[0].rstrip("/"), name, one)
+
+
+_RELEASES = ("InRelease", "Release")
+
+
+def _of(repository: Repository, name: str, came: dict[str, Served]) -> Served | None:
+    """What came in place of that file, under apt's own name for it."""
+    url, suite, _ = repository.source
+    folder = suite if suite.endswith("/") else f"dists/{suite}/"
+    address = f"{url.rstrip('/')}/{folder}{name}".partition("://")[2]
+    kept = _QUOTED.sub(lambda match: f"%{ord(match[0]):02x}", address).replace("/", "_")
+    return came.get(f"{kept}.FAILED") or came.get(kept)
+
+
+def _indexes(spec: TaskSpec, output: str) -> list[str]:
+    """URLs of the task's own indexes that apt could not use."""
+    return [url for url in dict.fromkeys(_FAILED.findall(output)) if brought_by_task(spec, url)]

@@ -1,0 +1,66 @@
+"""What repositories have served to a `dnf makecache` that failed. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from alts.command import Completed
+from alts.packages import served
+from alts.packages.dnf_files import brought_by_task
+from alts.shared.report import Finding, Kind
+from alts.shared.spec import TaskSpec
+
+# dnf leaves nothing of what it could not use. Distributions have curl, or the Python that dnf runs with.
+_SHOW_ALL = f"""\
+{served.SHOW}
+ulimit -f 40000
+file=$(mktemp)
+program='
+import sys, urllib.request
+with urllib.request.urlopen(sys.argv[1], timeout=15) as answer, open(sys.argv[2], "wb") as file:
+    file.write(answer.read(1 << 20))
+'
+for url do
+    : > "$file"
+    if command -v curl > /dev/null; then
+        curl --silent --fail --location --max-time 20 --output "$file" -- "$url"
+    else
+        for python in /usr/libexec/platform-python python3; do
+            command -v "$python" > /dev/null && timeout 20 "$python" -c "$program" "$url" "$file" && break
+        done
+    fi 2> /dev/null
+    show "$url" "$file"
+done
+rm -f "$file"
+"""
+_FAILED = re.compile(r"Failed to download metadata for repo '(?P<id>[^']+)': (?P<why>.*)$", re.MULTILINE)
+_INDEX = re.compile(r"(?P<path>repodata/\S+) - Cannot download")
+
+
+def served_argv(spec: TaskSpec, failed: Completed) -> Sequence[str] | None:
+    urls = [url for _, url in _indexes(spec, failed.output)]
+    return ("/bin/sh", "-c", _SHOW_ALL, "sh", *urls) if urls else None
+
+
+def read_served(spec: TaskSpec, findings: Sequence[Finding], failed: Completed, done: Completed) -> tuple[Finding, ...]:
+    """The findings of the failed refresh; a repository one of whose indexes is a page is not blamed for it."""
+    came = {one.name: one for one in served.read(done.output) if one.is_page}
+    pages: dict[str, Finding] = {}
+    for repository, url in _indexes(spec, failed.output):
+        if url in came:
+            pages.setdefault(repository, served.no_metadata(repository, url.rpartition("/")[2], came[url]))
+    excused = [
+        finding
+        for finding in findings
+        if finding.kind is Kind.CHECKSUM_MISMATCH and any(repository in finding.message.split() for repository in pages)
+    ]
+    return served.in_place_of(findings, tuple(pages.values()), excused)
+
+
+def _indexes(spec: TaskSpec, output: str) -> Iterator[tuple[str, str]]:
+    """URLs of a task's repository and of an index of it that dnf could not use."""
+    for match in _FAILED.finditer(output):
+        repository = brought_by_task(spec, match["id"])
+        for path in _INDEX.findall(match["why"]) if repository else ():
+            yield repository, f"{repository.rstrip('/')}/{path}"
