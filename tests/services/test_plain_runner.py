@@ -70,7 +70,7 @@ def look(client: docker.DockerClient, name: str, instance: Any) -> Seen:
     files = "cd /etc/apt && for f in $(find . -name '*alts*' -type f | sort); do stat -c '%n %a %u:%g' $f; cat $f; done"
     return Seen(
         container={
-            **{key: found["Config"][key] for key in CONFIGURED},
+            **{key: found["Config"].get(key) for key in CONFIGURED},
             **{key: found["HostConfig"][key] for key in LIMITED},
         },
         network={

@@ -173,7 +173,7 @@ def test_a_machine_is_made_as_asked_and_goes_again(site: Site, engine: docker.Do
     assert outputs["ip"] == made["NetworkSettings"]["Networks"][site.name]["IPAddress"] != ""
     assert made["State"]["Running"]
     assert made["Config"]["Hostname"] == "machine"
-    assert made["Config"]["Labels"] == {LABEL: site.name, "odd": "${7 * 7} %{if true}'\""}
+    assert made["Config"]["Labels"] == {LABEL: site.name, "odd": "${7 * 7} %{if true}'\"", **THIS_RUN}
     assert (host["Memory"], host["MemorySwap"]) == (64 << 20, 64 << 20)
     assert (host["NanoCpus"], host["PidsLimit"]) == (500_000_000, 77)
     assert (host["SecurityOpt"], host["Privileged"]) == (["no-new-privileges"], False)
@@ -210,7 +210,7 @@ def test_other_labels_make_another_machine(site: Site, engine: docker.DockerClie
     second = terraform.create(site.variables(labels={LABEL: "other", **THIS_RUN}), Stop(60))
 
     assert first["id"] != second["id"]
-    assert inspected(engine, second["id"])["Config"]["Labels"] == {LABEL: "other"}
+    assert inspected(engine, second["id"])["Config"]["Labels"] == {LABEL: "other", **THIS_RUN}
     terraform.remove(Stop(60))
 
 
