@@ -23,6 +23,7 @@ AltsError
     ├── DiskFull                the machine has no room left
     ├── RepositoryUnreachable   a mirror or a repository did not answer
     ├── LedgerUnavailable       the scheduler did not answer
+    ├── SchedulerBusy           the scheduler has as many large requests as it takes at once
     ├── BrokerUnavailable       the queue did not take a message
     │   └── UnknownQueue          the configuration has no such queue any more
     └── StorageUnavailable      S3 or the artifact folder did not answer
@@ -164,6 +165,10 @@ class RepositoryUnreachable(InfrastructureError):  # noqa: N818
 
 class LedgerUnavailable(InfrastructureError):  # noqa: N818
     """The scheduler could not be reached, or answered 5xx."""
+
+
+class SchedulerBusy(InfrastructureError):  # noqa: N818
+    """The scheduler holds as many large bodies as it takes at once, and none was done in time."""
 
 
 class BrokerUnavailable(InfrastructureError):  # noqa: N818

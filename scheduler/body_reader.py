@@ -1,0 +1,52 @@
+"""Bodies become objects: parsed and checked, the large ones in a thread of their own."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from fastapi.exceptions import RequestValidationError
+
+from alts.shared.errors import SchedulerBusy
+from scheduler.strict_json import read_json
+from scheduler.threads import AllBusyError, Threads
+
+# 1000 ids to cancel, or twenty repositories, and nothing else comes near.
+CALLER_VALUES = 2048
+SMALL = 4096
+"""Bytes of a body that is read at once: in a millisecond, whatever is in it. A thread takes as long to begin."""
+
+
+class Field(Protocol):
+    """What FastAPI knows of a route's body."""
+
+    def validate(self, value: Any, *, loc: tuple[int | str, ...]) -> tuple[Any, list[Any]]: ...
+
+
+class BodyReader:
+    """Reads one large body at a time: what parses JSON and checks it lets no other thread run meanwhile."""
+
+    def __init__(self, *, most_values: int, patience: float) -> None:
+        """`patience`: seconds that a body waits for its turn."""
+        self._most_values = most_values
+        self._threads = Threads(1, patience=patience)
+
+    async def read(self, body: bytes, field: Field | None) -> Any:
+        """What the JSON describes; without a field, any JSON's value.
+
+        Raises json.JSONDecodeError, RequestValidationError or SchedulerBusy.
+        """
+        if len(body) <= SMALL:
+            return self._read(body, field)
+        try:
+            return await self._threads.run(self._read, body, field)
+        except AllBusyError as error:
+            raise SchedulerBusy("too many large requests wait already") from error
+
+    def _read(self, body: bytes, field: Field | None) -> Any:
+        value = read_json(body, most_values=self._most_values)
+        if field is None:
+            return value
+        checked, errors = field.validate(value, loc=("body",))
+        if errors:
+            raise RequestValidationError(errors)
+        return checked
