@@ -38,6 +38,7 @@ from scheduler.answers import (
 from scheduler.auth import Reader, TokenReader, Writer, check_may_cancel
 from scheduler.body_limit import PATIENCE, BodyLimit
 from scheduler.body_reader import CALLER_VALUES, BodyReader
+from scheduler.fair_process import be_fair
 from scheduler.gate import Gate
 from scheduler.intake import Intake
 from scheduler.problems import responses
@@ -77,6 +78,7 @@ def create_app(services: Services, *, artifact_patience: float = ARTIFACT_PATIEN
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        be_fair()
         limit_sync_routes()
         await run_in_threadpool(services.start)
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Protocol
 
 from fastapi.exceptions import RequestValidationError
@@ -33,7 +34,7 @@ class BodyReader:
     async def read(self, body: bytes, field: Field | None) -> Any:
         """What the JSON describes; without a field, any JSON's value.
 
-        Raises json.JSONDecodeError, RequestValidationError or SchedulerBusy.
+        Raises RequestValidationError or SchedulerBusy.
         """
         if len(body) <= SMALL:
             return self._read(body, field)
@@ -43,7 +44,11 @@ class BodyReader:
             raise SchedulerBusy("too many large requests wait already") from error
 
     def _read(self, body: bytes, field: Field | None) -> Any:
-        value = read_json(body, most_values=self._most_values)
+        try:
+            value = read_json(body, most_values=self._most_values)
+        except json.JSONDecodeError as error:
+            entry = {"type": "json_invalid", "loc": ("body", error.pos), "msg": "", "ctx": {"error": error.msg}}
+            raise RequestValidationError([entry]) from None
         if field is None:
             return value
         checked, errors = field.validate(value, loc=("body",))

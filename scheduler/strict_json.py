@@ -20,7 +20,7 @@ def read_json(body: bytes, *, most_values: int) -> Any:
     pairs, what is no UTF-8, what is nested deeper than Python follows, and more values or keys than are accepted.
     """
     if has_more_values(body, most_values):
-        raise _wrong(f"has more than {most_values} values")
+        raise _wrong(f"it has more than {most_values} values")
     try:
         text = body.decode("utf-8")
         value = json.loads(text, object_pairs_hook=_one_of_each, parse_constant=_refuse, parse_float=_finite)

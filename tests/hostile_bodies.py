@@ -171,7 +171,7 @@ _WORKERS = (
     ("a report, full", REPORT, _good_report),
     ("progress {}", HEARTBEAT, _filled('{"progress":[', "{}", "]}")),
     ("attempts", OVER, _filled('{"attempts":[', '["x",1]', "]}")),
-    ("a thousand attempts", OVER, lambda _limit: _filled('{"attempts":[', f'["{TASK_ID}",1]', "]}")(44_000)),
+    ("a thousand attempts", OVER, lambda _limit: json.dumps({"attempts": [[TASK_ID, 1]] * 1000}).encode()),
     ("queues", "/worker/presence", _filled('{"worker":"w","ready":true,"queues":[', "1", "]}")),
     ("escapes", HEARTBEAT, _filled('{"progress":"', "\\u0001", '"}', separator="")),
     ("nested lists", REPORT, _filled("", "[", "", separator="")),
