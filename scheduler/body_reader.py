@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any, Protocol
 
 from fastapi.exceptions import RequestValidationError
@@ -15,6 +16,8 @@ from scheduler.threads import AllBusyError, Threads
 CALLER_VALUES = 2048
 SMALL = 4096
 """Bytes of a body that is read at once: in a millisecond, whatever is in it. A thread takes as long to begin."""
+
+LONGEST_REST = 0.05  # seconds
 
 
 class Field(Protocol):
@@ -39,9 +42,17 @@ class BodyReader:
         if len(body) <= SMALL:
             return self._read(body, field)
         try:
-            return await self._threads.run(self._read, body, field)
+            return await self._threads.run(self._read_and_rest, body, field)
         except AllBusyError as error:
             raise SchedulerBusy("too many large requests wait already") from error
+
+    def _read_and_rest(self, body: bytes, field: Field | None) -> Any:
+        """Leave the interpreter to others for as long as it was taken from them."""
+        started = time.perf_counter()
+        try:
+            return self._read(body, field)
+        finally:
+            time.sleep(min(time.perf_counter() - started, LONGEST_REST))
 
     def _read(self, body: bytes, field: Field | None) -> Any:
         try:
