@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import http.client
-import multiprocessing
+import json
 import os
-import socket
 import statistics
+import subprocess
 import sys
-import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -26,13 +21,11 @@ from alts.shared.tokens import Scope
 from tests.builders import SECRET
 from tests.hostile_bodies import Hostile
 from tests.scheduler_parts import a_token
+from tests.services.crowd_members import GIVE_UP
 from tests.services.ports import answers, free_ports
 from tests.services.server_process import ServerProcess
 
 ROOT = Path(__file__).parent.parent.parent
-# Longer than the worst that was seen before large bodies were bounded.
-GIVE_UP = 120.0
-_SPAWN = multiprocessing.get_context("spawn")
 
 
 class LoneScheduler:
@@ -81,8 +74,7 @@ class LoneScheduler:
         return self._status("VmHWM")
 
     def _status(self, key: str) -> float:
-        assert self._process._process is not None
-        lines = Path(f"/proc/{self._process._process.pid}/status").read_text().splitlines()
+        lines = Path(f"/proc/{self._process.pid}/status").read_text().splitlines()
         return int(next(line for line in lines if line.startswith(key)).split()[1]) / 1024
 
 
@@ -108,38 +100,40 @@ class Beside:
 
 def beside(scheduler: LoneScheduler, hostile: Hostile | None, *, callers: int, seconds: float) -> Beside:
     """Let so many callers send the body again and again for that long, and ask for /health meanwhile."""
-    jobs: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [(_ask_for_health, ())]
+    members = [_Member(scheduler.port, b"", 1)]
     if hostile is not None:
-        jobs.append((_crowd, (_request(hostile), callers)))
-    processes = [_Process(job, scheduler.port, *arguments) for job, arguments in jobs]
+        members.append(_Member(scheduler.port, _request(hostile), callers))
     ends = time.time() + seconds
-    for process in processes:
-        process.begin(ends)
-    waits, *statuses = [process.answer() for process in processes]
-    return Beside(tuple(waits), statuses[0] if statuses else {})
+    for member in members:
+        member.begin(ends)
+    waits, *statuses = [member.answer() for member in members]
+    return Beside(tuple(waits), {int(status): count for status, count in statuses[0].items()} if statuses else {})
 
 
-class _Process:
-    """A function in a process of its own, so that it competes with nobody for an interpreter's lock."""
+class _Member:
+    """A process of its own, so that it competes with nobody for an interpreter's lock."""
 
-    def __init__(self, job: Callable[..., Any], *arguments: Any) -> None:
-        self._pipe, other = _SPAWN.Pipe()
-        self._process = _SPAWN.Process(target=_when_told, args=(other, job, arguments))
-        self._process.start()
-        self._pipe.recv()
+    def __init__(self, port: int, request: bytes, callers: int) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.services.crowd_members", str(port), str(len(request)), str(callers)],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(request)
+        self._process.stdin.flush()
+        self._process.stdout.readline()
 
     def begin(self, ends: float) -> None:
-        self._pipe.send(ends)
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{ends}\n".encode())
+        self._process.stdin.flush()
 
     def answer(self) -> Any:
-        answer = self._pipe.recv()
-        self._process.join()
-        return answer
-
-
-def _when_told(pipe: Connection, job: Callable[..., Any], arguments: Sequence[Any]) -> None:
-    pipe.send("ready")
-    pipe.send(job(*arguments, pipe.recv()))
+        answer, _ = self._process.communicate(timeout=2 * GIVE_UP)
+        return json.loads(answer)
 
 
 def _request(hostile: Hostile) -> bytes:
@@ -150,42 +144,3 @@ def _request(hostile: Hostile) -> bytes:
         scopes = (Scope.READ, Scope.WRITE) if hostile.scope is Scope.WRITE else (hostile.scope,)
         head += f"Authorization: Bearer {a_token(*scopes)}\r\n"
     return f"{head}\r\n".encode() + body
-
-
-def _ask_for_health(port: int, ends: float) -> list[float]:
-    waits = []
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=GIVE_UP)
-    while time.time() < ends:
-        started = time.perf_counter()
-        connection.request("GET", "/health")
-        connection.getresponse().read()
-        waits.append(time.perf_counter() - started)
-        time.sleep(0.002)
-    return waits
-
-
-def _crowd(port: int, request: bytes, callers: int, ends: float) -> dict[int, int]:
-    # Elsewhere it would not take the service's processors.
-    os.nice(15)
-    statuses: Counter[int] = Counter()
-    threads = [threading.Thread(target=_caller, args=(port, request, ends, statuses)) for _ in range(callers)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return dict(statuses)
-
-
-def _caller(port: int, request: bytes, ends: float, statuses: Counter[int]) -> None:
-    while time.time() < ends:
-        statuses[_send(port, request)] += 1
-
-
-def _send(port: int, request: bytes) -> int:
-    """The answer's status; 0 where the connection was closed before it could be read."""
-    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=GIVE_UP) as connection:
-        with suppress(ConnectionError):  # the answer may be there already
-            connection.sendall(request)
-        first = connection.recv(100)
-        return int(first.split()[1]) if first else 0
-    return 0

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.fuzz
 PROMISED = 0.1  # seconds
 CALLERS = 40
 # What else runs on this machine can make one round slow, but not each of them.
-ROUNDS = 5
+ROUNDS = 8
 MEMORY_MB = 100
 
 
