@@ -76,7 +76,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     414: {"model": Problem, "description": "The path is too long"},
     429: {"model": Problem, "description": "Too often, or too much at once; try again after Retry-After seconds"},
     431: {"model": Problem, "description": "Too many headers"},
-    503: {"model": Problem, "description": "The ledger or the storage is away, or busy; try again"},
+    503: {"model": Problem, "description": "The ledger or the storage is away, or too much is under way; try again"},
 }
 """For the OpenAPI document."""
 

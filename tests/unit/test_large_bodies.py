@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import sys
 import threading
 import time
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +76,35 @@ def test_a_large_body_is_parsed_and_checked_off_the_event_loop() -> None:
     asyncio.run(reader.read(b"1", field))
 
     assert [thread is threading.main_thread() for thread in field.threads] == [False, True]
+
+
+@pytest.mark.parametrize(
+    "hostile", [one for one in HOSTILE if one.scope in (Scope.ADMIN, Scope.WORKER)], ids=lambda one: one.name
+)
+def test_on_the_event_loop_a_large_body_is_no_more_work_than_a_small_one(tmp_path: Path, hostile: Any) -> None:
+    app, headers, body = an_app(tmp_path), bearer(hostile.scope), hostile.body
+    small = calls_on_the_loop(lambda: post(app, hostile.path, b"{}", headers))
+
+    large = calls_on_the_loop(lambda: post(app, hostile.path, body, headers))
+
+    assert large < small + 2500
+
+
+def calls_on_the_loop(ask: Callable[[], object]) -> int:
+    """Calls of functions in this thread, whose event loop serves the request."""
+    calls = 0
+
+    def count(_frame: Any, event: str, _argument: Any) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    ask()  # what is only done once is not counted
+    sys.setprofile(count)
+    try:
+        ask()
+    finally:
+        sys.setprofile(None)
+    return calls
 
 
 def test_large_bodies_are_read_one_at_a_time() -> None:
