@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-run setup-test run token test test-long chaos bench-cancel \
+.PHONY: help setup setup-run setup-test run token test test-long chaos bench-cancel bench-hostile \
     check check-style check-types check-fast lock up down
 
 PYTHON ?= python3
@@ -61,6 +61,9 @@ test-long: setup-test  ## fifty real packages of Debian, some of them twenty tim
 
 bench-cancel: setup-test  ## fifty cancels of running installs, how long the worst took: ARGS='--tries 50 --full-stack'
 	$(BIN)/python -m bench.cancel $(ARGS)
+
+bench-hostile: setup-test  ## /health beside forty callers with hostile bodies, and the memory they cost: ARGS='--seconds 3'
+	$(BIN)/python -m bench.hostile_bodies $(ARGS)
 
 chaos: setup-test  ## break the service on purpose and see that nothing is lost (SEED=1 RUNS=20 TASKS=24 JOBS=2)
 	@$(BIN)/python -m tests.chaos --seed '$(SEED)' --runs '$(RUNS)' --tasks '$(TASKS)' --jobs '$(JOBS)'

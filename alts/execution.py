@@ -14,6 +14,7 @@ from alts.distributions import Tool
 from alts.junit import junit_xml
 from alts.packages.base import PackageManager
 from alts.pipeline import PlanResult, Run, run_plan
+from alts.report_size import fitted, fitted_stages
 from alts.runners.base import Instance, Order, Provisioned, Runner
 from alts.shared.artifacts import JUNIT_NAME, REPORT_NAME, STATE_NAME, TAP_NAME, artifact_key, group_of
 from alts.shared.errors import StorageUnavailable
@@ -80,7 +81,7 @@ class Executor:
                 stop=stop,
                 provide=provide,
                 keep_log=lambda stage, text: self._keep(order, f"{stage}.log", text),
-                show=show,
+                show=lambda stages: show(fitted_stages(stages)),
             )
             result = run_plan(self.plans[order.spec.plan], run)
         report = self._report(order, result, machine, started)
@@ -95,7 +96,7 @@ class Executor:
         tools = dict(machine[0].tools) if machine else {}
         if result.seen.package_manager:
             tools["package_manager"] = result.seen.package_manager
-        return Report(
+        report = Report(
             task_id=order.task_id,
             attempt=order.attempt,
             attempts=order.earlier,
@@ -114,6 +115,7 @@ class Executor:
             finished_at=self.now(),
             artifacts=self.artifacts.location(self._key(order, "")),
         )
+        return fitted(report)
 
     def _key(self, order: Order, name: str) -> str:
         return artifact_key(self.artifacts_root, order.task_id, order.attempt, name)

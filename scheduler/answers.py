@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from alts.shared.bounds import AtMost
 from alts.shared.ledger import TaskState
 from alts.shared.report import Outcome, Report, StageResult
 from alts.shared.spec import TaskSpec
@@ -101,7 +102,7 @@ class CancelRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    task_ids: list[Annotated[str, Field(max_length=36)]] = Field(min_length=1, max_length=1000)
+    task_ids: Annotated[list[Annotated[str, Field(max_length=36)]], Field(min_length=1), AtMost(1000)]
 
 
 class CancelledTask(BaseModel):

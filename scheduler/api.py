@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse
 from fastapi_offline import FastAPIOffline
 
 from alts.shared.artifacts import artifact_key
+from alts.shared.bounds import MOST_VALUES
 from alts.shared.errors import RequestError, StorageUnavailable, UnknownArtifact
 from alts.shared.ledger import TaskState
 from alts.shared.spec import TaskSpec
@@ -36,7 +37,9 @@ from scheduler.answers import (
     task_result,
 )
 from scheduler.auth import Reader, TokenReader, Writer, check_may_cancel
-from scheduler.body_limit import BodyLimit
+from scheduler.body_limit import PATIENCE, BodyLimit
+from scheduler.body_reader import CALLER_VALUES, BodyReader
+from scheduler.fair_process import be_fair
 from scheduler.gate import Gate
 from scheduler.intake import Intake
 from scheduler.problems import responses
@@ -44,7 +47,7 @@ from scheduler.quota import Quota
 from scheduler.rate_limit import RateLimit
 from scheduler.services import Services
 from scheduler.store import SqlLedger
-from scheduler.strict_json import StrictRoute
+from scheduler.strict_route import StrictRoute
 from scheduler.threads import (
     ARTIFACT_PATIENCE,
     ARTIFACT_THREADS,
@@ -76,6 +79,7 @@ def create_app(services: Services, *, artifact_patience: float = ARTIFACT_PATIEN
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        be_fair()
         limit_sync_routes()
         await run_in_threadpool(services.start)
         try:
@@ -92,6 +96,9 @@ def create_app(services: Services, *, artifact_patience: float = ARTIFACT_PATIEN
     # One looks, and all who ask meanwhile get that answer.
     app.state.health_threads = Threads(1)
     app.state.rate_limit = RateLimit(config.caller_requests_per_minute)
+    # Workers' bodies wait for no caller's.
+    app.state.caller_bodies = BodyReader(most_values=CALLER_VALUES, patience=PATIENCE)
+    app.state.worker_bodies = BodyReader(most_values=MOST_VALUES, patience=PATIENCE)
     app.state.intake = Intake(
         ledger=services.ledger,
         runners=config.runners,
@@ -99,7 +106,7 @@ def create_app(services: Services, *, artifact_patience: float = ARTIFACT_PATIEN
         quota=Quota(config.caller_unfinished_tasks, services.ledger.unfinished_of),
         room=services.room,
     )
-    app.add_middleware(BodyLimit)
+    app.add_middleware(BodyLimit, rate_limit=app.state.rate_limit)
     # Added last, so it is met first.
     app.add_middleware(
         Gate,

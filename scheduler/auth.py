@@ -45,6 +45,10 @@ class Requires:
     async def __call__(
         self, request: Request, _credentials: Annotated[HTTPAuthorizationCredentials | None, Security(BEARER)]
     ) -> Caller:
+        return self.check(request)
+
+    def check(self, request: Request) -> Caller:
+        """Raises MissingScope."""
         caller: Caller = request.state.caller
         if not caller.may(self.scope):
             raise MissingScope(self.scope)

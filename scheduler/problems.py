@@ -22,6 +22,7 @@ from alts.shared.errors import (
     NotTheirTask,
     RepositoryDenied,
     RequestTooLong,
+    SchedulerBusy,
     StaleAttempt,
     StorageUnavailable,
     TaskFinished,
@@ -47,12 +48,13 @@ STATUS: Mapping[type[AltsError], int] = {
     StaleAttempt: 409,
     UnsupportedPlatform: 422,
     LedgerUnavailable: 503,
+    SchedulerBusy: 503,
     StorageUnavailable: 503,
 }
 RETRY_AFTER_SECONDS = 5
 
 # A caller who sends a thousand wrong fields learns enough from the first; long input is not sent back.
-MOST_ERRORS = 20
+MOST_ERRORS = 5
 LONGEST_ECHO = 200
 # Of a URL that was refused for its password nothing is said again.
 _CREDENTIALS = re.compile(r"//[^/\s]*@")
@@ -74,7 +76,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     414: {"model": Problem, "description": "The path is too long"},
     429: {"model": Problem, "description": "Too often, or too much at once; try again after Retry-After seconds"},
     431: {"model": Problem, "description": "Too many headers"},
-    503: {"model": Problem, "description": "The ledger or the storage is away, or busy; try again"},
+    503: {"model": Problem, "description": "The ledger or the storage is away, or too much is under way; try again"},
 }
 """For the OpenAPI document."""
 
@@ -124,7 +126,7 @@ def _headers(error: AltsError) -> dict[str, str]:
         return {"WWW-Authenticate": "Bearer" if error.__cause__ is None else 'Bearer error="invalid_token"'}
     if isinstance(error, TooManyRequests):
         return {"Retry-After": str(error.retry_after)}
-    if isinstance(error, LedgerUnavailable | StorageUnavailable):
+    if isinstance(error, LedgerUnavailable | SchedulerBusy | StorageUnavailable):
         return {"Retry-After": str(RETRY_AFTER_SECONDS)}
     return {}
 
@@ -162,8 +164,8 @@ def _is_plain_number(value: object) -> bool:
 
 
 def _short(text: str, *, limit: int = LONGEST_ECHO) -> str:
-    # JSON may hold half of a surrogate pair ("\ud800"), which UTF-8 cannot.
-    clean = text.encode("utf-8", "replace").decode()
+    # JSON may hold half of a surrogate pair ("\ud800"), which UTF-8 cannot. A key may be as long as a body.
+    clean = text[: limit + 1].encode("utf-8", "replace").decode()
     return clean if len(clean) <= limit else clean[:limit] + "..."
 
 

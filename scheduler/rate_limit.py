@@ -13,6 +13,9 @@ from limits.strategies import SlidingWindowCounterRateLimiter
 
 from alts.shared.errors import TooManyRequests
 
+# A megabyte costs as much as a hundred and thirty requests, and a task with its repositories' keys one or two.
+BODY_UNIT = 8192  # bytes
+
 
 class RateLimit:
     """So many requests of each caller in any minute, counted in this process alone. Safe to use in several threads."""
@@ -38,6 +41,10 @@ class RateLimit:
         raise TooManyRequests(
             f"more than {self._item.amount} requests in a minute", retry_after=max(1, math.ceil(wait))
         )
+
+    def charge_body(self, caller: str, size: int) -> None:
+        """Count a body of so many bytes, whatever comes of it: one request more for each BODY_UNIT."""
+        self.charge(caller, size // BODY_UNIT)
 
     def charge(self, caller: str, more: int) -> None:
         """Count what turns out to be so many requests more, none of which is refused.

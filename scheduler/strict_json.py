@@ -4,40 +4,27 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from fastapi import Request, Response
-from fastapi.routing import APIRoute
+from alts.shared.bounds import has_more_values
+
+MOST_KEYS = 50
+"""Of an object. Each that is not known is an error; the largest object that anybody has to send has 17."""
 
 
-class StrictRoute(APIRoute):
-    """A route whose body is read by read_json. For APIRouter(route_class=...)."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handle = super().get_route_handler()
-
-        async def handle_strictly(request: Request) -> Response:
-            return await handle(_StrictRequest(request.scope, request.receive))
-
-        return handle_strictly
-
-
-class _StrictRequest(Request):
-    async def json(self) -> Any:
-        return read_json(await self.body())
-
-
-def read_json(body: bytes) -> Any:
+def read_json(body: bytes, *, most_values: int) -> Any:
     """The value, as RFC 8259 has it.
 
     Raises json.JSONDecodeError also for a key that comes twice, NaN, infinite or endless numbers, halves of surrogate
-    pairs, what is no UTF-8, and what is nested deeper than Python follows.
+    pairs, what is no UTF-8, what is nested deeper than Python follows, and more values or keys than are accepted.
     """
+    if has_more_values(body, most_values):
+        raise _wrong(f"it has more than {most_values} values")
     try:
         text = body.decode("utf-8")
         value = json.loads(text, object_pairs_hook=_one_of_each, parse_constant=_refuse, parse_float=_finite)
-        if "\\ud" in text.lower():
+        if b"\\ud" in body or b"\\uD" in body:
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except json.JSONDecodeError:
         raise
@@ -51,6 +38,8 @@ def read_json(body: bytes) -> Any:
 
 
 def _one_of_each(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    if len(pairs) > MOST_KEYS:
+        raise ValueError(f"an object has more than {MOST_KEYS} keys")
     found = dict(pairs)
     if len(found) < len(pairs):
         raise ValueError("a key comes twice in one object")

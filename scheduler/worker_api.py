@@ -7,11 +7,12 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Request
 from pydantic import BaseModel, Field
 
+from alts.shared.bounds import AtMost
 from alts.shared.ledger import Assignment, Ledger
-from alts.shared.report import Outcome, Report, StageResult
+from alts.shared.report import MOST_STAGES, Outcome, Report, StageResult
 from scheduler.auth import Worker
 from scheduler.problems import responses
-from scheduler.strict_json import StrictRoute
+from scheduler.strict_route import StrictRoute
 from scheduler.threads import Threads
 
 Attempt = Annotated[int, Path(ge=1, le=2**31 - 1)]
@@ -33,7 +34,7 @@ class ClaimAnswer(BaseModel):
 class Heartbeat(BaseModel):
     """The stages so far; empty where there is nothing new."""
 
-    progress: tuple[StageResult, ...] = ()
+    progress: Annotated[tuple[StageResult, ...], AtMost(MOST_STAGES)] = ()
 
 
 class HeartbeatAnswer(BaseModel):
@@ -67,14 +68,14 @@ class Announcement(BaseModel):
     worker: str = Field(min_length=1, max_length=200)
     ready: bool
     reason: str = Field(default="", max_length=1000)
-    queues: list[Annotated[str, Field(max_length=100)]] = Field(default=[], max_length=100)
+    queues: Annotated[list[Annotated[str, Field(max_length=100)]], AtMost(100)] = []
     free: int | None = Field(default=None, ge=0, le=2**31 - 1, description="How many more tasks it would begin now")
 
 
 class Attempts(BaseModel):
     """Task ids, each with an attempt."""
 
-    attempts: list[tuple[Annotated[str, Field(max_length=100)], int]] = Field(max_length=1000)
+    attempts: Annotated[list[tuple[Annotated[str, Field(max_length=100)], int]], AtMost(1000)]
 
 
 async def _ledger(request: Request) -> Ledger:

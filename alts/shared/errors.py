@@ -27,6 +27,7 @@ AltsError
     ├── LedgerUnavailable       the scheduler did not answer
     │   ├── LedgerFull            its disk has no room for what is to be written
     │   └── LedgerDamaged         the database's file is damaged: no waiting helps
+    ├── SchedulerBusy           the scheduler has as many large requests as it takes at once
     ├── BrokerUnavailable       the queue did not take a message
     │   └── UnknownQueue          the configuration has no such queue any more
     └── StorageUnavailable      S3 or the artifact folder did not answer
@@ -188,6 +189,10 @@ class LedgerFull(LedgerUnavailable):
 
 class LedgerDamaged(LedgerUnavailable):
     """The database says that its file is damaged."""
+
+
+class SchedulerBusy(InfrastructureError):  # noqa: N818
+    """The scheduler holds as many large bodies as it takes at once, and none was done in time."""
 
 
 class BrokerUnavailable(InfrastructureError):  # noqa: N818

@@ -6,8 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Annotated
 
 from pydantic import TypeAdapter
+
+from alts.shared.bounds import MOST_VALUES, AtMost
 
 
 class Outcome(StrEnum):
@@ -87,6 +90,12 @@ _OURS = frozenset(
 _LONGEST_MESSAGE = 1000
 _LONGEST_EVIDENCE = 4000
 
+MOST_STAGES = 100
+"""Of one attempt; the longest plan has a seventh of that."""
+# Longer lists are bounded by what a whole report may hold, see alts.report_size.
+_Lines = Annotated[tuple[str, ...], AtMost(MOST_VALUES)]
+_Words = Annotated[Mapping[str, str], AtMost(100)]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
@@ -114,7 +123,7 @@ class StageResult:
     seconds: float = 0.0
     exit_code: int | None = None
     """Of the stage's last command; None where none ran to its end."""
-    findings: tuple[Finding, ...] = ()
+    findings: Annotated[tuple[Finding, ...], AtMost(MOST_VALUES)] = ()
     reason: str = ""
     """One plain line: why it was skipped, cancelled, or did not pass."""
     log: str | None = None
@@ -125,9 +134,9 @@ class StageResult:
 class Change:
     """What of one sort came, is another than before, or went: sorted lines, such as "/usr/share/locale/ (45 files)"."""
 
-    added: tuple[str, ...] = ()
-    changed: tuple[str, ...] = ()
-    removed: tuple[str, ...] = ()
+    added: _Lines = ()
+    changed: _Lines = ()
+    removed: _Lines = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,25 +195,25 @@ class Report:
     """One plain line: why this outcome."""
     retryable: bool = False
     """Another attempt may end otherwise; only an ERRORED one can be."""
-    stages: tuple[StageResult, ...] = ()
+    stages: Annotated[tuple[StageResult, ...], AtMost(MOST_STAGES)] = ()
     platform: str = ""
     """Such as "debian-12 on x86_64"."""
-    package: Mapping[str, str] = field(default_factory=dict)
+    package: _Words = field(default_factory=dict)
     """What was installed: name, version, architecture, origin; and as proof repository, file, sha256."""
-    closure: tuple[str, ...] = ()
+    closure: _Lines = ()
     """All that its installation has installed, itself included, such as "hello 2.10-3"; sorted."""
-    state: tuple[StateChange, ...] = ()
+    state: Annotated[tuple[StateChange, ...], AtMost(MOST_STAGES)] = ()
     """What the machine went through, from moment to moment."""
-    image: Mapping[str, str] = field(default_factory=dict)
+    image: _Words = field(default_factory=dict)
     """What the machine was made from: reference, id, origin ("pulled", "bootstrapped", "local")."""
-    tools: Mapping[str, str] = field(default_factory=dict)
+    tools: _Words = field(default_factory=dict)
     """Versions of what really ran: terraform, ansible, docker, the package manager."""
     worker: str = ""
     started_at: datetime | None = None
     finished_at: datetime | None = None
     artifacts: str | None = None
     """Where report.json and the logs are: a file:// or s3:// address of a folder."""
-    attempts: tuple[AttemptSummary, ...] = ()
+    attempts: Annotated[tuple[AttemptSummary, ...], AtMost(1000)] = ()
     """The attempts before this one, the first one first; where no worker wrote the report, all of them."""
 
     def to_json(self) -> str:

@@ -20,6 +20,10 @@ _ARCHITECTURE = re.compile(r"[a-z0-9][a-z0-9-]*\Z")
 _URL = re.compile(r"https?://[A-Za-z0-9.:_\[\]-]+(?:/[A-Za-z0-9._~%+:@,=/-]*)?\Z")
 _CREDENTIALS = re.compile(r"https?://[^/]*@", re.IGNORECASE)
 _LONGEST_URL = 2000
+# Characters of one line, however it was written. A key is not in it.
+_LONGEST_LINE = 4000
+# Of what is given as a URL, which may be a stanza with a key in it, or of a key.
+_LONGEST_TEXT = 65_536
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 _OPTIONS = re.compile(r"deb \[ ?(?P<options>[^\[\]]*?) ?\] ")
 _STANZA_LINE = re.compile(r"(?P<key>[A-Za-z][A-Za-z-]*):[ \t]*(?P<value>.*)\Z")
@@ -60,10 +64,10 @@ class Repository(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str | None = Field(default=None, max_length=100)
-    url: str = Field(min_length=1, max_length=65_536)
+    url: str = Field(min_length=1, max_length=_LONGEST_TEXT)
     trusted: bool = False
     """Use the repository although nothing signs it (apt: [trusted=yes])."""
-    gpg_key: str | None = Field(default=None, max_length=65_536)
+    gpg_key: str | None = Field(default=None, max_length=_LONGEST_TEXT)
     """The key that signs it: the http(s) URL of one, fetched when the task runs, or its ASCII-armored text."""
     priority: int | None = Field(default=None, strict=True, ge=1, le=1000)
     """In the package manager's own sense: apt's pin (500 is usual, the higher wins), dnf's (99, the lower wins)."""
@@ -71,7 +75,7 @@ class Repository(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _options_become_fields(cls, data: Any) -> Any:
-        if not isinstance(data, dict) or not isinstance(data.get("url"), str):
+        if not isinstance(data, dict) or not isinstance(data.get("url"), str) or len(data["url"]) > _LONGEST_TEXT:
             return data
         try:
             source = parse_source(data["url"])
@@ -125,6 +129,8 @@ def parse_source(text: str) -> Source:
     """Read a line of sources.list(5) or a deb822 stanza. Raises ValueError, saying what would be accepted."""
     text = text.strip(" \t\n")
     source = _of_stanza(text) if "\n" in text else _of_line(text)
+    if len(source.line) > _LONGEST_LINE:
+        raise ValueError(f"a URL with suite, components and architectures may have {_LONGEST_LINE} characters")
     _check_url(source.url)
     if not _SUITE.match(source.suite) or not all(_COMPONENT.match(component) for component in source.components):
         raise ValueError("suite and components may hold only letters, digits and . _ ~ + / -")
@@ -136,14 +142,14 @@ def parse_source(text: str) -> Source:
 
 
 def _check_url(url: str) -> None:
+    if len(url) > _LONGEST_URL:
+        raise ValueError(f"a URL may have {_LONGEST_URL} characters")
     if _CREDENTIALS.match(url):
         raise ValueError(
             "credentials in a URL are not accepted: they would be on the machine, where every package can read them"
         )
     if not _URL.match(url):
         raise ValueError(_URL_HELP)
-    if len(url) > _LONGEST_URL:
-        raise ValueError(f"a URL may have {_LONGEST_URL} characters")
     parts = urlsplit(url)  # raises ValueError for brackets around what is no IPv6 address
     if not parts.hostname or not (_is_name(parts.hostname) or parts.netloc.startswith("[")) or parts.port == 0:
         raise ValueError("the URL's host is neither a name nor an address, or its port is 0")
@@ -155,7 +161,8 @@ def _is_name(host: str) -> bool:
 
 
 def _of_line(text: str) -> Source:
-    text = " ".join(re.split(r"[ \t]+", re.sub(r"[ \t]+#.*", "", text)))
+    # One blank, not any number of them: re would look for the # anew from each of ten thousand.
+    text = " ".join(re.split(r"[ \t]+", re.sub(r"[ \t]#.*", "", text).rstrip(" \t")))
     options: dict[str, str] = {}
     if match := _OPTIONS.match(text):
         options = dict(_options(match["options"]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from typing import Annotated, Any, Literal
 
@@ -10,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 from pydantic_core.core_schema import ValidationInfo
 
 from alts.distributions import ARCHITECTURES, DISTRIBUTIONS, HOST_ARCHITECTURES, Family, Release
+from alts.shared.bounds import AtMost
 from alts.shared.repository import Repository
 
 RunnerType = Literal["docker", "any"]
@@ -58,7 +58,7 @@ class TaskSpec(BaseModel):
     dist_name: str = Field(max_length=50)
     dist_version: Annotated[str, BeforeValidator(_version_text), Field(max_length=20)]
     dist_arch: Architecture
-    repositories: tuple[Repository, ...] = Field(default=(), max_length=20)
+    repositories: Annotated[tuple[Repository, ...], AtMost(20)] = ()
     package_name: str = Field(max_length=200)
     package_version: str | None = Field(default=None, max_length=200)
     plan: PlanName = "standard"
@@ -122,10 +122,13 @@ class TaskSpec(BaseModel):
         cls, repositories: tuple[Repository, ...], info: ValidationInfo
     ) -> tuple[Repository, ...]:
         if _family(info) is Family.DEB:
-            for one, other in itertools.combinations(repositories, 2):
-                if one.host == other.host and one.priority != other.priority:
+            # The host is read from the line: once for each, not for each pair.
+            seen: dict[str, int | None] = {}
+            for repository in repositories:
+                host = repository.host
+                if seen.setdefault(host, repository.priority) != repository.priority:
                     raise ValueError(
-                        f"two repositories on {one.host} have different priorities, but apt tells repositories apart "
+                        f"two repositories on {host} have different priorities, but apt tells repositories apart "
                         "by host (apt_preferences(5)): give both the same, or none"
                     )
         return repositories

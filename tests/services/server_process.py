@@ -29,6 +29,12 @@ class ServerProcess:
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def pid(self) -> int:
+        """Of the process itself, which must be running."""
+        assert self._process is not None
+        return self._process.pid
+
     def start(self, *, ready: Callable[[], bool], start_timeout: float = 60.0) -> None:
         """Raises ServerDidNotStart, and leaves nothing behind, where `ready` is not true in `start_timeout` seconds."""
         with self._log.open("ab") as log:

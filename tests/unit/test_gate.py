@@ -13,9 +13,9 @@ import pytest
 from starlette.types import Message
 
 from alts.shared.errors import TooManyRequests
-from alts.shared.tokens import Scope
+from alts.shared.tokens import Caller, Scope
 from scheduler.api import create_app
-from scheduler.body_limit import BodyLimit
+from scheduler.body_limit import CALLER_LIMIT, WORKER_LIMIT, BodyLimit
 from scheduler.rate_limit import RateLimit
 from tests.builders import TASK_ID
 from tests.scheduler_parts import HandClock, a_ledger, bearer, serving, some_services
@@ -81,7 +81,7 @@ def test_a_callers_token_gets_no_large_body_in_by_the_workers_door(app: Any, sco
 
 @pytest.mark.parametrize(("scope", "path"), [(Scope.WRITE, "/tasks/schedule"), (Scope.WORKER, "/worker/tasks/x/claim")])
 def test_a_chunked_body_is_read_to_the_limit_and_no_further(app: Any, scope: Scope, path: str) -> None:
-    limit = (16 if scope is Scope.WORKER else 1) * 16
+    limit = (WORKER_LIMIT if scope is Scope.WORKER else CALLER_LIMIT) // 65_536
     body = Unread(pieces=limit + 300)
 
     answer = ask(app, "POST", path, content=body, headers={**bearer(scope), **JSON})
@@ -111,8 +111,9 @@ def test_a_body_that_comes_too_slowly_is_given_up() -> None:
     async def send(message: Message) -> None:
         sent.append(message)
 
-    scope = {"type": "http", "method": "POST", "path": "/tasks/schedule", "headers": []}
-    asyncio.run(BodyLimit(never, seconds=0.1)(scope, drip, send))
+    caller = Caller(email="me@example.org", scopes=frozenset({Scope.WRITE}))
+    scope = {"type": "http", "method": "POST", "path": "/tasks/schedule", "headers": [], "state": {"caller": caller}}
+    asyncio.run(BodyLimit(never, rate_limit=RateLimit(0), seconds=0.1)(scope, drip, send))
 
     assert sent[0]["status"] == 408
     assert (b"connection", b"close") in sent[0]["headers"]
@@ -152,8 +153,11 @@ def test_two_tokens_are_none(app: Any) -> None:
         (b'{"\\uDFFF": 1}', "surrogate"),
         (b"\xff", "UTF-8"),
         ('{"dist_name": "debian"}'.encode("utf-16"), "UTF-8"),
-        (b"[" * 100_000, "deep"),
-        (b'{"a":' * 100_000, "deep"),
+        (b"[" * 1500, "deep"),
+        (b'{"a":' * 1500, "deep"),
+        (b"[" * 100_000, "more than 2048 values"),
+        (b"[" + b"1," * 3000 + b"1]", "more than 2048 values"),
+        (b"{" + b",".join(b'"%d":1' % number for number in range(60)) + b"}", "more than 50 keys"),
         (b"{", "property name"),
         (b"", "required"),
     ],

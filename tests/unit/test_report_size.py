@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
-from alts.shared.report import Finding, Kind, Outcome, Report, Severity, StageResult
+import pytest
+from pydantic import TypeAdapter
+
+from alts.report_size import fitted, fitted_stages
+from alts.shared.bounds import MOST_VALUES
+from alts.shared.report import REPORT, Finding, Kind, Outcome, Report, Severity, StageResult
 from alts.snapshots.difference import brief_changes
 from alts.snapshots.leftovers import shown
 from alts.snapshots.snapshot import FileState, Process, Snapshot
 from scheduler.body_limit import WORKER_LIMIT
+from scheduler.strict_json import read_json
+from scheduler.worker_api import Heartbeat
 
 # JSON has six characters for it.
 WORST = "\x01"
+KINDS = (
+    Kind.MISSING_FILE, Kind.MODIFIED_FILE, Kind.BROKEN_SYMLINK, Kind.MISSING_LIBRARY, Kind.BAD_RPATH,
+    Kind.LEFTOVER_FILE, Kind.LEFTOVER_USER, Kind.PROCESS_LEFT_RUNNING,
+)  # fmt: skip
 
 
 def test_a_finding_is_cut_in_the_middle() -> None:
@@ -29,14 +43,10 @@ def test_what_is_short_enough_stays() -> None:
     assert (finding.message, finding.evidence) == ("m" * 1000, "e" * 4000)
 
 
-def test_the_worst_report_is_one_that_the_scheduler_takes() -> None:
-    kinds = (
-        Kind.MISSING_FILE, Kind.MODIFIED_FILE, Kind.BROKEN_SYMLINK, Kind.MISSING_LIBRARY, Kind.BAD_RPATH,
-        Kind.LEFTOVER_FILE, Kind.LEFTOVER_USER, Kind.PROCESS_LEFT_RUNNING,
-    )  # fmt: skip
+def the_worst_report() -> Report:
     findings = [
         Finding(kind=kind, severity=severity, message=WORST * 5000 + str(number), evidence=WORST * 5000)
-        for kind in kinds
+        for kind in KINDS
         for severity in (Severity.ERROR, Severity.WARNING)
         for number in range(100)
     ]
@@ -50,7 +60,7 @@ def test_the_worst_report_is_one_that_the_scheduler_takes() -> None:
     )
     moments = {"before": Snapshot(), "installed": full, "removed": Snapshot(), "purged": full}
 
-    report = Report(
+    return Report(
         task_id="t",
         attempt=1,
         outcome=Outcome.FAILED,
@@ -60,4 +70,45 @@ def test_the_worst_report_is_one_that_the_scheduler_takes() -> None:
         started_at=datetime.now(UTC),
     )
 
-    assert len(report.to_json()) < WORKER_LIMIT
+
+def read_by_the_scheduler(body: object) -> object:
+    content = json.dumps(body, ensure_ascii=False).encode()
+    assert len(content) <= WORKER_LIMIT
+    return read_json(content, most_values=MOST_VALUES)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"closure": tuple(f"{WORST * 500}{number} 1.0" for number in range(60_000))},
+        {"closure": tuple(f"x{number} 1" for number in range(60_000))},
+        {"package": {"version": WORST * 4_000_000}},
+    ],
+    ids=["files and findings", "long closure", "many packages", "long version"],
+)
+def test_the_worst_report_is_one_that_the_scheduler_takes(changes: dict[str, Any]) -> None:
+    worst = replace(the_worst_report(), **changes)
+
+    report = fitted(replace(worst, stages=worst.stages * 14))
+
+    taken = REPORT.validate_python(read_by_the_scheduler(REPORT.dump_python(report, mode="json")))
+    assert taken == report
+    assert [stage.outcome for stage in taken.stages] == [Outcome.FAILED] * 14
+    assert {finding.kind for finding in taken.stages[0].findings} == set(KINDS)
+
+
+def test_so_are_its_stages_while_it_is_under_way() -> None:
+    stages = fitted_stages(the_worst_report().stages * 14)
+
+    taken = read_by_the_scheduler({"progress": TypeAdapter(tuple[StageResult, ...]).dump_python(stages, mode="json")})
+
+    assert TypeAdapter(Heartbeat).validate_python(taken).progress == stages
+
+
+def test_a_report_that_fits_stays_as_it_is() -> None:
+    report = replace(the_worst_report(), state=(), closure=tuple(f"package-{number} 1.2-3" for number in range(4000)))
+    report = replace(report, reason="", stages=(StageResult(stage="install", outcome=Outcome.PASSED),))
+
+    assert fitted(report) is report
+    assert fitted_stages(report.stages) == report.stages

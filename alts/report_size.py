@@ -1,0 +1,70 @@
+"""Reports that the scheduler takes, whatever the package under test has put into them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from pydantic import TypeAdapter
+
+from alts.shared.bounds import LARGEST_REPORT, MOST_VALUES, has_more_values
+from alts.shared.report import REPORT, Report, StageResult, shortened
+from alts.snapshots.grouping import cut
+from alts.snapshots.leftovers import shown
+
+_STAGES: TypeAdapter[tuple[StageResult, ...]] = TypeAdapter(tuple[StageResult, ...])
+
+# Of a report that does not fit otherwise.
+_CLOSURE_LINES = 1000
+_LONGEST_LINE = 100  # characters
+_FINDINGS = 3  # of a kind and severity
+_MOST_FINDINGS = 50  # of a stage
+_ATTEMPTS = 50
+
+
+def fitted(report: Report) -> Report:
+    """The same report where it fits, else less of it, beginning with what is whole in artifacts of its own.
+
+    The outcome, the stages with their outcomes, and the first findings of each kind stay in any case.
+    """
+    if _fits(REPORT.dump_json(report)):
+        return report
+    package = {key: _line(value) for key, value in report.package.items()}
+    report = replace(report, state=(), closure=_lines(report.closure), package=package)
+    if _fits(REPORT.dump_json(report)):
+        return report
+    return replace(
+        report, stages=_brief(report.stages), reason=_line(report.reason), attempts=report.attempts[-_ATTEMPTS:]
+    )
+
+
+def fitted_stages(stages: Sequence[StageResult]) -> tuple[StageResult, ...]:
+    """The same for the stages of an attempt that is not over."""
+    stages = tuple(stages)
+    return stages if _fits(_STAGES.dump_json(stages)) else _brief(stages)
+
+
+def _fits(content: bytes) -> bool:
+    return len(content) <= LARGEST_REPORT and not has_more_values(content, MOST_VALUES)
+
+
+def _brief(stages: Sequence[StageResult]) -> tuple[StageResult, ...]:
+    return tuple(
+        replace(
+            stage,
+            reason=_line(stage.reason),
+            findings=tuple(
+                replace(one, message=_line(one.message), evidence=_line(one.evidence))
+                for one in shown(stage.findings, _FINDINGS)[:_MOST_FINDINGS]
+            ),
+        )
+        for stage in stages
+    )
+
+
+def _lines(lines: Sequence[str]) -> tuple[str, ...]:
+    return tuple(map(_line, cut(lines, _CLOSURE_LINES)))
+
+
+def _line(text: str) -> str:
+    return shortened(text, _LONGEST_LINE)

@@ -1,0 +1,49 @@
+"""Whatever forty callers send at once, within the limits of size: /health answers, and memory stays bounded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.hostile_bodies import HOSTILE, Hostile
+from tests.services.crowd import LoneScheduler, beside
+
+pytestmark = pytest.mark.fuzz
+
+PROMISED = 0.1  # seconds
+CALLERS = 40
+# What else runs on this machine can make one round slow, but not each of them.
+ROUNDS = 8
+MEMORY_MB = 100
+
+
+@pytest.fixture(scope="module")
+def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoneScheduler]:
+    # No limit of requests: with one, most of a crowd is refused before its bodies are read.
+    with LoneScheduler(tmp_path_factory.mktemp("crowd"), caller_requests_per_minute=0) as running:
+        yield running
+
+
+@pytest.mark.parametrize("hostile", HOSTILE, ids=lambda hostile: hostile.name)
+def test_health_answers_in_time_beside_forty(scheduler: LoneScheduler, hostile: Hostile) -> None:
+    longest = []
+    for _ in range(ROUNDS):
+        seen = beside(scheduler, hostile, callers=CALLERS, seconds=1)
+        longest.append(seen.longest)
+        assert sum(seen.statuses.values()) >= CALLERS
+        if longest[-1] <= PROMISED:
+            break
+
+    assert min(longest) <= PROMISED
+
+
+def test_memory_is_bounded(tmp_path: Path) -> None:
+    texts = [hostile for hostile in HOSTILE if hostile.name in ("admin: long name", "worker: stages {}")]
+    with LoneScheduler(tmp_path) as scheduler:
+        before = scheduler.memory_mb
+        for hostile in texts:
+            beside(scheduler, hostile, callers=CALLERS, seconds=2)
+
+        assert scheduler.peak_mb <= before + MEMORY_MB
