@@ -5,12 +5,13 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.acceptance.fixtures import hello_report, rpm_corpus
 from tests.engine_journal import EngineJournal
-from tests.groups import in_groups
+from tests.groups import GroupScheduling, rank
 from tests.leftovers import RUN_LABEL, THIS_RUN, WORKER_LABEL, leftovers, workers_of
 from tests.services.fixtures import database_url, postgresql, rabbitmq, s3
 from tests.suites import NOTHING, suites
@@ -35,11 +36,16 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.hookimpl(tryfirst=True)
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> GroupScheduling | None:
+    """Where tests are spread over processes by what they share (make test), that is by tests.groups."""
+    return GroupScheduling(config, log) if config.getoption("dist") == "loadscope" else None
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Only where they are spread over processes by group: else the order is that of the files, as ever."""
-    if config.getoption("dist", "no") == "loadgroup":
-        items[:] = in_groups(items)
+    """In one of several processes the longest begin first; else the order is that of the files, as ever."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: rank(item.nodeid))
 
 
 def uses_the_engine(item: pytest.Item) -> bool:

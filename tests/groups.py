@@ -1,49 +1,60 @@
 """Which tests one process of pytest-xdist runs, one after the other, and which of them begin first.
 
-What shares something costly, or must not happen at the same time, is one group: the fixtures of a file, a private
-RabbitMQ, the host's settings. Everything else is a group for each file.
+What shares something costly, or must not happen at the same time, is one group: a private RabbitMQ, the host's
+settings. Every other file is a group of its own, for the fixtures that it has for all of its tests.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
+from pathlib import PurePosixPath
 
-import pytest
+from xdist.scheduler import LoadScopeScheduling
 
-FIRST = ("compose", "faults", "hostile", "services", "corpus-deb", "corpus-rpm")
+SERVERS = "servers"
+HOST = "host"
+
+GROUPS: Mapping[str, str] = {
+    # One RabbitMQ and one S3 server for all of them.
+    "test_artifacts.py": SERVERS,
+    "test_broker_away.py": SERVERS,
+    "test_broker_queues.py": SERVERS,
+    "test_drain.py": SERVERS,
+    "test_frozen_worker.py": SERVERS,
+    "test_full_stack.py": SERVERS,
+    "test_s3_away.py": SERVERS,
+    "test_s3_results.py": SERVERS,
+    "test_secrets.py": SERVERS,
+    # Each gives this host the address of a metadata service.
+    "test_docker_seal.py": HOST,
+    "test_hostile.py": HOST,
+}
+"""File → the group that it is in with others."""
+
+FIRST = (
+    *("test_compose.py", "test_faults.py", HOST, SERVERS, "test_corpus_deb.py", "test_corpus_rpm.py"),
+    *("test_runner_docker.py", "test_determinism.py", "test_hostile_api.py", "test_first_commands.py"),
+)
 """Groups that take longest: the others fill up what is left of the time beside them."""
 
-_SERVERS = {"rabbitmq": "services", "s3": "services", "postgresql": "postgresql"}
-"""Fixture → the group that has its one server."""
 
-_FILES = {
-    "test_compose.py": "compose",
-    "test_hostile.py": "hostile",
-    # Like the hostile packages' neighbour, it gives this host the address of a metadata service.
-    "test_docker_seal.py": "hostile",
-}
+def group_of(nodeid: str) -> str:
+    """Of the test with that id, such as "tests/unit/test_tap.py::test_a_report[x]"."""
+    file = PurePosixPath(nodeid.partition("::")[0]).name
+    return GROUPS.get(file, file)
 
 
-def group_of(item: pytest.Item) -> str:
-    if marker := item.get_closest_marker("xdist_group"):
-        return str(marker.args[0])
-    fixtures = set(getattr(item, "fixturenames", ()))
-    for fixture, group in _SERVERS.items():
-        if fixture in fixtures:
-            return group
-    if item.get_closest_marker("services"):
-        return "postgresql" if "database_url" in fixtures else "services"
-    return _FILES.get(item.path.name, item.path.name)
-
-
-def rank(group: str) -> int:
+def rank(nodeid: str) -> int:
+    """The lower, the sooner it begins."""
+    group = group_of(nodeid)
     return FIRST.index(group) if group in FIRST else len(FIRST)
 
 
-def in_groups(items: Iterable[pytest.Item]) -> list[pytest.Item]:
-    """The items, each marked with its group, the longest groups first; within a group in their own order."""
-    grouped = [(group_of(item), item) for item in items]
-    for group, item in grouped:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(group))
-    return [item for _, item in sorted(grouped, key=lambda one: rank(one[0]))]
+class GroupScheduling(LoadScopeScheduling):  # type: ignore[misc]  # pytest-xdist has no types
+    """Gives a process one group after the other.
+
+    pytest-xdist's own --dist loadgroup marks tests by changing their ids, which pytest 9.2 does not let it.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group_of(nodeid)

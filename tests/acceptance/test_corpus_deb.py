@@ -17,7 +17,7 @@ from tests.corpus.deb_builder import repositories
 from tests.corpus.debs import DEBS, ROWS, Row
 
 # A row may wait for all before it.
-pytestmark = [pytest.mark.docker, pytest.mark.timeout(2700), pytest.mark.xdist_group("corpus-deb")]
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(2700)]
 
 # A hanging script is waited for: as short as a busy test machine allows (seconds).
 STAGE_TIMEOUTS = {"install": 60.0, "remove": 45.0}

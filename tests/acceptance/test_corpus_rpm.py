@@ -18,7 +18,7 @@ from tests.corpus.rpm_builder import repositories
 from tests.corpus.rpms import ROWS
 
 # A row may wait for all before it.
-pytestmark = [pytest.mark.docker, pytest.mark.timeout(2700), pytest.mark.xdist_group("corpus-rpm")]
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(2700)]
 
 # What hangs must be stopped long before its deadline in production, and nobody else may come near this one.
 HANGING = {"install": 60, "remove": 60}

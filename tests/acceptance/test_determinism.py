@@ -20,7 +20,7 @@ from tests.services.stack import schedule, wait_for
 FEW, MANY = 3, 20
 SECONDS = 1800  # for all of them together on a busy machine
 
-pytestmark = [pytest.mark.docker, pytest.mark.timeout(SECONDS + 600), pytest.mark.xdist_group("determinism")]
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(SECONDS + 600)]
 
 NAMES = {"deb": (every_fault.NAME, "needs-failing-postinst"), "rpm": (every_fault.NAME, "needs-failing-post")}
 MORE_NAMES = {

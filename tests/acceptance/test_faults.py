@@ -19,7 +19,7 @@ from tests.acceptance.mirror import Fault, Memory, Mirror, mirror
 from tests.acceptance.small_archive import small_archive
 
 # Each case waits for the one before it, and a mirror that hangs is waited for.
-pytestmark = [pytest.mark.docker, pytest.mark.timeout(1800), pytest.mark.xdist_group("faults")]
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(1800)]
 
 FAMILIES: Mapping[str, Family] = {"deb": DebFamily(), "rpm": RpmFamily()}
 

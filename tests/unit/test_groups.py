@@ -5,67 +5,74 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections import defaultdict
 from pathlib import Path
 
 import pytest
 
-from tests.groups import FIRST, rank
+from tests.groups import FIRST, GROUPS, HOST, SERVERS, group_of
 
 ROOT = Path(__file__).parents[2]
-# Prints every item's group, as a process of pytest-xdist would have it, and the fixtures that it asks for.
-PLUGIN = """
-import pytest
-from tests.groups import in_groups
-
-@pytest.hookimpl(trylast=True)
+# Prints the fixtures that every test asks for.
+SHOW = """
 def pytest_collection_modifyitems(items):
-    for item in in_groups(items):
-        marker = item.get_closest_marker("xdist_group")
-        print("GROUP", marker.args[0], item.path.name, ",".join(item.fixturenames))
+    for item in items:
+        print("ITEM", item.nodeid.replace(" ", "_"), ",".join(item.fixturenames))
 """
+# Prints which process has run every test: each takes a moment, so that no process can have them all by chance.
+TESTS = """
+import os, time, pytest
+
+@pytest.mark.parametrize("number", range(4))
+def test_one(number):
+    time.sleep(0.1)
+    with open({log!r}, "a") as log:
+        log.write(f"{name} {{os.environ['PYTEST_XDIST_WORKER']}}\\n")
+"""
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+
+
+def pytest_says(*arguments: str, **environment: str) -> str:
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
+    done = subprocess.run(
+        command, cwd=ROOT, env={**ENVIRONMENT, **environment}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 @pytest.fixture(scope="module")
-def collected(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, str, set[str]]]:
-    """Group, file and fixtures of every test that there is, in the order in which they begin."""
+def collected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
+    """Every test that there is → its fixtures."""
     folder = tmp_path_factory.mktemp("plugin")
-    (folder / "show_groups.py").write_text(PLUGIN)
-    command = [sys.executable, "-m", "pytest", "-q", "--collect-only", "-p", "show_groups", "-p", "no:cacheprovider"]
-    done = subprocess.run(
-        command, cwd=ROOT, env={**_environment(), "PYTHONPATH": str(folder)}, capture_output=True, text=True, check=True
+    (folder / "show_fixtures.py").write_text(SHOW)
+    said = pytest_says("-q", "--collect-only", "-p", "show_fixtures", PYTHONPATH=str(folder))
+    lines = [line.split(" ") for line in said.splitlines() if line.startswith("ITEM ")]
+    return {nodeid: set(fixtures.split(",")) for _, nodeid, fixtures in lines}
+
+
+def test_every_file_that_asks_for_a_private_server_is_in_its_group(collected: dict[str, set[str]]) -> None:
+    assert {group_of(item) for item, fixtures in collected.items() if fixtures & {"rabbitmq", "s3"}} == {SERVERS}
+
+
+def test_every_group_and_every_file_that_is_named_is_there(collected: dict[str, set[str]]) -> None:
+    files = {Path(item.partition("::")[0]).name for item in collected}
+
+    assert files >= GROUPS.keys()
+    assert {group_of(item) for item in collected} >= {*FIRST, HOST, SERVERS}
+
+
+def test_a_group_is_run_by_one_process_and_the_longest_begin_first(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    for name in ("test_drain", "test_secrets", "test_other", "test_more", "test_compose"):
+        (tmp_path / f"{name}.py").write_text(TESTS.format(log=str(log), name=name))
+
+    pytest_says(
+        *("-q", "-p", "tests.conftest", "-n", "2", "--dist", "loadscope", "--no-loadscope-reorder"), str(tmp_path)
     )
-    words = [line.split(" ") for line in done.stdout.splitlines() if line.startswith("GROUP ")]
-    return [(group, file, set(fixtures.split(","))) for _, group, file, fixtures in words]
 
-
-def _environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-
-
-@pytest.mark.parametrize("server", ["rabbitmq", "s3"])
-def test_a_private_server_is_started_by_one_process(collected: list[tuple[str, str, set[str]]], server: str) -> None:
-    assert {group for group, _, fixtures in collected if server in fixtures} == {"services"}
-
-
-def test_a_file_whose_fixtures_are_costly_is_in_one_group(collected: list[tuple[str, str, set[str]]]) -> None:
-    groups = defaultdict(set)
-    for group, file, _ in collected:
-        groups[file].add(group)
-
-    split = {file for file, several in groups.items() if len(several) > 1}
-    # Those that have some tests with the private servers, and others without.
-    assert not {file for file in split if not groups[file] & {"services", "postgresql"}}
-
-
-def test_two_that_make_the_same_address_do_not_meet(collected: list[tuple[str, str, set[str]]]) -> None:
-    files = ("test_docker_seal.py", "test_hostile.py")
-
-    assert {group for group, file, _ in collected if file in files} == {"hostile"}
-
-
-def test_the_longest_begin_first(collected: list[tuple[str, str, set[str]]]) -> None:
-    ranks = [rank(group) for group, _, _ in collected]
-
-    assert ranks == sorted(ranks)
-    assert set(FIRST) <= {group for group, _, _ in collected}
+    ran = [line.split(" ") for line in log.read_text().splitlines()]
+    processes = {name: {process for one, process in ran if one == name} for name, _ in ran}
+    assert len(ran) == 20
+    assert all(len(several) == 1 for several in processes.values()), processes
+    assert processes["test_drain"] == processes["test_secrets"]
+    assert {ran[0][0], ran[1][0]} == {"test_compose", "test_drain"}
