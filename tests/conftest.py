@@ -11,7 +11,7 @@ import pytest
 
 from tests.acceptance.fixtures import hello_report, rpm_corpus
 from tests.engine_journal import EngineJournal
-from tests.groups import GroupScheduling, longest_first
+from tests.groups import GroupScheduling, rank
 from tests.leftovers import RUN_LABEL, THIS_RUN, WORKER_LABEL, leftovers, workers_of
 from tests.services.fixtures import database_url, postgresql, rabbitmq, s3
 from tests.suites import NOTHING, suites
@@ -36,15 +36,16 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> GroupScheduling | None:
-    """For `--dist loadscope`: what belongs together is more than a file."""
+    """Where tests are spread over processes by what they share (make test), that is by tests.groups."""
     return GroupScheduling(config, log) if config.getoption("dist") == "loadscope" else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Only in a process of xdist: else the order is that of the files, as ever."""
+    """In one of several processes the longest begin first; else the order is that of the files, as ever."""
     if hasattr(config, "workerinput"):
-        items[:] = longest_first(items)
+        items.sort(key=lambda item: rank(item.nodeid))
 
 
 def uses_the_engine(item: pytest.Item) -> bool:

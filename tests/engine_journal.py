@@ -20,7 +20,7 @@ from tests.leftovers import RUN_LABEL, THIS_RUN, WORKER_LABEL
 
 # A machine is called alts-<task>-<attempt>; the helper that seals its network has the same labels and another name.
 _MACHINE = re.compile(r"alts-[0-9a-f-]{36}-\d+")
-_WAIT = 20.0  # seconds until what has just been made must have been told
+_WAIT = 60.0  # seconds until what has just been made must have been told
 _ENDINGS = (DockerException, requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError)
 
 
@@ -42,6 +42,8 @@ class EngineJournal:
 
     def __init__(self) -> None:
         self._client = docker.from_env()
+        # What is asked of the environment by a thread fails while pytest writes into it which test it is at.
+        self._client.api.trust_env = False
         self._made: list[Made] = []
         self._mounts: list[tuple[str, str]] = []
         self._seen: set[str] = set()

@@ -22,7 +22,7 @@ WORKER_LABEL = "alts.worker"
 RUN_LABEL = "alts.test"
 THIS_RUN: Mapping[str, str] = {RUN_LABEL: uuid.uuid4().hex}
 """The label of everything that tests of this process make on the engine themselves."""
-PATIENCE = 10.0
+PATIENCE = 30.0
 
 
 def workers_of(folder: Path) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from alts.execution import Executor
 from alts.packages import PACKAGE_MANAGERS
@@ -24,11 +24,17 @@ from tests.builders import a_config, a_spec
 from tests.fakes import FakeStore
 from tests.machine_slots import AT_ONCE, MachineSlots
 
+Key = TypeVar("Key")
+
 SECONDS = 1800.0  # of one attempt on a busy host, and of the wait for its turn
 
 
 class Lab:
-    """Runs attempts, in the order in which they are asked for, for as long as the `with` lasts."""
+    """Runs attempts, in the order in which they are asked for, for as long as the `with` lasts.
+
+    A fixture waits for all of them before it gives their reports to tests: pytest writes into the environment which
+    test it is at, and a thread that reads the environment meanwhile, as libraries do, fails.
+    """
 
     def __init__(self, folder: Path, *, make_runner: MakeRunner = docker_runner, **changes: Any) -> None:
         """`changes`: of the configuration."""
@@ -55,6 +61,11 @@ class Lab:
     ) -> Future[Report]:
         """The report of an attempt: by the plan that the spec names, or another, on a machine of that runner."""
         return self._pool.submit(self._run, spec, plan, runner or self.runner)
+
+    @staticmethod
+    def reports(attempts: Mapping[Key, Future[Report]]) -> dict[Key, Report]:
+        """Of all the attempts, once they are over."""
+        return {key: attempt.result() for key, attempt in attempts.items()}
 
     def _run(self, spec: Mapping[str, Any], plan: Sequence[Stage] | None, runner: Runner) -> Report:
         wanted = a_spec(**spec)

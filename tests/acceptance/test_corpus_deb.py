@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future
+from collections.abc import Mapping
 from functools import partial
 
 import pytest
@@ -16,7 +15,7 @@ from tests.acceptance.small_archive import machine_files, names_in, small_archiv
 from tests.corpus.deb_builder import repositories
 from tests.corpus.debs import DEBS, ROWS, Row
 
-# A row may wait for all before it.
+# The first row waits for all: they run several at once.
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(2700)]
 
 # A hanging script is waited for: as short as a busy test machine allows (seconds).
@@ -24,9 +23,7 @@ STAGE_TIMEOUTS = {"install": 60.0, "remove": 45.0}
 
 
 @pytest.fixture(scope="module")
-def reports(
-    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> Iterator[Mapping[str, Future[Report]]]:
+def reports(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Mapping[str, Report]:
     """What a test of every row that was chosen says, by the row's id; several run at once."""
     chosen = {item.name for item in request.session.items if item.path == request.path}
     folder = tmp_path_factory.mktemp("corpus")
@@ -45,7 +42,7 @@ def reports(
     ):
         # The slow ones first: they wait, and hold nobody else up.
         rows = sorted(ROWS, key=lambda row: row.slow, reverse=True)
-        yield {
+        attempts = {
             row.id: lab.submit(
                 {
                     "package_name": row.package,
@@ -58,11 +55,12 @@ def reports(
             for row in rows
             if any(name.endswith(f"[{row.id}]") for name in chosen)
         }
+        return lab.reports(attempts)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[row.id for row in ROWS])
-def test_a_row_is_judged_as_the_table_says(row: Row, reports: Mapping[str, Future[Report]]) -> None:
-    report = reports[row.id].result()
+def test_a_row_is_judged_as_the_table_says(row: Row, reports: Mapping[str, Report]) -> None:
+    report = reports[row.id]
 
     findings = [finding for stage in report.stages for finding in stage.findings]
     serious = [finding for finding in findings if finding.severity is not Severity.INFO]

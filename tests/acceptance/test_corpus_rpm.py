@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -17,20 +16,18 @@ from tests.corpus.debs import Row
 from tests.corpus.rpm_builder import repositories
 from tests.corpus.rpms import ROWS
 
-# A row may wait for all before it.
+# The first row waits for all: they run several at once.
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(2700)]
 
 # What hangs must be stopped long before its deadline in production, and nobody else may come near this one.
 HANGING = {"install": 60, "remove": 60}
 
 
-Reports = Mapping[Row, Future[Report]]
+Reports = Mapping[Row, Report]
 
 
 @pytest.fixture(scope="module")
-def reports(
-    rpm_corpus: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> Iterator[Reports]:
+def reports(rpm_corpus: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Reports:
     """What a test of every row that was chosen says; several run at once."""
     chosen = {item.name for item in request.session.items if item.path == request.path}
     every = any("[" not in name and name != "test_the_table_has_no_row_twice" for name in chosen)
@@ -46,7 +43,7 @@ def reports(
         ) as lab,
         repositories(rpm_corpus) as offered,
     ):
-        yield {
+        attempts = {
             row: lab.submit(
                 {
                     **STANDIN,
@@ -60,6 +57,7 @@ def reports(
             for row in sorted(ROWS, key=lambda row: row.slow, reverse=True)
             if every or any(name.endswith(f"[{named(row)}]") for name in chosen)
         }
+        return lab.reports(attempts)
 
 
 def named(row: Row) -> str:
@@ -70,7 +68,7 @@ def named(row: Row) -> str:
 
 @pytest.mark.parametrize("row", ROWS, ids=named)
 def test_the_verdict_is_exactly_the_expected_one(row: Row, reports: Reports) -> None:
-    report = reports[row].result()
+    report = reports[row]
 
     findings = [
         finding for stage in report.stages for finding in stage.findings if finding.severity is not Severity.INFO
@@ -85,7 +83,6 @@ def test_the_table_has_no_row_twice() -> None:
 
 
 def test_what_was_tested_is_never_called_by_another_name(reports: Reports) -> None:
-    for future in reports.values():
-        report = future.result()
+    for report in reports.values():
         assert report.platform == "rpm-standin-9 on x86_64"
         assert "almalinux" not in report.to_json().lower()

@@ -80,21 +80,20 @@ WHOLE = [
 
 @dataclass(frozen=True)
 class Bench:
-    """What the tests ask: every attempt begins when it is asked for, and they wait for it."""
+    """What there was to see of all attempts, by the time of the first test."""
 
-    courses: Mapping[str, Course]
-    rests: Mapping[str, Future[Report]]
+    courses: Mapping[str, Report]
+    """Family → the run without a fault."""
+    rests: Mapping[str, Report]
     """Of every chosen case, by its id, gone on from its stage's checkpoint."""
-    calm: Mapping[tuple[str, str], Future[Report]]
+    calm: Mapping[tuple[str, str], Report]
     """Family and stage → that stage from its checkpoint, without a fault."""
-    wholes: Mapping[str, Future[Report]]
+    wholes: Mapping[str, Report]
     """Of every chosen case that was run from its beginning, by its id."""
 
 
 @pytest.fixture(scope="module")
-def bench(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, rpm_corpus: Path
-) -> Iterator[Bench]:
+def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, rpm_corpus: Path) -> Bench:
     folder = tmp_path_factory.mktemp("faults")
     chosen = {item.name.partition("[")[2].rstrip("]") for item in request.session.items if item.path == request.path}
     debs = folder / "debs"
@@ -114,19 +113,15 @@ def bench(
         wholes = {
             f"{case.id}-whole": whole(case, lab, mirrors[case.family]) for case in CASES if f"{case.id}-whole" in chosen
         }
-        for course in courses.values():
-            course.report.result()
-        yield Bench(
-            courses,
-            {case.id: rest(case, lab, courses, mirrors[case.family]) for case in CASES if case.id in chosen},
-            {
-                (name, stage): lab.rest(courses[name], stage, again=family.again(mirrors[name]), stages=1)
-                for name, family in FAMILIES.items()
-                for stage in STAGES
-                if f"{stage}-{name}" in chosen
-            },
-            wholes,
-        )
+        without = lab.reports({name: course.report for name, course in courses.items()})
+        rests = {case.id: rest(case, lab, courses, mirrors[case.family]) for case in CASES if case.id in chosen}
+        calm = {
+            (name, stage): lab.rest(courses[name], stage, again=family.again(mirrors[name]), stages=1)
+            for name, family in FAMILIES.items()
+            for stage in STAGES
+            if f"{stage}-{name}" in chosen
+        }
+        return Bench(without, lab.reports(rests), lab.reports(calm), lab.reports(wholes))
 
 
 def incident(case: Case, served: Mirror) -> Incident | None:
@@ -154,7 +149,7 @@ def errors(report: Report) -> list[Finding]:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_without_a_fault_every_stage_has_something_to_do_and_passes(family: str, bench: Bench) -> None:
-    report = bench.courses[family].report.result()
+    report = bench.courses[family]
 
     assert report.outcome is Outcome.PASSED, report
     skipped = {stage.stage for stage in report.stages if stage.outcome is Outcome.SKIPPED}
@@ -166,9 +161,9 @@ def test_without_a_fault_every_stage_has_something_to_do_and_passes(family: str,
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_from_its_checkpoint_says_what_it_said_in_its_course(family: str, stage: str, bench: Bench) -> None:
-    [resumed, ended] = bench.calm[family, stage].result().stages
+    [resumed, ended] = bench.calm[family, stage].stages
 
-    [expected] = [one for one in bench.courses[family].report.result().stages if one.stage == stage]
+    [expected] = [one for one in bench.courses[family].stages if one.stage == stage]
     assert (resumed.stage, resumed.outcome) == (RESUMED, Outcome.PASSED)
     assert (ended.stage, ended.outcome, ended.findings) == (stage, expected.outcome, expected.findings)
 
@@ -181,9 +176,9 @@ def judged_ours(case: Case, report: Report) -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=[case.id for case in CASES])
 def test_a_fault_of_ours_never_fails_the_package(case: Case, bench: Bench) -> None:
-    judged_ours(case, bench.rests[case.id].result())
+    judged_ours(case, bench.rests[case.id])
 
 
 @pytest.mark.parametrize("case", WHOLE)
 def test_nor_does_it_in_a_run_from_the_beginning(case: Case, bench: Bench) -> None:
-    judged_ours(case, bench.wholes[f"{case.id}-whole"].result())
+    judged_ours(case, bench.wholes[f"{case.id}-whole"])

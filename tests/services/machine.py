@@ -16,7 +16,11 @@ from tests.leftovers import THIS_RUN
 from tests.services.engine_proxy import ENGINE
 
 HOST = f"unix://{ENGINE}"
-FIRST_PROCESS = "env --ignore-signal=CHLD true && exec env --ignore-signal=CHLD sleep infinity; exec sleep infinity"
+# As it is in the terraform module.
+FIRST_PROCESS = """\
+env --ignore-signal=CHLD true 2>/dev/null && exec env --ignore-signal=CHLD sleep infinity
+exec sleep infinity
+"""
 
 
 class Machine:
@@ -32,7 +36,6 @@ class Machine:
         self._engine = Engine(docker_host)
 
     def __enter__(self) -> Machine:
-        # The first process is as in the terraform module.
         self._container = self._client.containers.run(
             self._image,
             ["/bin/sh", "-c", FIRST_PROCESS],

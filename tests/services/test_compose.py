@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from alts.shared.report import REPORT
 from alts.shared.s3 import S3Store
 from tests.acceptance.reports import same_in_substance
+from tests.leftovers import leftovers
 from tests.services.compose_stack import ROOT, ComposeStack, belongings, compose_command
 from tests.services.stack import schedule, until, wait_for
 
@@ -30,15 +31,16 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComposeStack]:
 
 
 @pytest.fixture(scope="module")
-def result(stack: ComposeStack) -> dict[str, Any]:
-    """What the API says of the finished task."""
+def result(stack: ComposeStack) -> Iterator[dict[str, Any]]:
+    """What the API says of the finished task, of whose machine nothing is left."""
     until(lambda: "ready." in stack.logs("worker"), seconds=60)
     with stack.client as client:
         # The first one bootstraps Debian 12 where neither the engine nor a registry has it.
         result = wait_for(client, schedule(client), seconds=600)
     if result["outcome"] != "passed":
         print(stack.logs("worker", "scheduler"))
-    return result
+    yield result
+    assert leftovers(labels={"alts.task": result["task_id"]}) == []
 
 
 def test_every_part_can_be_reached(stack: ComposeStack) -> None:
