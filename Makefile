@@ -11,8 +11,8 @@ ONCE ?=
 PACKAGE ?=
 # Of one test; those that build images ask for more themselves.
 TEST_TIMEOUT ?= 900
-# Of make test: three processes on two cores, as much of it is waiting; which tests share one, tests/groups.py says.
-AT_ONCE ?= -n 3 --dist loadscope --no-loadscope-reorder
+# Of make test: two processes on two cores; which tests share one, tests/groups.py says.
+AT_ONCE ?= -n 2 --dist loadscope --no-loadscope-reorder
 # How many of the slowest tests are named in the end.
 SLOWEST ?= 10
 # Of make chaos: the first run's seed, how many runs, tasks in each, and how many runs at once.

@@ -35,7 +35,7 @@ GROUPS: Mapping[str, str] = {
 """File → the group that it is in with others."""
 
 FIRST = (
-    *("test_compose.py", "test_faults.py", HOST, SERVERS, "test_corpus_deb.py", "test_corpus_rpm.py"),
+    *(HOST, SERVERS, "test_compose.py", "test_faults.py", "test_corpus_deb.py", "test_corpus_rpm.py"),
     *("test_runner_docker.py", "test_determinism.py", "test_hostile_api.py", "test_first_commands.py"),
 )
 """Groups that take longest: the others fill up what is left of the time beside them."""

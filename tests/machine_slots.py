@@ -13,6 +13,9 @@ from pathlib import Path
 AT_ONCE = 4
 """On two cores more of them only wait for each other, and for what has a deadline."""
 
+SHARED = Path(__file__).parents[1] / ".alts/machine-slots"
+"""Where the processes of a run meet."""
+
 _INTERVAL = 0.1  # seconds between two looks for a free slot
 
 

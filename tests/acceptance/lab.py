@@ -22,7 +22,7 @@ from alts.work_folder import WorkFolder
 from tests.acceptance.embedded import ROOT
 from tests.builders import a_config, a_spec
 from tests.fakes import FakeStore
-from tests.machine_slots import AT_ONCE, MachineSlots
+from tests.machine_slots import AT_ONCE, SHARED, MachineSlots
 
 Key = TypeVar("Key")
 
@@ -44,7 +44,7 @@ class Lab:
         self.runner = make_runner(self._config, worker=self._work.identity, folder=self._work.shared)
         self._plans = with_timeouts(PLANS, self._config.stage_timeouts)
         self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="attempt")
-        self._slots = MachineSlots(ROOT / ".alts/machine-slots")
+        self._slots = MachineSlots(SHARED)
 
     def __enter__(self) -> Self:
         return self

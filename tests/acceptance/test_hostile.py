@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,10 +33,11 @@ from tests.corpus.hostile_debs import (
 )
 from tests.corpus.hostile_rpms import GOOD_NEIGHBOUR
 from tests.leftovers import WORKER_LABEL, leftovers, workers_of
+from tests.machine_slots import AT_ONCE, SHARED, MachineSlots
 from tests.services.stack import FINISHED, schedule
 
 # The first test waits for all: they run several at once.
-pytestmark = [pytest.mark.docker, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(3600)]
 
 # What hangs does so when it is installed: that is stopped soon, but not before anybody else may be done (seconds).
 STAGE_TIMEOUTS = {"install": 90.0, "remove": 180.0}
@@ -77,13 +78,18 @@ def run(rpm_corpus: Path, tmp_path_factory: pytest.TempPathFactory, request: pyt
         rows = list(ROWS)
     folder = tmp_path_factory.mktemp("hostile")
     over = Run(storage=folder / "storage", settings_before=host_settings())
+    slots = MachineSlots(SHARED)
     with (
+        ExitStack() as held,
         metadata_service(),
         deb_builder.repositories(tmp_path_factory.mktemp("debs") / "all", (*HOSTILE_DEBS, *GOOD_NEIGHBOURS)) as debs,
         rpm_builder.repositories(rpm_corpus) as rpms,
         EmbeddedService(folder, stage_timeouts=STAGE_TIMEOUTS, instance_limits=LIMITS) as service,
         service.client as client,
     ):
+        # The service has as many machines at once itself, which take all that they may: hardly anybody is beside them.
+        for _ in range(AT_ONCE - 1):
+            held.enter_context(slots.one(seconds=PATIENCE))
         offered = {"12": (DEBIAN, [debs["plain"]]), "9": (STANDIN, rpms["plain"])}
 
         def submit(package: str, distribution: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -47,6 +48,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, R
         yield {name: wait_for(client, task_id) for name, task_id in tasks.items()}
 
 
+@functools.cache
 def version_of(name: str) -> str:
     """The one that a fresh machine has, or would get."""
     script = f"dpkg-query -W -f '${{Version}}' {name} 2>/dev/null || {{ apt-get -qq update && apt-cache show {name}; }}"
