@@ -150,7 +150,7 @@ def metadata_service() -> Iterator[None]:
     theirs, stand_in = METADATA_ADDRESSES
     routed = subprocess.run(["ip", "route", "get", theirs], capture_output=True, text=True, check=False).stdout
     address = stand_in if "link" in routed or f"{theirs} dev" in routed else theirs
-    subprocess.run(["ip", "address", "add", f"{address}/32", "dev", "lo"], check=True)
+    subprocess.run(["ip", "address", "replace", f"{address}/32", "dev", "lo"], check=True)
     try:
         with http.server.ThreadingHTTPServer((address, METADATA_PORT), Generous) as server:
             thread = threading.Thread(target=server.serve_forever, daemon=True)

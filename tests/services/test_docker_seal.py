@@ -67,7 +67,7 @@ def metadata() -> Iterator[str]:
     """A link-local address of this host that really is one."""
     routed = subprocess.run(["ip", "route", "get", METADATA], capture_output=True, text=True, check=False).stdout
     address = STAND_IN if "link" in routed or f"{METADATA} dev" in routed else METADATA
-    subprocess.run(["ip", "address", "add", f"{address}/32", "dev", "lo"], check=True)
+    subprocess.run(["ip", "address", "replace", f"{address}/32", "dev", "lo"], check=True)
     yield address
     subprocess.run(["ip", "address", "del", f"{address}/32", "dev", "lo"], check=True)
 
