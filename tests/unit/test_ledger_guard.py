@@ -251,6 +251,14 @@ def test_after_a_power_failure_the_log_must_be_there(
     opened(url, tmp_path, boot="wednesday").close()
 
 
+def test_a_power_failure_before_the_first_commit_of_a_later_start_is_no_loss(url: str, tmp_path: Path) -> None:
+    opened(url, tmp_path).close()
+    with crashed(url, tmp_path):
+        pass
+
+    opened(url, tmp_path, boot="tuesday").close()
+
+
 def test_an_old_copy_is_refused_until_the_operator_accepts_it(url: str, tmp_path: Path) -> None:
     with closing(opened(url, tmp_path)) as ledger:
         [kept] = add(ledger)
