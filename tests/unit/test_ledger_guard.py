@@ -218,7 +218,7 @@ def test_a_copy_that_lacks_nothing_goes_on(url: str, tmp_path: Path) -> None:
 
 
 def test_another_program_may_have_brought_the_log_in(url: str, tmp_path: Path) -> None:
-    """SQLite removes the log when the last one leaves, whoever that is."""
+    """SQLite removes the log when the last connection is closed, also one of another program."""
     ledger = killed(tmp_path)
     with closing(sqlite3.connect(ledger)) as db:
         db.execute("SELECT * FROM tasks").fetchall()
