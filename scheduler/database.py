@@ -109,7 +109,8 @@ class Database:
     def check(self) -> None:
         """Raises LedgerUnavailable where the ledger was found damaged, or another service has taken it."""
         if self._damage is not None:
-            raise self._damage
+            # Another one each time: an error that is raised again and again collects tracebacks.
+            raise LedgerDamaged(self._damage.message, resolution=self._damage.resolution)
         self._lock.check()
 
     def close(self) -> None:

@@ -18,7 +18,7 @@ class Found:
     identity: str | None
     """None where it is of a version that gave none."""
     highest: int
-    """The last entry of the history; 0 where there is none."""
+    """The last entry of the history; 0 before the first."""
 
 
 def look(db: Connection) -> Found:

@@ -13,19 +13,15 @@ def try_lock(path: Path, *, shared: bool = False) -> int | None:
     Every call has a file description of its own, so that flock(2) keeps threads of one process apart, too. `shared`:
     beside others that share it. Raises OSError where the file cannot be made or opened.
     """
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            if not relock(descriptor, shared=shared):
-                os.close(descriptor)
-                return None
-            if _is_at(path, descriptor):
-                return descriptor
-        except BaseException:
-            os.close(descriptor)
-            raise
-        # Removed between opening and locking: the next process would make a new file, and lock that.
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        if relock(descriptor, shared=shared):
+            return descriptor
+    except BaseException:
         os.close(descriptor)
+        raise
+    os.close(descriptor)
+    return None
 
 
 def relock(descriptor: int, *, shared: bool) -> bool:
@@ -35,10 +31,3 @@ def relock(descriptor: int, *, shared: bool) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def _is_at(path: Path, descriptor: int) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
-        return False

@@ -35,16 +35,3 @@ def test_many_share_it_and_none_has_it_alone_meanwhile(tmp_path: Path) -> None:
     assert relock(first, shared=False)
     assert try_lock(path, shared=True) is None
     os.close(first)
-
-
-def test_what_was_locked_is_what_lies_at_the_path(tmp_path: Path) -> None:
-    path = tmp_path / "lock"
-    first = try_lock(path)
-    path.unlink()
-    second = try_lock(path)
-
-    assert first is not None
-    assert second is not None
-    assert os.path.samestat(os.fstat(second), path.stat())
-    os.close(first)
-    os.close(second)

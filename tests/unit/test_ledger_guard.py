@@ -218,7 +218,7 @@ def test_a_copy_that_lacks_nothing_goes_on(url: str, tmp_path: Path) -> None:
 
 
 def test_another_program_may_have_brought_the_log_in(url: str, tmp_path: Path) -> None:
-    """SQLite removes the log when the last one leaves, whoever that is."""
+    """SQLite removes the log when the last connection is closed, also one of another program."""
     ledger = killed(tmp_path)
     with closing(sqlite3.connect(ledger)) as db:
         db.execute("SELECT * FROM tasks").fetchall()
@@ -249,6 +249,14 @@ def test_after_a_power_failure_the_log_must_be_there(
         opened(url, tmp_path, boot="tuesday")
     opened(url, tmp_path, Consent(accept=ANY), boot="tuesday").close()
     opened(url, tmp_path, boot="wednesday").close()
+
+
+def test_a_power_failure_before_the_first_commit_of_a_later_start_is_no_loss(url: str, tmp_path: Path) -> None:
+    opened(url, tmp_path).close()
+    with crashed(url, tmp_path):
+        pass
+
+    opened(url, tmp_path, boot="tuesday").close()
 
 
 def test_an_old_copy_is_refused_until_the_operator_accepts_it(url: str, tmp_path: Path) -> None:
