@@ -158,6 +158,7 @@ _CALLERS = (
     ("blanks in urls", SCHEDULE, _blanks_in_urls),
     ("components in urls", SCHEDULE, _components),
     ("architectures in urls", SCHEDULE, _architectures),
+    ("small, read at once", SCHEDULE, lambda _limit: _spec(repositories=[{"url": "http://a b" + " c" * 1900}])),
     ("two keys each, accepted", SCHEDULE, _two_keys_each),
     ("ids to cancel, too many", CANCEL, _ids(10**6)),
     ("ids to cancel, a thousand", CANCEL, _ids(1000)),

@@ -152,6 +152,15 @@ def test_no_answer_has_more_than_a_few_errors(tmp_path: Path, hostile: Any) -> N
     assert len(answer.content) < 10_000 or answer.status_code == 200
 
 
+def test_of_forty_errors_five_are_told(tmp_path: Path) -> None:
+    body = json.dumps({f"unknown-{number}": 1 for number in range(40)}).encode()
+
+    answer = post(an_app(tmp_path), "/tasks/schedule", body, bearer())
+
+    assert answer.status_code == 422
+    assert len(answer.json()["detail"]) == 5
+
+
 @pytest.mark.parametrize("body", [b"no JSON", REPOSITORIES], ids=["no JSON", "large"])
 def test_the_scope_is_asked_for_before_a_body_is_parsed(tmp_path: Path, body: bytes) -> None:
     assert post(an_app(tmp_path), "/tasks/schedule", body, bearer(Scope.READ)).status_code == 403
