@@ -162,6 +162,7 @@ def farm(
             {
                 "jwt_secret": SECRET,
                 "database_url": url,
+                "state_folder": str(folder / "state"),
                 **rabbitmq.config,
                 **s3.config,
                 "s3_bucket": "clocks",
