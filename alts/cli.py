@@ -127,9 +127,20 @@ def _first_task(url: str, config: Config, options: argparse.Namespace) -> int:
     )
     try:
         return try_package(url, _token(config), request, say=_say)
+    except httpx.HTTPStatusError as error:
+        _say(f"the service answered {error.response.status_code}: {_detail(error.response)}")
+        return EXIT_CODES[Outcome.ERRORED]
     except httpx.HTTPError as error:
         _say(f"the service did not answer: {error}")
         return EXIT_CODES[Outcome.ERRORED]
+
+
+def _detail(answer: httpx.Response) -> str:
+    """What the service itself says of a request that it could not serve."""
+    try:
+        return str(answer.json()["detail"])
+    except (ValueError, KeyError, TypeError):
+        return answer.reason_phrase
 
 
 def _say_how_to_go_on(url: str) -> None:

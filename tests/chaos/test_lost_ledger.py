@@ -189,7 +189,7 @@ def test_pages_that_went_bad_while_it_was_stopped_are_said_by_health_and_by_the_
     assert f"the ledger {place.ledger} is damaged" in place.refusal()
 
 
-@pytest.mark.parametrize("lost", ["gone", "pages that only the start reads"])
+@pytest.mark.parametrize("lost", ["gone", "pages that the start does not read"])
 def test_alts_run_ends_with_2_and_the_reason_itself(place: Place, lost: str) -> None:
     config = place.config(broker="memory")
     services = build_services(load_config(config))
@@ -204,8 +204,11 @@ def test_alts_run_ends_with_2_and_the_reason_itself(place: Place, lost: str) -> 
     done = alts_run(config, place.folder)
 
     assert done.returncode == 2
-    [said] = done.stderr.splitlines()
-    assert ("is missing" if lost == "gone" else "the ledger is damaged: database disk image is malformed") in said
+    if lost == "gone":
+        [said] = done.stderr.splitlines()
+        assert "is missing" in said
+    else:
+        assert "the service answered 503: the ledger is damaged: database disk image is malformed" in done.stdout
     # The next start looks at every page, and knows what to do.
     again = alts_run(config, place.folder)
     assert again.returncode == 2
