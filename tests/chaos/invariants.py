@@ -67,18 +67,23 @@ def _doubled(evidence: Evidence) -> Iterator[str]:
             yield f"attempt {attempt} of {task_id} was executed {count} times"
     for task in evidence.tasks:
         yield from (f"{_name(task)}: {what}" for what in _history_is_single(task))
-    lapsed = {
-        (task.task_id, transition.attempt)
-        for task in evidence.tasks
-        for transition in task.history
-        if transition.event == Event.LOST
-    }
+    leases = {(task.task_id, attempt): held for task in evidence.tasks for attempt, held in _lapsed(task)}
     for before, after in _overlapping(evidence):
         what = f"attempt {after.attempt} of {after.task_id} began while attempt {before.attempt} was at work"
-        if after.at - before.at < evidence.lease_seconds:
-            yield f"{what}, before a lease could lapse"
-        elif (before.task_id, before.attempt) not in lapsed:
+        held = leases.get((before.task_id, before.attempt))
+        if held is None:
             yield f"{what}, and no lease had lapsed"
+        # A worker that was frozen with its claim in hand begins when the lease has lapsed already.
+        elif max(held, after.at - before.at) < evidence.lease_seconds:
+            yield f"{what}, before a lease could lapse"
+
+
+def _lapsed(task: LedgerTask) -> Iterator[tuple[int, float]]:
+    """Attempts whose lease has lapsed, and for how many seconds each held it."""
+    claimed = {one.attempt: one.at for one in task.history if one.event == Event.CLAIMED}
+    for one in task.history:
+        if one.event == Event.LOST:
+            yield one.attempt, one.at - claimed.get(one.attempt, one.at)
 
 
 def _history_is_single(task: LedgerTask) -> Iterator[str]:

@@ -18,6 +18,8 @@ class Transition:
     event: str
     state: str
     attempt: int
+    at: float = 0.0
+    """The scheduler's time of day, in seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +42,7 @@ def tasks_of(ledger: Path) -> list[LedgerTask]:
     """Every task, the oldest first; none where there is no ledger yet."""
     history: dict[str, list[Transition]] = {}
     for row in _rows(ledger, "select * from history order by entry"):
-        transition = Transition(event=row["event"], state=row["state"], attempt=row["attempt"])
+        transition = Transition(event=row["event"], state=row["state"], attempt=row["attempt"], at=row["at"])
         history.setdefault(row["task_id"], []).append(transition)
     return [
         LedgerTask(

@@ -174,3 +174,20 @@ def test_an_endless_task_is_true_when_it_is_cancelled() -> None:
     ended = replace(run, tasks=[replace(run.tasks[0], outcome=Outcome.CANCELLED.value, cancel_requested=True)])
 
     assert not [violation for violation in violations(ended) if "outcome" in violation.what]
+
+
+@pytest.mark.parametrize(("held", "allowed"), [(2.5, True), (0.5, False)], ids=["lapsed", "too early"])
+def test_a_lease_may_lapse_before_its_frozen_worker_begins(held: float, allowed: bool) -> None:
+    claimed, lost = replace(HISTORY[-1], at=10.0), replace(LOST, at=10.0 + held)
+    executions = [
+        an_entry(Step.START, at=3.0),
+        an_entry(Step.START, at=4.0, attempt=2, machine="m2"),
+        an_entry(Step.END, at=5.0),
+    ]
+    run = task_changed(attempt=2, history=[*HISTORY[:-1], claimed, lost, CLAIMED_AGAIN, ENDED])(
+        good_run(executions=executions)
+    )
+
+    found = [violation for violation in violations(run) if "before a lease could lapse" in violation.what]
+
+    assert bool(found) is not allowed
