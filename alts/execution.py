@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Protocol
 
-from alts.command import OutputSink
+from alts.core.command import OutputSink
+from alts.core.stop import Stop
 from alts.distributions import Tool
 from alts.junit import junit_xml
 from alts.packages.base import PackageManager
@@ -21,7 +22,6 @@ from alts.shared.errors import StorageUnavailable
 from alts.shared.report import STATE, Outcome, Report, StageResult, outcome_of_stages, reason_of_stages
 from alts.snapshots.difference import brief_changes, whole_changes
 from alts.stages.base import Observations, Stage
-from alts.stop import Stop
 from alts.tap import tap
 
 log = logging.getLogger(__name__)

@@ -7,10 +7,10 @@ import threading
 from types import TracebackType
 from typing import Self
 
+from alts.core.stop import Stop, StopReason
 from alts.shared.errors import LedgerUnavailable, StaleAttempt
 from alts.shared.ledger import Assignment, Ledger
 from alts.shared.report import StageResult
-from alts.stop import Stop, StopReason
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from alts.command import OutputSink
+from alts.core.command import OutputSink
+from alts.core.stop import Stop, Stopped, StopReason
 from alts.packages.base import PackageManager
 from alts.runners.base import Instance, MachineRuined
 from alts.shared.errors import (
@@ -21,7 +22,6 @@ from alts.shared.report import Finding, Kind, Outcome, Severity, StageResult, ou
 from alts.shared.spec import TaskSpec
 from alts.stages.base import Observations, PackageManagerBroken, Stage, StageAnswer, StageContext, StageLog
 from alts.stages.full_disk import disk_full
-from alts.stop import Stop, Stopped, StopReason
 
 _KINDS: tuple[tuple[type[InfrastructureError], Kind], ...] = (
     (DiskFull, Kind.DISK_FULL),

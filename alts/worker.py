@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TypeVar
 
+from alts.core.stop import Stop, StopReason
 from alts.execution import SETTLE_SECONDS, Executor
 from alts.heartbeat import Heartbeat
 from alts.packages import PACKAGE_MANAGERS
@@ -28,7 +29,6 @@ from alts.shared.routing import runner_for
 from alts.shared.storage import artifact_store
 from alts.shared.summary import Summary, summary_content, summary_key, summary_of
 from alts.spool import Spool
-from alts.stop import Stop, StopReason
 from alts.unheard import UnheardReports
 from alts.work_folder import WorkFolder
 

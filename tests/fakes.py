@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from alts.command import BoundedOutput, Completed, OutputSink
+from alts.core.command import BoundedOutput, Completed, OutputSink
+from alts.core.stop import Stop
 from alts.packages.apt_sources import ARCHIVES
 from alts.runners.base import Machine, MachineRuined, Order, Provisioned
 from alts.shared.errors import (
@@ -28,7 +29,6 @@ from alts.shared.report import AttemptSummary, Ending, Outcome, Report, StageRes
 from alts.shared.spec import TaskSpec
 from alts.snapshots.capture import CAPTURE_PATH
 from alts.stages.whole_output import OUTPUT_PATH
-from alts.stop import Stop
 
 
 @dataclass(frozen=True)

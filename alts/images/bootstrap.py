@@ -8,9 +8,9 @@ import tempfile
 from pathlib import Path
 from typing import Protocol
 
-from alts.command import OutputSink
+from alts.core.command import OutputSink
+from alts.core.stop import Stop
 from alts.images.recipe import Recipe
-from alts.stop import Stop
 from alts.tools import mmdebstrap
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from alts.core.stop import Stop
 from alts.shared.file_lock import try_lock
-from alts.stop import Stop
 
 _TRY_INTERVAL = 0.2  # seconds
 

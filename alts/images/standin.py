@@ -14,15 +14,15 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
-from alts.command import OutputSink
+from alts.core.command import OutputSink
+from alts.core.resources import resource
+from alts.core.stop import Stop, Stopped
 from alts.distributions import DEB_ARCHITECTURES
 from alts.images.bootstrap import keep
 from alts.images.recipe import StandinRecipe
-from alts.resources import resource
 from alts.runners.base import Instance
 from alts.shared.errors import ImageUnavailable
 from alts.shared.spec import TaskSpec
-from alts.stop import Stop, Stopped
 
 BUILD_LABEL = "alts.build"
 """On the container: the recipe's name. Whoever holds the recipe's lock owns what carries it."""

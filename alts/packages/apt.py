@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from alts.command import Completed
+from alts.core.command import Completed
 from alts.distributions import DEB_ARCHITECTURES
 from alts.packages import apt_output, apt_served, apt_why, debconf
 from alts.packages.apt_sources import ARCHIVES, LIST_LAST, brought_by_task, files_for, repository_findings

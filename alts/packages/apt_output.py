@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from alts.command import Completed
+from alts.core.command import Completed
 from alts.packages.apt_sources import ARCHIVES, brought_by_task, repository_findings
 from alts.packages.base import Candidate, Identity, InstalledPackage
 from alts.shared.report import Finding, Kind, Severity

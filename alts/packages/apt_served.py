@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from alts.command import Completed
+from alts.core.command import Completed
 from alts.packages import served
 from alts.packages.apt_sources import brought_by_task
 from alts.packages.served import Served

@@ -7,7 +7,7 @@ import re
 from collections import deque
 from collections.abc import Mapping, Sequence
 
-from alts.command import Completed
+from alts.core.command import Completed
 from alts.packages.apt_output import CONFLICTS, Unmet, read_policies, read_unmet
 from alts.packages.deb_version import satisfies
 from alts.packages.dpkg_state import APT_CACHE

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from alts.command import Completed
+from alts.core.command import Completed
 from alts.shared.report import Finding, Kind
 from alts.shared.spec import TaskSpec
 

@@ -10,7 +10,7 @@ import posixpath
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from alts.command import Completed
+from alts.core.command import Completed
 from alts.packages import dnf_output, dnf_problems, dnf_served, served
 from alts.packages.base import Candidate, Identity, InstanceFile
 from alts.packages.dnf_files import FOLDER, KnownRepository, brought_by_task, files_for, read_repositories

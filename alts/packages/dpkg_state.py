@@ -6,7 +6,7 @@ import fnmatch
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from alts.command import Completed
+from alts.core.command import Completed
 from alts.packages.base import Exclusions
 from alts.shared.spec import TaskSpec
 

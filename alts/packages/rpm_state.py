@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from alts.command import Completed
+from alts.core.command import Completed
 from alts.packages import dnf_output
 from alts.packages.base import Exclusions, InstalledPackage
 from alts.packages.rpm_version import full_version

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from alts.command import Completed
+from alts.core.command import Completed
 from alts.packages import served
 from alts.packages.base import Candidate, Identity
 from alts.packages.dnf import Dnf

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import IO
 
 import alts
+from alts.core.stop import Stop
 from alts.shared.errors import InfrastructureError
-from alts.stop import Stop
 
 REATTACH_VARIABLE = "TF_REATTACH_PROVIDERS"
 LOG_NAME = "provider.log"

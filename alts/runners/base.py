@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from alts.command import Completed, OutputSink
+from alts.core.command import Completed, OutputSink
+from alts.core.stop import Stop
 from alts.shared.report import AttemptSummary, Kind
 from alts.shared.spec import TaskSpec
-from alts.stop import Stop
 
 
 class MachineRuined(Exception):  # noqa: N818 - what happened

@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from alts.command import OutputSink
+from alts.core.command import OutputSink
+from alts.core.stop import Stop
 from alts.images import Image, ImageResolver, image_resolver
 from alts.packages import PACKAGE_MANAGERS
 from alts.provider.process import ProviderProcess
@@ -17,7 +18,6 @@ from alts.runners.terraformed import FilesFor, Plan, TerraformedRunner
 from alts.shared.config import Config, InstanceLimits
 from alts.shared.errors import ImageUnavailable, ProvisionFailed
 from alts.shared.networks import DEFAULT_RULES, NetworkRules
-from alts.stop import Stop
 from alts.tools.docker import Engine, EngineFailed
 from alts.tools.docker_build import DockerBuilds
 from alts.tools.docker_seal import NoHelper, deny_networks

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+from alts.core.stop import Stop
 from alts.shared.errors import RepositoryUnreachable
 from alts.shared.networks import NetworkRules
 from alts.shared.spec import TaskSpec
-from alts.stop import Stop
 from alts.tools.resolve import Resolve, addresses_of, look_up
 
 

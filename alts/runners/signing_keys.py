@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from alts.core.stop import Stop
 from alts.shared.errors import RepositoryUnreachable
 from alts.shared.openpgp import public_key
 from alts.shared.repository import Repository
 from alts.shared.spec import TaskSpec
-from alts.stop import Stop
 
 Fetch = Callable[[str, Stop], bytes]
 

@@ -11,16 +11,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from alts.command import OutputSink
+from alts.core.command import OutputSink
+from alts.core.resources import resource
+from alts.core.stop import Stop, Stopped, StopReason
 from alts.packages.base import InstanceFile
-from alts.resources import resource
 from alts.runners.base import Instance, MachineRuined, Order, Provisioned
 from alts.runners.repository_hosts import check_hosts
 from alts.runners.signing_keys import with_keys
 from alts.shared.errors import InfrastructureError, InstanceLost, ProvisionFailed
 from alts.shared.networks import DEFAULT_RULES, NetworkRules
 from alts.shared.spec import TaskSpec
-from alts.stop import Stop, Stopped, StopReason
 from alts.tools.ansible import prepare_variables, run_playbook
 from alts.tools.http import download
 from alts.tools.terraform import Terraform, write_provider_override

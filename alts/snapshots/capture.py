@@ -9,7 +9,7 @@ import ipaddress
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from alts.command import Completed
+from alts.core.command import Completed
 from alts.packages.base import PackageManager
 from alts.snapshots.rules import Rules
 from alts.snapshots.snapshot import FileState, Process, Snapshot

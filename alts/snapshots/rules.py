@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
+from alts.core.resources import resource
 from alts.distributions import Family
-from alts.resources import resource
 from alts.shared.report import Severity
 
 

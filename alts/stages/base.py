@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from alts.command import BoundedOutput, Completed, shown
+from alts.core.command import BoundedOutput, Completed, shown
+from alts.core.stop import Stop, Stopped
 from alts.packages.base import Candidate, Identity, InstalledPackage, PackageManager
 from alts.runners.base import Instance, MachineRuined
 from alts.shared.errors import DiskFull, StateUnreadable
@@ -13,7 +14,6 @@ from alts.shared.report import Finding, Kind
 from alts.shared.spec import TaskSpec
 from alts.snapshots.snapshot import Snapshot
 from alts.stages.ruin import what_ruined
-from alts.stop import Stop, Stopped
 
 NOT_RUN = (126, 127)
 """Exit codes of a program that is none (any more), or not there (POSIX, "Exit Status for Commands")."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from alts.command import Completed
+from alts.core.command import Completed
 from alts.packages.base import PackageManager
 from alts.shared.report import Finding, Kind
 from alts.stages.base import StageContext

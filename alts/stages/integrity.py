@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, islice
 
-from alts.command import Completed
+from alts.core.command import Completed
 from alts.integrity.elf import HEADER_SIZE, SMALLEST, Elf, read_elf
 from alts.integrity.elf import Kind as ElfKind
 from alts.integrity.headers import first_bytes, headers_argv, read_headers

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from alts.command import Completed
+from alts.core.command import Completed
 from alts.shared.report import Finding
 from alts.stages.base import StageAnswer, StageContext
 

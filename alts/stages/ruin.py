@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from alts.command import Completed
+from alts.core.command import Completed
 from alts.runners.base import MachineRuined
 from alts.shared.errors import InfrastructureError
 from alts.shared.report import Kind

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from alts.command import Completed
+from alts.core.command import Completed
 from alts.packages.base import Candidate
 from alts.shared.report import Finding, Kind
 from alts.shared.spec import TaskSpec

@@ -15,10 +15,10 @@ from typing import Any
 from ansible_runner import AnsibleRunnerException, Runner, RunnerConfig
 from pexpect.exceptions import ExceptionPexpect  # type: ignore[import-untyped]
 
-from alts.command import BoundedOutput, OutputSink
+from alts.core.command import BoundedOutput, OutputSink
+from alts.core.stop import Stop, Stopped
 from alts.packages.base import InstanceFile
 from alts.shared.errors import ProvisionFailed
-from alts.stop import Stop, Stopped
 from alts.tools.process import kill_by_variable
 
 CONNECTION = "community.docker.docker_api"

@@ -26,11 +26,11 @@ from docker import APIClient
 from docker import errors as docker_errors
 from docker.transport import UnixHTTPAdapter
 
-from alts.command import BoundedOutput, Completed, OutputSink
+from alts.core.command import BoundedOutput, Completed, OutputSink
+from alts.core.stop import Stop, StopReason
 from alts.runners.base import MachineRuined
 from alts.shared.errors import DiskFull, InstanceLost, ProvisionFailed
 from alts.shared.report import Kind
-from alts.stop import Stop, StopReason
 from alts.tools.docker_command import Command, CommandSurvives
 from alts.tools.docker_death import ended_by_itself, ran_out_of_memory
 from alts.tools.docker_disk import DiskWatch

@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from alts.command import BoundedOutput
-from alts.stop import Stop, StopReason
+from alts.core.command import BoundedOutput
+from alts.core.stop import Stop, StopReason
 from alts.tools.docker_stream import STDOUT, FirstLine, FrameReader
 
 _START_TIMEOUT = 30  # seconds for the engine to take our word to start

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
-from alts.stop import Stop
+from alts.core.stop import Stop
 from alts.tools.process import run_process
 
 _LOOK_INTERVAL = 2.0  # seconds between two looks, at least

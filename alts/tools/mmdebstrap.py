@@ -7,9 +7,9 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from alts.command import OutputSink
+from alts.core.command import OutputSink
+from alts.core.stop import Stop, Stopped
 from alts.shared.errors import ImageUnavailable, InfrastructureError
-from alts.stop import Stop, Stopped
 from alts.tools.process import run_process
 
 FLAGS = (

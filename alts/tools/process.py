@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from alts.command import BoundedOutput, Completed, OutputSink, shown
+from alts.core.command import BoundedOutput, Completed, OutputSink, shown
+from alts.core.stop import Stop, StopReason
 from alts.shared.errors import InfrastructureError
-from alts.stop import Stop, StopReason
 
 _LOOK_INTERVAL = 0.1  # seconds between two looks at the Stop and at the program
 _DRAIN_SECONDS = 0.3  # for output that is still on its way when the program has ended

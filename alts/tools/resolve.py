@@ -7,8 +7,8 @@ import socket
 import threading
 from collections.abc import Callable, Sequence
 
+from alts.core.stop import Stop
 from alts.shared.networks import Address, literal_address
-from alts.stop import Stop
 
 Resolve = Callable[[str], Sequence[Address]]
 

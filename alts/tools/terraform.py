@@ -15,9 +15,9 @@ from pathlib import Path
 import python_terraform
 from python_terraform import IsFlagged
 
-from alts.command import Completed, OutputSink
+from alts.core.command import Completed, OutputSink
+from alts.core.stop import Stop, Stopped
 from alts.shared.errors import ConfigurationError, ProvisionFailed
-from alts.stop import Stop, Stopped
 from alts.tools.process import run_process
 
 OVERRIDE_NAME = "provider_override.tf.json"

@@ -16,12 +16,12 @@ from typing import Any
 
 import docker
 
-from alts.command import Completed, OutputSink
+from alts.core.command import Completed, OutputSink
+from alts.core.stop import Stop
 from alts.plan import PLANS
 from alts.runners.base import Instance
 from alts.shared.report import Kind, Report
 from alts.stages.base import Observations, Stage, StageAnswer, StageContext
-from alts.stop import Stop
 from tests.acceptance.lab import Lab
 from tests.acceptance.plain_runner import plain_runner
 from tests.leftovers import THIS_RUN

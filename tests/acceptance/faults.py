@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 import docker
 
+from alts.core.stop import Stop
 from alts.runners.base import Instance
-from alts.stop import Stop
 from tests.acceptance.fault_lab import Strike
 from tests.acceptance.mirror import Fault, Mirror
 from tests.corpus.rpms import FAULTY

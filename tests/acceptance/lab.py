@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from alts.core.stop import Stop
 from alts.execution import Executor
 from alts.packages import PACKAGE_MANAGERS
 from alts.plan import PLANS, with_timeouts
@@ -17,7 +18,6 @@ from alts.runners.docker import docker_runner
 from alts.runners.registry import MakeRunner
 from alts.shared.report import Report
 from alts.stages.base import Stage
-from alts.stop import Stop
 from alts.work_folder import WorkFolder
 from tests.acceptance.embedded import ROOT
 from tests.builders import a_config, a_spec

@@ -19,7 +19,8 @@ import docker
 from docker.errors import APIError
 from docker.types import IPAMConfig, IPAMPool, LogConfig
 
-from alts.command import OutputSink
+from alts.core.command import OutputSink
+from alts.core.stop import Stop
 from alts.packages import PACKAGE_MANAGERS
 from alts.packages.base import InstanceFile
 from alts.runners.base import Order, Provisioned
@@ -28,7 +29,6 @@ from alts.runners.repository_hosts import check_hosts
 from alts.runners.signing_keys import with_keys
 from alts.shared.config import Config
 from alts.shared.errors import ProvisionFailed
-from alts.stop import Stop
 from alts.tools.http import download
 from tests.services.machine import FIRST_PROCESS
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from alts.stop import Stop
+from alts.core.stop import Stop
 from tests.acceptance.embedded import EmbeddedService
 from tests.deb_repository import build_deb, serving, write_index
 from tests.services.debian_image import debian_image

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from junitparser import JUnitXml
 
+from alts.core.stop import Stop
 from alts.packages.apt import Apt
 from alts.snapshots.snapshot import Snapshot
 from alts.stages.base import Observations, StageContext, StageLog
 from alts.stages.snapshot import look
-from alts.stop import Stop
 from tests.acceptance.embedded import EmbeddedService
 from tests.builders import a_spec
 from tests.deb_repository import build_deb, serving, write_index

@@ -13,8 +13,8 @@ from typing import Self
 
 import docker
 
+from alts.core.stop import Stop
 from alts.images import image_resolver
-from alts.stop import Stop
 from alts.tools.docker import Engine
 from alts.tools.docker_build import DockerBuilds
 from tests.builders import a_config, a_spec

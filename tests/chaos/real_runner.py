@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from alts.command import OutputSink
+from alts.core.command import OutputSink
+from alts.core.stop import Stop
 from alts.runners.base import Order, Provisioned, Runner
 from alts.runners.docker import docker_runner
 from alts.shared.config import Config
-from alts.stop import Stop
 from tests.chaos.journal import Journal, Step
 
 

@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from alts.command import OutputSink
+from alts.core.command import OutputSink
+from alts.core.stop import Stop
 from alts.runners.base import Machine, Order, Provisioned
 from alts.shared.config import Config
 from alts.shared.errors import ProvisionFailed
-from alts.stop import Stop
 from tests.chaos.journal import Journal, Step
 from tests.chaos.packages import BAD, ERRORS_ALWAYS, ERRORS_ONCE, MISSING, PACKAGES, Package
 from tests.fakes import Answer, FakeDebian, FakeInstance

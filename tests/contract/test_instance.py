@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import pytest
 
+from alts.core.stop import Stop, Stopped, StopReason
 from alts.runners.base import Instance, MachineRuined
 from alts.shared.errors import InstanceLost
-from alts.stop import Stop, Stopped, StopReason
 from tests.fakes import Answer, FakeInstance
 from tests.services.debian_image import debian_image
 from tests.services.machine import KeptMachine, Machine

@@ -10,7 +10,7 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from alts.stop import Stop
+from alts.core.stop import Stop
 from alts.tools.docker import Engine
 from alts.tools.docker_build import BuildContainer, DockerBuilds
 from tests.corpus.rpms import Rpm

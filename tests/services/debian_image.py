@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from alts.core.stop import Stop
 from alts.images import image_resolver
-from alts.stop import Stop
 from alts.tools.docker import Engine
 from alts.tools.docker_build import DockerBuilds
 from tests.builders import a_config, a_spec

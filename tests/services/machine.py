@@ -10,7 +10,7 @@ from typing import Any
 
 import docker
 
-from alts.stop import Stop
+from alts.core.stop import Stop
 from alts.tools.docker import DockerInstance, Engine
 from tests.leftovers import THIS_RUN
 from tests.services.engine_proxy import ENGINE

@@ -14,9 +14,9 @@ import docker
 import pytest
 from docker.errors import ImageNotFound
 
+from alts.core.stop import Stop, Stopped, StopReason
 from alts.images.archive import docker_archive
 from alts.shared.errors import ProvisionFailed
-from alts.stop import Stop, Stopped, StopReason
 from alts.tools.docker import Engine, EngineFailed
 from tests.leftovers import THIS_RUN
 from tests.services.debian_image import debian_image

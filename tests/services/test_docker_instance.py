@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from alts.core.stop import Stop, Stopped, StopReason
 from alts.runners.base import MachineRuined
 from alts.shared.errors import InstanceLost
-from alts.stop import Stop, Stopped, StopReason
 from tests.services.debian_image import debian_image
 from tests.services.engine_proxy import EngineProxy
 from tests.services.machine import KeptMachine, Machine, eventually

@@ -7,10 +7,10 @@ from contextlib import closing
 import docker
 import pytest
 
+from alts.core.stop import Stop, StopReason
 from alts.runners.base import MachineRuined
 from alts.shared.errors import DiskFull, InstanceLost
 from alts.shared.report import Kind
-from alts.stop import Stop, StopReason
 from alts.tools.docker import DockerInstance, Engine
 from alts.tools.docker_disk import DiskWatch
 from tests.corpus.hostile_debs import PTRACE_INIT

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 import docker
 import pytest
 
+from alts.core.stop import Stop
 from alts.shared.config import METADATA_NETWORKS
 from alts.shared.errors import InfrastructureError
-from alts.stop import Stop
 from alts.tools.docker import DockerInstance, Engine
 from alts.tools.docker_seal import deny_networks
 from tests.deb_repository import bridge_address

@@ -11,11 +11,11 @@ from pathlib import Path
 import docker
 import pytest
 
+from alts.core.resources import resource
+from alts.core.stop import Stop, Stopped, StopReason
 from alts.images.archive import docker_archive
 from alts.images.bootstrap import bootstrap
 from alts.images.recipe import recipes_for
-from alts.resources import resource
-from alts.stop import Stop, Stopped, StopReason
 from alts.tools.docker import Engine
 from alts.tools.mmdebstrap import root_argv
 from tests.builders import a_spec

@@ -11,9 +11,9 @@ from typing import Any
 import docker
 import pytest
 
+from alts.core.stop import Stop
 from alts.runners.base import Order
 from alts.runners.docker import docker_runner
-from alts.stop import Stop
 from alts.work_folder import WorkFolder
 from tests.acceptance.plain_runner import plain_runner
 from tests.builders import a_config, a_spec

@@ -11,9 +11,9 @@ import docker
 import pytest
 from docker.errors import ImageNotFound
 
+from alts.core.stop import Stop
 from alts.provider.process import ProviderProcess
 from alts.shared.errors import ProvisionFailed
-from alts.stop import Stop
 from alts.tools.terraform import Terraform, find_terraform
 from tests.leftovers import THIS_RUN
 from tests.services.engine_proxy import ENGINE

@@ -15,6 +15,7 @@ from pathlib import Path
 import docker
 import pytest
 
+from alts.core.stop import Stop, Stopped, StopReason
 from alts.images import image_resolver
 from alts.packages.base import InstanceFile
 from alts.provider.process import ProviderProcess
@@ -23,7 +24,6 @@ from alts.runners.docker import DockerRunner, docker_runner
 from alts.runners.terraformed import FilesFor
 from alts.shared.config import InstanceLimits
 from alts.shared.errors import InstanceLost, ProvisionFailed
-from alts.stop import Stop, Stopped, StopReason
 from alts.tools.docker import Engine, EngineFailed
 from alts.tools.docker_build import DockerBuilds
 from alts.tools.docker_seal import SEAL_TIMEOUT

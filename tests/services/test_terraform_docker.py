@@ -19,9 +19,9 @@ import pytest
 from docker.errors import NotFound
 from docker.models.containers import Container
 
+from alts.core.stop import Stop, Stopped, StopReason
 from alts.provider.process import ProviderProcess
 from alts.shared.errors import ProvisionFailed
-from alts.stop import Stop, Stopped, StopReason
 from alts.tools.docker import Engine
 from alts.tools.terraform import Terraform, find_terraform, launcher_for_wheel, write_provider_override
 from tests.leftovers import THIS_RUN

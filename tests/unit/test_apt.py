@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from alts.command import Completed
+from alts.core.command import Completed
 from alts.packages.apt import Apt
 from alts.packages.base import Candidate, Identity
 from alts.shared.report import Finding, Kind, Severity

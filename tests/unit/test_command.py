@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alts.command import BoundedOutput, Completed, shown
+from alts.core.command import BoundedOutput, Completed, shown
 
 
 @given(st.lists(st.text(max_size=30), max_size=30))

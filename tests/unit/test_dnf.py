@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from alts.command import Completed
+from alts.core.command import Completed
 from alts.packages.base import Candidate
 from alts.packages.dnf import Dnf, Dnf5
 from alts.packages.dnf_files import read_repositories, repository_file

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alts.command import Completed
+from alts.core.command import Completed
 from alts.packages.base import Candidate
 from alts.packages.dnf import Dnf
 from alts.packages.dnf_names import bare_name, full_name

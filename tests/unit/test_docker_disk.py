@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from alts.stop import Stop
+from alts.core.stop import Stop
 from alts.tools.docker_disk import DiskWatch
 from tests.scheduler_parts import HandClock
 

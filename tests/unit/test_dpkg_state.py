@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from alts.command import Completed
+from alts.core.command import Completed
 from alts.packages.dpkg_state import DpkgState
 from tests.builders import a_spec
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from alts.core.stop import Stop, Stopped, StopReason
 from alts.execution import Executor
 from alts.packages import PACKAGE_MANAGERS
 from alts.plan import PLANS, STANDARD
 from alts.shared.errors import ProvisionFailed
 from alts.shared.report import REPORT, STATE, Outcome
-from alts.stop import Stop, Stopped, StopReason
 from tests.builders import TASK_ID, an_order
 from tests.fakes import FakeDebian, FakeInstance, FakeRunner, FakeStore
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from alts.core.stop import Stop, Stopped, StopReason
 from alts.images.bootstrap import bootstrap
 from alts.images.recipe import Recipe, recipes_for
 from alts.shared.errors import ImageUnavailable
-from alts.stop import Stop, Stopped, StopReason
 from alts.tools.mmdebstrap import root_argv
 from tests.builders import a_spec
 

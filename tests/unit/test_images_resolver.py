@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from alts.command import OutputSink
+from alts.core.command import OutputSink
+from alts.core.stop import Stop, Stopped, StopReason
 from alts.images import Image, ImageResolver
 from alts.images.host_lock import host_lock
 from alts.images.pull_memory import MEMORY_SECONDS, PullMemory
 from alts.images.recipe import Recipe, StandinRecipe
 from alts.shared.errors import ImageUnavailable, InfrastructureError
-from alts.stop import Stop, Stopped, StopReason
 from alts.tools.docker import EngineFailed, EngineImage
 from tests.builders import a_spec
 

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import pytest
 
+from alts.core.stop import Stop
 from alts.packages.apt import Apt
 from alts.shared.report import Finding, Kind, Severity
 from alts.stages.base import Observations, StageContext, StageLog
 from alts.stages.install import install
 from alts.stages.snapshot import snapshot
-from alts.stop import Stop
 from tests.builders import a_spec
 from tests.fakes import Answer, FakeDebian, FakeInstance
 

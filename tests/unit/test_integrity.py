@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
+from alts.core.stop import Stop
 from alts.integrity.elf import I386, X86_64, Elf, Kind
 from alts.integrity.interpreters import interpreter_finding, is_started, loader_finding
 from alts.integrity.libraries import Machine, library_findings
@@ -21,7 +22,6 @@ from alts.snapshots.tree import Tree
 from alts.stages.base import Observations, StageContext, StageLog
 from alts.stages.integrity import integrity
 from alts.stages.whole_output import OUTPUT_PATH
-from alts.stop import Stop
 from tests.builders import a_spec
 from tests.corpus.elf import elf
 from tests.fakes import Answer, FakeDebian, FakeInstance

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from alts.core.stop import Stop
 from alts.distributions import Family
 from alts.packages.apt import Apt
 from alts.shared.report import Finding, Kind, Severity
@@ -20,7 +21,6 @@ from alts.stages.leftovers import leftovers
 from alts.stages.purge import purge
 from alts.stages.remove import remove
 from alts.stages.snapshot import snapshot
-from alts.stop import Stop
 from tests.builders import a_spec
 from tests.fakes import Answer, FakeDebian, FakeInstance
 

@@ -16,10 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
+from alts.core.stop import Stop, Stopped, StopReason
 from alts.runners.repository_hosts import check_hosts
 from alts.shared.errors import RepositoryUnreachable
 from alts.shared.networks import DEFAULT_RULES, DENIED, Address, NetworkRules, literal_address
-from alts.stop import Stop, Stopped, StopReason
 from alts.tools.http import download
 from alts.tools.resolve import Resolve, addresses_of
 from scheduler.api import create_app

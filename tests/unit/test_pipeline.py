@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from alts.command import OutputSink
+from alts.core.command import OutputSink
+from alts.core.stop import Stop, Stopped, StopReason
 from alts.packages.apt import Apt
 from alts.pipeline import PlanResult, Run, run_plan
 from alts.plan import FULL, PLANS, STANDARD, with_timeouts
@@ -17,7 +18,6 @@ from alts.shared.errors import ConfigurationError, ImageUnavailable, ProvisionFa
 from alts.shared.report import Kind, Outcome, StageResult, outcome_of_stages
 from alts.snapshots.capture import CAPTURE_PATH
 from alts.stages.base import Stage
-from alts.stop import Stop, Stopped, StopReason
 from tests.builders import a_spec
 from tests.fakes import SHA256, Answer, FakeDebian, FakeInstance
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from alts.command import HEAD_LIMIT, TAIL_LIMIT
+from alts.core.command import HEAD_LIMIT, TAIL_LIMIT
+from alts.core.stop import Stop, StopReason
 from alts.shared.errors import InfrastructureError
-from alts.stop import Stop, StopReason
 from alts.tools.process import kill_by_variable, run_process
 from tests.processes import ended
 

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
+from alts.core.stop import Stop, Stopped, StopReason
 from alts.provider import ADDRESS
 from alts.provider.process import ProviderProcess
 from alts.shared.errors import InfrastructureError
-from alts.stop import Stop, Stopped, StopReason
 from tests.processes import ended, pids_of
 
 HOST = "unix:///nonexistent/docker.sock"
@@ -28,7 +28,7 @@ WORKER = """
 import sys, time
 from pathlib import Path
 from alts.provider.process import ProviderProcess
-from alts.stop import Stop
+from alts.core.stop import Stop
 provider = ProviderProcess(Path(sys.argv[1]), docker_host="unix:///nonexistent/docker.sock")
 print(provider.environment(Stop(60))["TF_REATTACH_PROVIDERS"], flush=True)
 time.sleep(60)

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from alts.command import OutputSink
+from alts.core.command import OutputSink
+from alts.core.stop import Stop, Stopped
 from alts.runners.base import Instance, Order
 from alts.runners.docker import docker_runner
 from alts.runners.registry import RUNNERS
 from alts.runners.terraformed import Plan, TerraformedRunner
 from alts.shared.errors import ImageUnavailable, InfrastructureError, InstanceLost, ProvisionFailed
-from alts.stop import Stop, Stopped
 from tests.builders import an_order
 from tests.fakes import FakeInstance
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from alts.command import Completed
+from alts.core.command import Completed
+from alts.core.stop import Stop
 from alts.packages import served
 from alts.packages.apt import Apt
 from alts.packages.dnf import Dnf
@@ -17,7 +18,6 @@ from alts.shared.report import Kind
 from alts.shared.spec import TaskSpec
 from alts.stages.base import Observations, StageContext, StageLog
 from alts.stages.prepare import prepare
-from alts.stop import Stop
 from tests.builders import a_spec
 from tests.fakes import Answer, FakeInstance
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from alts.stop import Stop, Stopped, StopReason
+from alts.core.stop import Stop, Stopped, StopReason
 
 
 class Clock:

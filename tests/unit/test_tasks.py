@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from alts.command import OutputSink
+from alts.core.command import OutputSink
+from alts.core.stop import Stop
 from alts.execution import Executor
 from alts.packages import PACKAGE_MANAGERS
 from alts.plan import PLANS
@@ -18,7 +19,6 @@ from alts.runners.base import Order, Provisioned
 from alts.shared.errors import LedgerUnavailable, ProvisionFailed
 from alts.shared.ledger import TaskState
 from alts.shared.report import REPORT, Outcome, Report
-from alts.stop import Stop
 from alts.tasks import run_task
 from alts.work_folder import WorkFolder
 from alts.worker import Worker

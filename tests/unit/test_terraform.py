@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from alts.core.stop import Stop, Stopped, StopReason
 from alts.shared.errors import ConfigurationError, InfrastructureError, ProvisionFailed
-from alts.stop import Stop, Stopped, StopReason
 from alts.tools.terraform import Terraform, find_terraform, launcher_for_wheel, write_provider_override
 
 MODULE = Path(__file__).parents[2] / "resources" / "terraform" / "docker"

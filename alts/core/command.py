@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from alts.stop import StopReason
+from alts.core.stop import StopReason
 
 OutputSink = Callable[[str], None]
 """Takes a command's output as it comes, in pieces of any size."""
