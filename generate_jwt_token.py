@@ -23,10 +23,10 @@ if not all(map(importlib.util.find_spec, ("jwt", "pydantic", "yaml"))):
 
 from pydantic import SecretStr
 
+from alts.shared.auth.keys import algorithm_of_private_key
+from alts.shared.auth.tokens import CALLER_SCOPES, WORKER_KEY_ID, Scope, issue_token
 from alts.shared.config import ASYMMETRIC, SECRET_BYTES, read_config_file
 from alts.shared.errors import ConfigurationError
-from alts.shared.token_keys import algorithm_of_private_key
-from alts.shared.tokens import CALLER_SCOPES, WORKER_KEY_ID, Scope, issue_token
 
 EXAMPLES = """examples:
   generate_jwt_token.py -c configs/alts_config.yaml -e some@email.com

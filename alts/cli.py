@@ -15,11 +15,11 @@ import httpx
 
 from alts.embedded import EmbeddedStack
 from alts.first_try import EXIT_CODES, try_package
+from alts.shared.auth.tokens import issue_token
 from alts.shared.config import ASYMMETRIC, Config, load_config
 from alts.shared.errors import AltsError, ConfigurationError
-from alts.shared.log_lines import log_to_file
-from alts.shared.report import Outcome
-from alts.shared.tokens import issue_token
+from alts.shared.logs import log_to_file
+from alts.shared.models.report import Outcome
 from scheduler.guard import ANY, Consent
 
 DEFAULT_CONFIG = Path("configs/embedded.yaml")

@@ -22,7 +22,7 @@ from alts.consuming import Consuming
 from alts.runners.registry import RUNNERS, MakeRunner
 from alts.shared.config import Config
 from alts.shared.errors import AlreadyRunning, InfrastructureError
-from alts.shared.routing import queues_of
+from alts.shared.models.routing import queues_of
 from alts.tasks import register_task
 from alts.upkeep import Upkeep
 from alts.worker import Worker, open_worker

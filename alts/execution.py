@@ -11,18 +11,18 @@ from typing import Protocol
 
 from alts.core.command import OutputSink
 from alts.core.stop import Stop
-from alts.distributions import Tool
-from alts.junit import junit_xml
 from alts.packages.base import PackageManager
 from alts.pipeline import PlanResult, Run, run_plan
 from alts.report_size import fitted, fitted_stages
 from alts.runners.base import Instance, Order, Provisioned, Runner
-from alts.shared.artifacts import JUNIT_NAME, REPORT_NAME, STATE_NAME, TAP_NAME, artifact_key, group_of
 from alts.shared.errors import StorageUnavailable
-from alts.shared.report import STATE, Outcome, Report, StageResult, outcome_of_stages, reason_of_stages
+from alts.shared.models.distributions import Tool
+from alts.shared.models.report import STATE, Outcome, Report, StageResult, outcome_of_stages, reason_of_stages
+from alts.shared.reports.junit import junit_xml
+from alts.shared.reports.tap import tap
+from alts.shared.storage.base import JUNIT_NAME, REPORT_NAME, STATE_NAME, TAP_NAME, artifact_key, group_of
 from alts.snapshots.difference import brief_changes, whole_changes
 from alts.stages.base import Observations, Stage
-from alts.tap import tap
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ SETTLE_SECONDS = 5.0
 
 
 class ArtifactSink(Protocol):
-    """Takes artifacts: a store (alts.shared.artifacts), or what stands before it (alts.spool)."""
+    """Takes artifacts: a store (alts.shared.storage.base), or what stands before it (alts.spool)."""
 
     def put(self, key: str, content: bytes, *, content_type: str = "text/plain; charset=utf-8") -> None:
         """Take an artifact. Raises StorageUnavailable."""

@@ -8,8 +8,8 @@ from typing import Any
 
 import httpx
 
-from alts.shared.ledger import TaskState
-from alts.shared.report import Outcome
+from alts.shared.models.ledger import TaskState
+from alts.shared.models.report import Outcome
 
 POLL_INTERVAL = 0.1
 EXIT_CODES: Mapping[str, int] = {Outcome.PASSED: 0, Outcome.FAILED: 1, Outcome.ERRORED: 2, Outcome.CANCELLED: 3}

@@ -9,8 +9,8 @@ from typing import Self
 
 from alts.core.stop import Stop, StopReason
 from alts.shared.errors import LedgerUnavailable, StaleAttempt
-from alts.shared.ledger import Assignment, Ledger
-from alts.shared.report import StageResult
+from alts.shared.models.ledger import Assignment, Ledger
+from alts.shared.models.report import StageResult
 
 log = logging.getLogger(__name__)
 

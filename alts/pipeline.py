@@ -18,8 +18,8 @@ from alts.shared.errors import (
     ProvisionFailed,
     RepositoryUnreachable,
 )
-from alts.shared.report import Finding, Kind, Outcome, Severity, StageResult, outcome_of_findings
-from alts.shared.spec import TaskSpec
+from alts.shared.models.report import Finding, Kind, Outcome, Severity, StageResult, outcome_of_findings
+from alts.shared.models.task_spec import TaskSpec
 from alts.stages.base import Observations, PackageManagerBroken, Stage, StageAnswer, StageContext, StageLog
 from alts.stages.full_disk import disk_full
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from alts.shared.errors import ConfigurationError
-from alts.shared.report import Kind
+from alts.shared.models.report import Kind
 from alts.stages.base import Stage
 from alts.stages.install import install
 from alts.stages.install_again import install_again

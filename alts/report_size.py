@@ -8,7 +8,7 @@ from dataclasses import replace
 from pydantic import TypeAdapter
 
 from alts.shared.bounds import LARGEST_REPORT, MOST_VALUES, has_more_values
-from alts.shared.report import REPORT, Report, StageResult, shortened
+from alts.shared.models.report import REPORT, Report, StageResult, shortened
 from alts.snapshots.grouping import cut
 from alts.snapshots.leftovers import shown
 

@@ -18,9 +18,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from alts.shared.artifacts import ArtifactStore, group_of
 from alts.shared.errors import StorageUnavailable
-from alts.shared.loop import Loop
+from alts.shared.periodic import Loop
+from alts.shared.storage.base import ArtifactStore, group_of
 
 log = logging.getLogger(__name__)
 

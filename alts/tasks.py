@@ -11,9 +11,9 @@ from celery.exceptions import Ignore
 from alts.core.stop import Stopped, StopReason
 from alts.shared.broker import TASK_NAME
 from alts.shared.errors import LedgerUnavailable, StaleAttempt
-from alts.shared.ledger import Assignment
-from alts.shared.report import Report
-from alts.shared.summary import Summary, summary_of
+from alts.shared.models.celery_result import Summary, summary_of
+from alts.shared.models.ledger import Assignment
+from alts.shared.models.report import Report
 from alts.worker import Worker, internal_error
 
 log = logging.getLogger(__name__)

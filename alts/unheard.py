@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from alts.shared.report import REPORT, Report
+from alts.shared.models.report import REPORT, Report
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from alts.shared.errors import LedgerUnavailable
-from alts.shared.loop import Loop
+from alts.shared.periodic import Loop
 from alts.worker import Worker
 
 log = logging.getLogger(__name__)

@@ -23,11 +23,11 @@ from alts.runners.base import Order, Runner
 from alts.runners.registry import RUNNERS, MakeRunner
 from alts.shared.config import Config
 from alts.shared.errors import InfrastructureError, LedgerUnavailable, StaleAttempt, StorageUnavailable
-from alts.shared.ledger import Assignment, Ledger
-from alts.shared.report import Finding, Kind, Outcome, Report, StageResult
-from alts.shared.routing import runner_for
-from alts.shared.storage import artifact_store
-from alts.shared.summary import Summary, summary_content, summary_key, summary_of
+from alts.shared.models.celery_result import Summary, summary_content, summary_key, summary_of
+from alts.shared.models.ledger import Assignment, Ledger
+from alts.shared.models.report import Finding, Kind, Outcome, Report, StageResult
+from alts.shared.models.routing import runner_for
+from alts.shared.storage.factory import artifact_store
 from alts.spool import Spool
 from alts.unheard import UnheardReports
 from alts.work_folder import WorkFolder

@@ -21,8 +21,8 @@ from alts.runners.registry import RUNNERS, MakeRunner
 from alts.shared.broker import celery_app
 from alts.shared.config import Config
 from alts.shared.errors import AltsError, ConfigurationError
-from alts.shared.log_lines import log_to_stderr
-from alts.shared.routing import queues_of
+from alts.shared.logs import log_to_stderr
+from alts.shared.models.routing import queues_of
 from alts.tasks import register_task
 from alts.tools.scheduler import HttpLedger, worker_tokens
 from alts.upkeep import Upkeep

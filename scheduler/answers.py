@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from alts.shared.bounds import AtMost
-from alts.shared.ledger import TaskState
-from alts.shared.report import Outcome, Report, StageResult
-from alts.shared.spec import TaskSpec
+from alts.shared.models.ledger import TaskState
+from alts.shared.models.report import Outcome, Report, StageResult
+from alts.shared.models.task_spec import TaskSpec
 from scheduler.health import PartHealth
 from scheduler.history import Entry, Event
 from scheduler.task_row import TaskRow

@@ -12,13 +12,13 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 from fastapi_offline import FastAPIOffline
 
-from alts.shared.artifacts import artifact_key
+from alts.shared.auth.keys import TokenKeys
+from alts.shared.auth.tokens import Caller
 from alts.shared.bounds import MOST_VALUES
 from alts.shared.errors import RequestError, StorageUnavailable, UnknownArtifact
-from alts.shared.ledger import TaskState
-from alts.shared.spec import TaskSpec
-from alts.shared.token_keys import TokenKeys
-from alts.shared.tokens import Caller
+from alts.shared.models.ledger import TaskState
+from alts.shared.models.task_spec import TaskSpec
+from alts.shared.storage.base import artifact_key
 from scheduler import problems, worker_api
 from scheduler.answers import (
     CancelAnswer,

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 
 from alts.shared.config import config_path, load_config
 from alts.shared.errors import AltsError, ConfigurationError
-from alts.shared.log_lines import log_to_stderr
+from alts.shared.logs import log_to_stderr
 from scheduler.api import create_app
 from scheduler.guard import Consent
 from scheduler.services import build_services

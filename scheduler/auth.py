@@ -8,9 +8,9 @@ from typing import Annotated
 from fastapi import Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from alts.shared.auth.tokens import Caller, Keys, Scope, read_token
 from alts.shared.clock import SteadyClock
 from alts.shared.errors import MissingScope, NotTheirTask
-from alts.shared.tokens import Caller, Keys, Scope, read_token
 
 # With a security scheme in its OpenAPI document, the page /docs has an Authorize button.
 BEARER = HTTPBearer(auto_error=False, bearerFormat="JWT", description="A token made by generate_jwt_token.py")

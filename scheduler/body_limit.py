@@ -8,9 +8,9 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from alts.shared.auth.tokens import Caller
 from alts.shared.bounds import LARGEST_REPORT
 from alts.shared.errors import SchedulerBusy
-from alts.shared.tokens import Caller
 from scheduler.body_places import Places
 from scheduler.problems import answer_to
 from scheduler.rate_limit import RateLimit

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from pydantic import ValidationError
 
-from alts.shared.report import Finding, Kind, Outcome, Report, StageResult
+from alts.shared.models.report import Finding, Kind, Outcome, Report, StageResult
 from scheduler.task_row import TaskRow
 
 STAGE = "scheduling"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from alts.shared.auth.tokens import Caller
+from alts.shared.auth.tokens import Scope as TokenScope
 from alts.shared.errors import InvalidToken, MissingScope, RequestError, RequestTooLong
-from alts.shared.tokens import Caller
-from alts.shared.tokens import Scope as TokenScope
 from scheduler.auth import TokenReader
 from scheduler.body_limit import WORKER_PREFIX
 from scheduler.problems import answer_to

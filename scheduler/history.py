@@ -9,8 +9,8 @@ from enum import StrEnum
 
 from sqlalchemy import Connection, insert, select
 
-from alts.shared.ledger import TaskState
-from alts.shared.report import AttemptSummary, Ending, Outcome
+from alts.shared.models.ledger import TaskState
+from alts.shared.models.report import AttemptSummary, Ending, Outcome
 from scheduler.rows import storable
 from scheduler.tables import history
 

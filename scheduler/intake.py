@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import urlsplit
 
+from alts.shared.auth.tokens import Caller
 from alts.shared.config import RunnerConfig
 from alts.shared.errors import RepositoryDenied
-from alts.shared.networks import NetworkRules
-from alts.shared.routing import queue_for
-from alts.shared.spec import TaskSpec
-from alts.shared.tokens import Caller
+from alts.shared.models.routing import queue_for
+from alts.shared.models.task_spec import TaskSpec
+from alts.shared.network_rules import NetworkRules
 from scheduler.quota import Quota
 from scheduler.room import Room
 from scheduler.submissions import Submission

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from alts.shared.ledger import TaskState
+from alts.shared.models.ledger import TaskState
 from scheduler.history import Entry, Event, is_noted, note_all
 from scheduler.tables import outbox, tasks
 

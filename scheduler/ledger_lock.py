@@ -18,7 +18,7 @@ from sqlalchemy.pool import NullPool
 
 from alts.shared.errors import AlreadyRunning, ConfigurationError, LedgerUnavailable
 from alts.shared.file_lock import relock, try_lock
-from alts.shared.loop import Loop
+from alts.shared.periodic import Loop
 from scheduler.database_errors import translated
 from scheduler.ledger_file import LedgerFile
 

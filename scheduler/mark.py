@@ -19,7 +19,7 @@ from fcntl import LOCK_EX, LOCK_UN, lockf
 from pathlib import Path
 
 from alts.shared.errors import ConfigurationError
-from alts.shared.loop import Loop
+from alts.shared.periodic import Loop
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from alts.shared.errors import UnknownQueue
-from alts.shared.loop import LONGEST_PAUSE, Loop
+from alts.shared.periodic import LONGEST_PAUSE, Loop
 from scheduler.invitations import Invitation
 from scheduler.rules import LONGEST_POSTPONE_SECONDS
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
-from alts.shared.loop import Loop
+from alts.shared.periodic import Loop
 from scheduler.rows import Lease
 from scheduler.unchanged import Unchanged
 

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from alts.shared.ledger import TaskState
+from alts.shared.models.ledger import TaskState
 from scheduler.tables import tasks
 from scheduler.task_row import TaskRow
 

@@ -9,11 +9,11 @@ from types import TracebackType
 
 from celery import Celery
 
-from alts.shared.artifacts import ArtifactStore
 from alts.shared.broker import celery_app, check_broker, send_invitation
 from alts.shared.clock import SteadyClock
 from alts.shared.config import Config
-from alts.shared.storage import artifact_store
+from alts.shared.storage.base import ArtifactStore
+from alts.shared.storage.factory import artifact_store
 from scheduler.database import Database, folder_of, mark_path
 from scheduler.guard import Consent, Guard
 from scheduler.health import CHECK_SECONDS, Health

@@ -19,9 +19,9 @@ from pydantic import ValidationError
 from sqlalchemy import Connection, func, insert, select, update
 
 from alts.shared.errors import LedgerUnavailable, StaleAttempt, TaskFinished, UnknownTask
-from alts.shared.ledger import Assignment, TaskState
-from alts.shared.report import REPORT, Outcome, Report, StageResult
-from alts.shared.spec import TaskSpec
+from alts.shared.models.ledger import Assignment, TaskState
+from alts.shared.models.report import REPORT, Outcome, Report, StageResult
+from alts.shared.models.task_spec import TaskSpec
 from scheduler import closing_report, invitations, presence, submissions
 from scheduler.database import Database
 from scheduler.history import Entry, Event, attempts_of, entries_of, is_noted, note
@@ -43,7 +43,7 @@ class _NamedAlreadyError(Exception):
 
 
 class SqlLedger:
-    """Implements alts.shared.ledger.Ledger, and what the scheduler needs beyond it.
+    """Implements alts.shared.models.ledger.Ledger, and what the scheduler needs beyond it.
 
     Every method may raise LedgerUnavailable. `outbox_filled` is set whenever an invitation was written.
     """
@@ -164,7 +164,7 @@ class SqlLedger:
     # what workers say
 
     def claim(self, task_id: str, *, worker: str, key: str = "") -> Assignment | None:
-        """See alts.shared.ledger.Ledger."""
+        """See alts.shared.models.ledger.Ledger."""
         now = self._clock()
         digest = hashlib.sha256(key.encode()).hexdigest() if key else None
         with self._database.writing() as db:
@@ -192,7 +192,7 @@ class SqlLedger:
             return self._assignment(db, row)
 
     def decline(self, task_id: str, *, worker: str, reason: str) -> None:
-        """See alts.shared.ledger.Ledger."""
+        """See alts.shared.models.ledger.Ledger."""
         now = self._clock()
         with self._database.writing() as db:
             row = row_of(db, task_id, lock=True)
@@ -205,7 +205,7 @@ class SqlLedger:
         self._outbox_filled.set()
 
     def heartbeat(self, task_id: str, attempt: int, *, progress: tuple[StageResult, ...] = ()) -> bool:
-        """See alts.shared.ledger.Ledger. Without progress, what was shown before stays."""
+        """See alts.shared.models.ledger.Ledger. Without progress, what was shown before stays."""
         now = self._clock()
         values: dict[str, Any] = {"lease_expires_at": now + self._rules.lease_seconds, "updated_at": now}
         if progress:
@@ -222,7 +222,7 @@ class SqlLedger:
         return cancel
 
     def report(self, task_id: str, attempt: int, report: Report) -> Outcome | None:
-        """See alts.shared.ledger.Ledger."""
+        """See alts.shared.models.ledger.Ledger."""
         if (report.task_id, report.attempt) != (task_id, attempt):
             raise StaleAttempt(f"the report is of attempt {report.attempt} of {report.task_id}")
         now = self._clock()
@@ -257,7 +257,7 @@ class SqlLedger:
         return outcome
 
     def release(self, task_id: str, attempt: int, *, reason: str) -> None:
-        """See alts.shared.ledger.Ledger. The attempt does not count against max_attempts."""
+        """See alts.shared.models.ledger.Ledger. The attempt does not count against max_attempts."""
         now = self._clock()
         with self._database.writing() as db:
             row = owned(db, task_id, attempt)
@@ -273,12 +273,12 @@ class SqlLedger:
     def announce(
         self, worker: str, *, ready: bool, reason: str = "", queues: Sequence[str] = (), free: int | None = None
     ) -> None:
-        """See alts.shared.ledger.Ledger."""
+        """See alts.shared.models.ledger.Ledger."""
         with self._database.writing() as db:
             presence.announce(db, Presence(worker, ready, reason, tuple(queues), self._clock(), free))
 
     def over(self, attempts: Sequence[tuple[str, int]]) -> set[tuple[str, int]]:
-        """See alts.shared.ledger.Ledger."""
+        """See alts.shared.models.ledger.Ledger."""
         ids = sorted({task_id for task_id, _ in attempts if is_id(task_id)})
         known: dict[str, tuple[int, bool]] = {}
         with self._database.reading() as db:

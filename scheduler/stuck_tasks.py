@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from alts.shared.errors import InfrastructureError
-from alts.shared.loop import Loop
+from alts.shared.periodic import Loop
 from scheduler.presence import Presence
 from scheduler.rows import Waiting
 from scheduler.unchanged import Unchanged

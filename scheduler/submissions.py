@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, delete, select
 
 from alts.shared.errors import KeyReused
-from alts.shared.spec import TaskSpec
+from alts.shared.models.task_spec import TaskSpec
 from scheduler.rows import insert_on
 from scheduler.tables import submissions
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from alts.shared.ledger import TaskState
-from alts.shared.report import REPORT, Outcome, Report, StageResult
-from alts.shared.spec import TaskSpec
+from alts.shared.models.ledger import TaskState
+from alts.shared.models.report import REPORT, Outcome, Report, StageResult
+from alts.shared.models.task_spec import TaskSpec
 
 STAGES: TypeAdapter[tuple[StageResult, ...]] = TypeAdapter(tuple[StageResult, ...])
 

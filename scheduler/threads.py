@@ -17,7 +17,7 @@ Answer = TypeVar("Answer")
 # Each of these may hold one of scheduler.database's CONNECTIONS.
 CALLER_THREADS = 24
 WORKER_THREADS = 16
-# These hold none while they wait for S3, which may take minutes: see alts.shared.s3.
+# These hold none while they wait for S3, which may take minutes: see alts.shared.storage.s3.
 ARTIFACT_THREADS = 8
 # Of a caller, until one of those is free.
 ARTIFACT_PATIENCE = 10.0  # seconds

@@ -1,4 +1,4 @@
-"""The worker API, alts.shared.ledger.Ledger over HTTP; alts.tools.scheduler is its client."""
+"""The worker API, alts.shared.models.ledger.Ledger over HTTP; alts.tools.scheduler is its client."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from fastapi import APIRouter, Depends, Path, Request
 from pydantic import BaseModel, Field
 
 from alts.shared.bounds import AtMost
-from alts.shared.ledger import Assignment, Ledger
-from alts.shared.report import MOST_STAGES, Outcome, Report, StageResult
+from alts.shared.models.ledger import Assignment, Ledger
+from alts.shared.models.report import MOST_STAGES, Outcome, Report, StageResult
 from scheduler.auth import Worker
 from scheduler.problems import responses
 from scheduler.strict_route import StrictRoute

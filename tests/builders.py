@@ -7,8 +7,8 @@ from typing import Any
 
 from alts.runners.base import Order
 from alts.shared.config import Config, parse_config
-from alts.shared.report import Outcome, Report, StageResult
-from alts.shared.spec import TaskSpec
+from alts.shared.models.report import Outcome, Report, StageResult
+from alts.shared.models.task_spec import TaskSpec
 
 SECRET = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 TASK_ID = "00000000-0000-4000-8000-000000000001"

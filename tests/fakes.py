@@ -24,9 +24,9 @@ from alts.shared.errors import (
     TaskFinished,
     UnknownTask,
 )
-from alts.shared.ledger import Assignment, TaskState
-from alts.shared.report import AttemptSummary, Ending, Outcome, Report, StageResult
-from alts.shared.spec import TaskSpec
+from alts.shared.models.ledger import Assignment, TaskState
+from alts.shared.models.report import AttemptSummary, Ending, Outcome, Report, StageResult
+from alts.shared.models.task_spec import TaskSpec
 from alts.snapshots.capture import CAPTURE_PATH
 from alts.stages.whole_output import OUTPUT_PATH
 

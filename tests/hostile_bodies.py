@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from alts.shared.auth.tokens import Scope
 from alts.shared.openpgp import crc24
-from alts.shared.tokens import Scope
 from scheduler.body_limit import CALLER_LIMIT, WORKER_LIMIT
 from tests.builders import TASK_ID
 

@@ -14,10 +14,10 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 
-from alts.shared.artifacts import FolderStore
+from alts.shared.auth.tokens import Scope, issue_token
 from alts.shared.broker import celery_app
 from alts.shared.clock import SteadyClock
-from alts.shared.tokens import Scope, issue_token
+from alts.shared.storage.base import FolderStore
 from scheduler.api import create_app
 from scheduler.database import Database
 from scheduler.health import Health

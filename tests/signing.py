@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from pydantic import SecretStr
 
-from alts.shared.tokens import issue_token
+from alts.shared.auth.tokens import issue_token
 
 ALGORITHMS = ("RS256", "ES256", "EdDSA")
 

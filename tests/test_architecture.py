@@ -14,10 +14,10 @@ SOURCES = sorted([*ROOT.glob("alts/**/*.py"), *ROOT.glob("scheduler/**/*.py")])
 
 HOMES = {
     "docker": {"alts.tools.docker", "alts.tools.docker_stream", "alts.provider.resources"},
-    "boto3": {"alts.shared.s3"},
-    "botocore": {"alts.shared.s3"},
-    "jwt": {"alts.shared.tokens", "alts.shared.token_keys"},
-    "cryptography": {"alts.shared.token_keys"},
+    "boto3": {"alts.shared.storage.s3"},
+    "botocore": {"alts.shared.storage.s3"},
+    "jwt": {"alts.shared.auth.tokens", "alts.shared.auth.keys"},
+    "cryptography": {"alts.shared.auth.keys"},
     "python_terraform": {"alts.tools.terraform"},
     "ansible_runner": {"alts.tools.ansible"},
     "yaml": {"alts.shared.config", "alts.snapshots.rules"},
@@ -106,14 +106,18 @@ def test_the_shared_part_stands_on_the_table_of_distributions_alone() -> None:
         for name in imports_of(path)
         if in_package(module_of(path), "alts.shared")
         and in_package(name, "alts")
-        and not in_package(name, "alts.shared", "alts.distributions")
+        and not in_package(name, "alts.shared", "alts.shared.models.distributions")
     }
 
     assert strays == set()
 
 
 def test_the_table_of_distributions_imports_nothing_of_ours() -> None:
-    assert not [name for name in imports_of(ROOT / "alts/distributions.py") if in_package(name, "alts", "scheduler")]
+    assert not [
+        name
+        for name in imports_of(ROOT / "alts/shared/models/distributions.py")
+        if in_package(name, "alts", "scheduler")
+    ]
 
 
 @pytest.mark.parametrize("module", ["alts/pipeline.py", "alts/plan.py", "alts/stages/*.py", "alts/packages/*.py"])
@@ -150,4 +154,4 @@ def test_broad_excepts_are_only_where_a_bug_must_not_lose_tasks() -> None:
         and not any(isinstance(step, ast.Raise) and step.exc is None for step in ast.walk(node))
     }
 
-    assert broad <= {"alts.tasks", "alts.shared.loop"}
+    assert broad <= {"alts.tasks", "alts.shared.periodic"}

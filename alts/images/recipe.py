@@ -6,8 +6,8 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from alts.distributions import DEB_ARCHITECTURES
-from alts.shared.spec import TaskSpec
+from alts.shared.models.distributions import DEB_ARCHITECTURES
+from alts.shared.models.task_spec import TaskSpec
 from alts.tools.mmdebstrap import FLAGS
 
 # mmdebstrap's own default (mmdebstrap(1), "MIRROR"), which it completes with -updates and -security by itself.

@@ -11,14 +11,14 @@ from typing import Protocol
 from alts.core.command import OutputSink
 from alts.core.resources import resource
 from alts.core.stop import Stop, Stopped
-from alts.distributions import DEB_ARCHITECTURES
 from alts.images.archive import docker_archive
 from alts.images.host_lock import host_lock
 from alts.images.pull_memory import PullMemory
 from alts.images.recipe import KEYRINGS, STANDIN, AnyRecipe, Recipe, StandinRecipe, recipes_for
 from alts.images.standin import standin_recipe
 from alts.shared.errors import ImageUnavailable, InfrastructureError
-from alts.shared.spec import TaskSpec
+from alts.shared.models.distributions import DEB_ARCHITECTURES
+from alts.shared.models.task_spec import TaskSpec
 
 _ANSWER_SECONDS = 15.0  # in which a registry says its first word, or is taken for away
 

@@ -17,12 +17,12 @@ from typing import Protocol
 from alts.core.command import OutputSink
 from alts.core.resources import resource
 from alts.core.stop import Stop, Stopped
-from alts.distributions import DEB_ARCHITECTURES
 from alts.images.bootstrap import keep
 from alts.images.recipe import StandinRecipe
 from alts.runners.base import Instance
 from alts.shared.errors import ImageUnavailable
-from alts.shared.spec import TaskSpec
+from alts.shared.models.distributions import DEB_ARCHITECTURES
+from alts.shared.models.task_spec import TaskSpec
 
 BUILD_LABEL = "alts.build"
 """On the container: the recipe's name. Whoever holds the recipe's lock owns what carries it."""

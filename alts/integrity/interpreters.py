@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 
 from alts.integrity.elf import Elf
-from alts.shared.report import Finding, Kind
+from alts.shared.models.report import Finding, Kind
 from alts.snapshots.tree import Tree
 
 PROGRAMS = ("/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/games", "/usr/local/bin", "/usr/local/sbin")

@@ -10,8 +10,8 @@ from enum import Enum
 from alts.integrity.elf import AARCH64, I386, X86_64, Elf, Kind
 from alts.integrity.interpreters import PROGRAMS
 from alts.integrity.search_path import folders_of
-from alts.shared import report
-from alts.shared.report import Finding, Severity
+from alts.shared.models import report
+from alts.shared.models.report import Finding, Severity
 from alts.snapshots.tree import Tree
 
 _LOADERS = ("ld-linux", "ld64.so", "ld.so")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Callable, Iterable, Iterator
 
-from alts.shared.report import Finding, Kind, Severity
+from alts.shared.models.report import Finding, Kind, Severity
 from alts.snapshots.tree import Tree
 
 # What lies there was put there by packages and by nobody else; elsewhere it may come with the first start or by hand.

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from alts.integrity.elf import Elf
-from alts.shared.report import Finding, Kind
+from alts.shared.models.report import Finding, Kind
 from alts.snapshots.tree import Tree
 
 _ORIGIN = re.compile(r"\$(?:ORIGIN\b|\{ORIGIN\})")

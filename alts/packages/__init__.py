@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from alts.distributions import Tool
 from alts.packages.apt import Apt
 from alts.packages.base import PackageManager
 from alts.packages.dnf import Dnf, Dnf5
 from alts.packages.yum import Yum
+from alts.shared.models.distributions import Tool
 
 PACKAGE_MANAGERS: Mapping[Tool, PackageManager] = {
     Tool.APT: Apt(),

@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from alts.core.command import Completed
-from alts.distributions import DEB_ARCHITECTURES
 from alts.packages import apt_output, apt_served, apt_why, debconf
 from alts.packages.apt_sources import ARCHIVES, LIST_LAST, brought_by_task, files_for, repository_findings
 from alts.packages.base import Candidate, Identity, InstalledPackage, InstanceFile
 from alts.packages.deb_version import compare, version_key
 from alts.packages.dpkg_state import APT_CACHE, APT_GET, DpkgState
-from alts.shared.report import Finding, Kind
-from alts.shared.spec import TaskSpec
+from alts.shared.models.distributions import DEB_ARCHITECTURES
+from alts.shared.models.report import Finding, Kind
+from alts.shared.models.task_spec import TaskSpec
 
 # Conffile questions cannot be answered here: keep the file that is there, as a careful administrator would, and take
 # the package's own where none was touched (dpkg(1), --force-confdef).

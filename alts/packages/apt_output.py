@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from alts.core.command import Completed
 from alts.packages.apt_sources import ARCHIVES, brought_by_task, repository_findings
 from alts.packages.base import Candidate, Identity, InstalledPackage
-from alts.shared.report import Finding, Kind, Severity
-from alts.shared.spec import TaskSpec
+from alts.shared.models.report import Finding, Kind, Severity
+from alts.shared.models.task_spec import TaskSpec
 
 INSTALLED_FORMAT = "${binary:Package}\\t${Version}\\t${Architecture}\\t${db:Status-Status}\\n"
 PACKAGES_FORMAT = "${Package}\\t${Version}\\t${Architecture}\\t${db:Status-Status}\\n"

@@ -9,9 +9,9 @@ from alts.core.command import Completed
 from alts.packages import served
 from alts.packages.apt_sources import brought_by_task
 from alts.packages.served import Served
-from alts.shared.report import Finding, Kind
-from alts.shared.repository import Repository
-from alts.shared.spec import TaskSpec
+from alts.shared.models.report import Finding, Kind
+from alts.shared.models.repository import Repository
+from alts.shared.models.task_spec import TaskSpec
 
 # apt leaves there what it could not use of a Release file. An index that is not of the promised size it does not even
 # fetch: that is fetched once more, by apt's own program, so that its settings hold.

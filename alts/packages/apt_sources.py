@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 
 from alts.packages import served
 from alts.packages.base import InstanceFile
-from alts.shared.report import Finding, Kind
-from alts.shared.repository import Repository
-from alts.shared.spec import TaskSpec
+from alts.shared.models.report import Finding, Kind
+from alts.shared.models.repository import Repository
+from alts.shared.models.task_spec import TaskSpec
 
 ARCHIVES = "/var/cache/apt/alts"
 """Where downloaded packages stay, to be proved later."""

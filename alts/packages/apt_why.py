@@ -11,8 +11,8 @@ from alts.core.command import Completed
 from alts.packages.apt_output import CONFLICTS, Unmet, read_policies, read_unmet
 from alts.packages.deb_version import satisfies
 from alts.packages.dpkg_state import APT_CACHE
-from alts.shared.report import Finding, Kind
-from alts.shared.spec import TaskSpec
+from alts.shared.models.report import Finding, Kind
+from alts.shared.models.task_spec import TaskSpec
 
 _NAME_LIMIT = 100  # packages that apt is asked about at once
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from alts.core.command import Completed
-from alts.shared.report import Finding, Kind
-from alts.shared.spec import TaskSpec
+from alts.shared.models.report import Finding, Kind
+from alts.shared.models.task_spec import TaskSpec
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from alts.packages.dnf_files import FOLDER, KnownRepository, brought_by_task, fi
 from alts.packages.dnf_names import full_name
 from alts.packages.rpm_state import RpmState
 from alts.packages.rpm_version import compare, full_version, version_key
-from alts.shared.report import Finding, Kind
-from alts.shared.spec import TaskSpec
+from alts.shared.models.report import Finding, Kind
+from alts.shared.models.task_spec import TaskSpec
 
 # Runs a query, then prints the machine's repositories: which of equal versions wins is a matter of their priority.
 _WITH_REPOSITORIES = f'"$@" && echo && cat {FOLDER}/*.repo'

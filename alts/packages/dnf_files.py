@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from alts.packages.base import InstanceFile
-from alts.shared.repository import Repository
-from alts.shared.spec import TaskSpec
+from alts.shared.models.repository import Repository
+from alts.shared.models.task_spec import TaskSpec
 
 FOLDER = "/etc/yum.repos.d"
 _ID = "alts-"

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 from alts.packages.dnf_files import brought_by_task, repository_id
 from alts.packages.dnf_names import bare_name
-from alts.shared.report import Finding, Kind
-from alts.shared.spec import TaskSpec
+from alts.shared.models.report import Finding, Kind
+from alts.shared.models.task_spec import TaskSpec
 
 # dnf, dnf5 and yum 3, in this order, where they differ.
 _NO_METADATA = re.compile(

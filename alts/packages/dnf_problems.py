@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from alts.packages.dnf_names import bare_name
-from alts.shared.report import Finding, Kind
+from alts.shared.models.report import Finding, Kind
 
 _PROBLEM = re.compile(r"^ *Problem(?: \d+)?: (?P<rule>.*)$")
 _RULE = re.compile(r"^ +- (?P<rule>.*)$")

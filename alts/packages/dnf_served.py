@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from alts.core.command import Completed
 from alts.packages import served
 from alts.packages.dnf_files import brought_by_task
-from alts.shared.report import Finding, Kind
-from alts.shared.spec import TaskSpec
+from alts.shared.models.report import Finding, Kind
+from alts.shared.models.task_spec import TaskSpec
 
 # dnf leaves nothing of what it could not use. Distributions have curl, or the Python that dnf runs with.
 _SHOW_ALL = f"""\

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from alts.core.command import Completed
 from alts.packages.base import Exclusions
-from alts.shared.spec import TaskSpec
+from alts.shared.models.task_spec import TaskSpec
 
 # By default apt takes a name that it does not know for a regular expression ("x.y", "a+"), and works on what matches.
 # With this only "^..." and "...$" are expressions, which no name of a package is (apt.conf(5), apt(8) since 2.0).

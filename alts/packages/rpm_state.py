@@ -9,8 +9,8 @@ from alts.core.command import Completed
 from alts.packages import dnf_output
 from alts.packages.base import Exclusions, InstalledPackage
 from alts.packages.rpm_version import full_version
-from alts.shared.report import Finding, Kind, Severity
-from alts.shared.spec import TaskSpec
+from alts.shared.models.report import Finding, Kind, Severity
+from alts.shared.models.task_spec import TaskSpec
 
 _PACKAGE_FORMAT = "%{NAME}|%{EPOCH}|%{VERSION}|%{RELEASE}|%{ARCH}\\n"
 _FILES_FORMAT = "[%{FILEFLAGS:fflags}|%{FILESTATES}|%{FILENAMES}\\n]"

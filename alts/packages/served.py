@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from alts.shared.report import Finding, Kind
+from alts.shared.models.report import Finding, Kind
 
 _HEAD = 512  # bytes
 _LONGEST = 10_000_000  # bytes; apt's own limit of a Release file (apt.conf(5), Acquire::MaxReleaseFileSize)

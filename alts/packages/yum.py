@@ -11,8 +11,8 @@ from alts.packages.base import Candidate, Identity
 from alts.packages.dnf import Dnf
 from alts.packages.dnf_files import KnownRepository
 from alts.packages.rpm_version import version_key
-from alts.shared.report import Finding, Kind
-from alts.shared.spec import TaskSpec
+from alts.shared.models.report import Finding, Kind
+from alts.shared.models.task_spec import TaskSpec
 
 # "Error: Package: bad-1.0-1.noarch (alts-1)", then "           Requires: nothing-has-this >= 7".
 _REQUIRER = re.compile(r"^Error: Package: (?P<package>\S+)")

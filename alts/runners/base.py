@@ -10,8 +10,8 @@ from typing import Protocol
 
 from alts.core.command import Completed, OutputSink
 from alts.core.stop import Stop
-from alts.shared.report import AttemptSummary, Kind
-from alts.shared.spec import TaskSpec
+from alts.shared.models.report import AttemptSummary, Kind
+from alts.shared.models.task_spec import TaskSpec
 
 
 class MachineRuined(Exception):  # noqa: N818 - what happened

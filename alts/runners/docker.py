@@ -17,7 +17,7 @@ from alts.runners.subnets import free_subnet
 from alts.runners.terraformed import FilesFor, Plan, TerraformedRunner
 from alts.shared.config import Config, InstanceLimits
 from alts.shared.errors import ImageUnavailable, ProvisionFailed
-from alts.shared.networks import DEFAULT_RULES, NetworkRules
+from alts.shared.network_rules import DEFAULT_RULES, NetworkRules
 from alts.tools.docker import Engine, EngineFailed
 from alts.tools.docker_build import DockerBuilds
 from alts.tools.docker_seal import NoHelper, deny_networks

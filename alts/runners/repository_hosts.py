@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 
 from alts.core.stop import Stop
 from alts.shared.errors import RepositoryUnreachable
-from alts.shared.networks import NetworkRules
-from alts.shared.spec import TaskSpec
+from alts.shared.models.task_spec import TaskSpec
+from alts.shared.network_rules import NetworkRules
 from alts.tools.resolve import Resolve, addresses_of, look_up
 
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from alts.core.stop import Stop
 from alts.shared.errors import RepositoryUnreachable
+from alts.shared.models.repository import Repository
+from alts.shared.models.task_spec import TaskSpec
 from alts.shared.openpgp import public_key
-from alts.shared.repository import Repository
-from alts.shared.spec import TaskSpec
 
 Fetch = Callable[[str, Stop], bytes]
 

@@ -19,8 +19,8 @@ from alts.runners.base import Instance, MachineRuined, Order, Provisioned
 from alts.runners.repository_hosts import check_hosts
 from alts.runners.signing_keys import with_keys
 from alts.shared.errors import InfrastructureError, InstanceLost, ProvisionFailed
-from alts.shared.networks import DEFAULT_RULES, NetworkRules
-from alts.shared.spec import TaskSpec
+from alts.shared.models.task_spec import TaskSpec
+from alts.shared.network_rules import DEFAULT_RULES, NetworkRules
 from alts.tools.ansible import prepare_variables, run_playbook
 from alts.tools.http import download
 from alts.tools.terraform import Terraform, write_provider_override

@@ -17,7 +17,7 @@ from kombu.exceptions import KombuError
 
 from alts.shared.config import Config
 from alts.shared.errors import BrokerUnavailable, UnknownQueue
-from alts.shared.routing import queues_of
+from alts.shared.models.routing import queues_of
 
 TASK_NAME = "alts.run"
 """The one Celery task: come and claim the task of this id."""

@@ -26,7 +26,7 @@ from pydantic import (
 )
 
 from alts.shared.errors import ConfigurationError
-from alts.shared.networks import DENIED, Network, NetworkRules
+from alts.shared.network_rules import DENIED, Network, NetworkRules
 
 DEFAULT_PATH = Path("configs/alts_config.yaml")
 PATH_VARIABLE = "ALTS_CONFIG"

@@ -32,7 +32,7 @@ AltsError
     │   └── UnknownQueue          the configuration has no such queue any more
     └── StorageUnavailable      S3 or the artifact folder did not answer
 
-A package that does not work is no exception: it is a Finding, see alts.shared.report.
+A package that does not work is no exception: it is a Finding, see alts.shared.models.report.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 
-from alts.shared.report import Change, StateChange, shortened
+from alts.shared.models.report import Change, StateChange, shortened
 from alts.snapshots.grouping import cut, grouped
 from alts.snapshots.services import services_of
 from alts.snapshots.snapshot import FileState, Snapshot

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from alts.shared.report import Finding, Kind, Severity
+from alts.shared.models.report import Finding, Kind, Severity
 from alts.snapshots.rules import Rules
 from alts.snapshots.snapshot import FileState, Process, Snapshot
 

@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 
 from alts.core.resources import resource
-from alts.distributions import Family
-from alts.shared.report import Severity
+from alts.shared.models.distributions import Family
+from alts.shared.models.report import Severity
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from alts.core.stop import Stop, Stopped
 from alts.packages.base import Candidate, Identity, InstalledPackage, PackageManager
 from alts.runners.base import Instance, MachineRuined
 from alts.shared.errors import DiskFull, StateUnreadable
-from alts.shared.report import Finding, Kind
-from alts.shared.spec import TaskSpec
+from alts.shared.models.report import Finding, Kind
+from alts.shared.models.task_spec import TaskSpec
 from alts.snapshots.snapshot import Snapshot
 from alts.stages.ruin import what_ruined
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from alts.core.command import Completed
 from alts.packages.base import PackageManager
-from alts.shared.report import Finding, Kind
+from alts.shared.models.report import Finding, Kind
 from alts.stages.base import StageContext
 
 # Whatever else the package manager says of a failure, it would have said on an empty disk too.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from alts.packages.base import Candidate
-from alts.shared.report import Finding, Kind, Severity
-from alts.shared.spec import TaskSpec
+from alts.shared.models.report import Finding, Kind, Severity
+from alts.shared.models.task_spec import TaskSpec
 from alts.snapshots.sysusers import declarations, declared_names
 from alts.stages.base import StageAnswer, StageContext
 from alts.stages.snapshot import BEFORE, INSTALLED, take

@@ -19,7 +19,7 @@ from alts.integrity.loader_cache import CACHE_PATH, read_loader_cache
 from alts.integrity.search_path import search_path_findings
 from alts.packages.base import Exclusions
 from alts.shared.errors import StateUnreadable
-from alts.shared.report import Finding, Kind, Severity
+from alts.shared.models.report import Finding, Kind, Severity
 from alts.snapshots.leftovers import shown
 from alts.snapshots.rules import rules_for
 from alts.snapshots.snapshot import Snapshot

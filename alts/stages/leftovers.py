@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from alts.packages.base import Candidate
-from alts.shared.report import Finding, Kind, Severity
+from alts.shared.models.report import Finding, Kind, Severity
 from alts.snapshots.leftovers import Leftover, find_leftovers, new_processes, of_dependencies, shown
 from alts.snapshots.rules import Rules, rules_for
 from alts.snapshots.snapshot import Snapshot

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from alts.core.command import Completed
-from alts.shared.report import Finding
+from alts.shared.models.report import Finding
 from alts.stages.base import StageAnswer, StageContext
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from alts.packages.base import Candidate, Identity
 from alts.shared.errors import StateUnreadable
-from alts.shared.report import Finding, Kind
+from alts.shared.models.report import Finding, Kind
 from alts.stages.base import StageAnswer, StageContext, check_tools
 
 

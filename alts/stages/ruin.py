@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from alts.core.command import Completed
 from alts.runners.base import MachineRuined
 from alts.shared.errors import InfrastructureError
-from alts.shared.report import Kind
+from alts.shared.models.report import Kind
 
 Ask = Callable[[Sequence[str]], Completed]
 """Runs a program on the machine."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from alts.shared.report import Finding, Kind
+from alts.shared.models.report import Finding, Kind
 from alts.stages.base import StageAnswer, StageContext
 
 

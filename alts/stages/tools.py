@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from alts.integrity.interpreters import PROGRAMS
-from alts.shared.report import Finding, Kind
+from alts.shared.models.report import Finding, Kind
 from alts.snapshots.tree import Tree
 from alts.stages.base import NOT_RUN, StageContext
 from alts.stages.snapshot import BEFORE

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from alts.core.command import Completed
 from alts.packages.base import Candidate
-from alts.shared.report import Finding, Kind
-from alts.shared.spec import TaskSpec
+from alts.shared.models.report import Finding, Kind
+from alts.shared.models.task_spec import TaskSpec
 from alts.snapshots.snapshot import Snapshot
 from alts.stages.base import StageContext
 from alts.stages.full_disk import full_disk

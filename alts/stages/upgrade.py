@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from alts.shared.report import Finding
+from alts.shared.models.report import Finding
 from alts.stages.base import StageAnswer, StageContext
 from alts.stages.transaction import install_by, purge_by, remove_by
 

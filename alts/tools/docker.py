@@ -30,7 +30,7 @@ from alts.core.command import BoundedOutput, Completed, OutputSink
 from alts.core.stop import Stop, StopReason
 from alts.runners.base import MachineRuined
 from alts.shared.errors import DiskFull, InstanceLost, ProvisionFailed
-from alts.shared.report import Kind
+from alts.shared.models.report import Kind
 from alts.tools.docker_command import Command, CommandSurvives
 from alts.tools.docker_death import ended_by_itself, ran_out_of_memory
 from alts.tools.docker_disk import DiskWatch

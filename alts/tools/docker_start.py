@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from alts.runners.base import MachineRuined
-from alts.shared.report import Kind
+from alts.shared.models.report import Kind
 
 _WAIT = 30  # seconds that a new container may take
 _MEMORY = "128m"

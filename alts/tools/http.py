@@ -11,7 +11,7 @@ import httpx
 
 from alts.core.stop import Stop, Stopped
 from alts.shared.errors import RepositoryUnreachable
-from alts.shared.networks import Address, NetworkRules
+from alts.shared.network_rules import Address, NetworkRules
 from alts.tools.resolve import Resolve, addresses_of, look_up
 
 SIZE_LIMIT = 64_000  # bytes; the keyrings of distributions have less

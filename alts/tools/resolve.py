@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from alts.core.stop import Stop
-from alts.shared.networks import Address, literal_address
+from alts.shared.network_rules import Address, literal_address
 
 Resolve = Callable[[str], Sequence[Address]]
 

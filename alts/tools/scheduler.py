@@ -12,10 +12,10 @@ from urllib.parse import quote
 import httpx
 from pydantic import SecretStr, TypeAdapter
 
+from alts.shared.auth.tokens import WORKER_KEY_ID, Scope, issue_token
 from alts.shared.errors import ConfigurationError, LedgerUnavailable, StaleAttempt
-from alts.shared.ledger import Assignment
-from alts.shared.report import REPORT, Outcome, Report, StageResult
-from alts.shared.tokens import WORKER_KEY_ID, Scope, issue_token
+from alts.shared.models.ledger import Assignment
+from alts.shared.models.report import REPORT, Outcome, Report, StageResult
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def worker_tokens(secret: SecretStr, *, algorithm: str, worker: str) -> TokenSou
 
 
 class HttpLedger:
-    """Implements alts.shared.ledger.Ledger over HTTP. Any thread may call it.
+    """Implements alts.shared.models.ledger.Ledger over HTTP. Any thread may call it.
 
     Whatever keeps the scheduler from answering, be it the network, a 5xx or a refused token, is LedgerUnavailable.
     Tokens are made by the scheduler's clock: where it refuses one, its answer's `Date` tells how far ours is off.

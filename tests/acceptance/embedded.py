@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 import httpx
 
 from alts.embedded import EmbeddedStack
-from alts.shared.tokens import issue_token
+from alts.shared.auth.tokens import issue_token
 from tests.builders import a_config
 from tests.services.ports import free_ports
 

@@ -16,7 +16,7 @@ from alts.plan import PLANS, with_timeouts
 from alts.runners.base import Order, Runner
 from alts.runners.docker import docker_runner
 from alts.runners.registry import MakeRunner
-from alts.shared.report import Report
+from alts.shared.models.report import Report
 from alts.stages.base import Stage
 from alts.work_folder import WorkFolder
 from tests.acceptance.embedded import ROOT

@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from alts.shared.report import Report, Severity
+from alts.shared.models.report import Report, Severity
 from tests.acceptance.lab import Lab
 from tests.acceptance.mirror import mirror
 from tests.acceptance.plain_runner import plain_runner

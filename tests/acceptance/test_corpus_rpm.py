@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from alts.shared.report import Report, Severity
+from alts.shared.models.report import Report, Severity
 from tests.acceptance.fixtures import STANDIN
 from tests.acceptance.lab import Lab
 from tests.acceptance.plain_runner import plain_runner

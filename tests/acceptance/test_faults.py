@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from alts.plan import PLANS
-from alts.shared.report import Finding, Kind, Outcome, Report, Severity
+from alts.shared.models.report import Finding, Kind, Outcome, Report, Severity
 from tests.acceptance.fault_lab import PLAN, RESUMED, Course, FaultLab, Incident, keeping
 from tests.acceptance.faults import DebFamily, Family, RpmFamily, strikes
 from tests.acceptance.mirror import Fault, Memory, Mirror, mirror

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from alts.embedded import EmbeddedStack
 from alts.shared.config import load_config
-from alts.shared.log_lines import log_to_stderr
+from alts.shared.logs import log_to_stderr
 from tests.chaos.stub_runner import stub_runner
 
 

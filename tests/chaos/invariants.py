@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from alts.shared.report import Outcome
+from alts.shared.models.report import Outcome
 from scheduler.closing_report import STAGE as CLOSING_STAGE
 from scheduler.history import Event
 from tests.chaos.callers import Asked

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from alts.shared.report import Outcome
+from alts.shared.models.report import Outcome
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from alts.shared.report import Outcome
+from alts.shared.models.report import Outcome
 from tests.builders import a_report
 from tests.chaos.callers import Asked
 from tests.chaos.evidence import Evidence

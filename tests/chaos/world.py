@@ -19,8 +19,8 @@ import httpx
 import yaml
 from pydantic import SecretStr
 
+from alts.shared.auth.tokens import issue_token
 from alts.shared.config import Config, parse_config
-from alts.shared.tokens import issue_token
 from tests.builders import SECRET
 from tests.chaos.clock import WallClock
 from tests.chaos.disk import SmallDisk

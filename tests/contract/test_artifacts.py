@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from alts.shared.artifacts import ArtifactStore, FolderStore, artifact_key
 from alts.shared.errors import StorageUnavailable
-from alts.shared.s3 import S3Store
+from alts.shared.storage.base import ArtifactStore, FolderStore, artifact_key
+from alts.shared.storage.s3 import S3Store
 from tests.services.ports import free_ports
 from tests.services.s3 import PrivateS3
 

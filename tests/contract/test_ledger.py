@@ -13,11 +13,11 @@ from typing import Any, Protocol
 import pytest
 from fastapi import FastAPI
 
+from alts.shared.auth.tokens import Scope
 from alts.shared.errors import StaleAttempt, TaskFinished
-from alts.shared.ledger import Ledger, TaskState
-from alts.shared.report import Ending, Finding, Kind, Outcome, StageResult
-from alts.shared.spec import TaskSpec
-from alts.shared.tokens import Scope
+from alts.shared.models.ledger import Ledger, TaskState
+from alts.shared.models.report import Ending, Finding, Kind, Outcome, StageResult
+from alts.shared.models.task_spec import TaskSpec
 from alts.tools.scheduler import HttpLedger
 from scheduler.api import create_app
 from scheduler.store import SqlLedger

@@ -17,7 +17,7 @@ from typing import Any, Self
 import httpx
 import yaml
 
-from alts.shared.tokens import Scope
+from alts.shared.auth.tokens import Scope
 from tests.builders import SECRET
 from tests.hostile_bodies import Hostile
 from tests.scheduler_parts import a_token

@@ -12,7 +12,7 @@ import httpx
 import yaml
 from pydantic import SecretStr
 
-from alts.shared.tokens import issue_token
+from alts.shared.auth.tokens import issue_token
 from tests.builders import SECRET
 from tests.chaos.clock import WallClock
 from tests.services.ports import free_ports

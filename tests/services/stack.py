@@ -16,7 +16,7 @@ import httpx
 import yaml
 from pydantic import SecretStr
 
-from alts.shared.tokens import issue_token
+from alts.shared.auth.tokens import issue_token
 from tests.builders import SECRET
 from tests.services.ports import answers, free_ports
 from tests.services.rabbitmq import PrivateRabbitMQ

@@ -12,8 +12,8 @@ import pytest
 import yaml
 from pydantic import SecretStr
 
-from alts.shared.report import REPORT
-from alts.shared.s3 import S3Store
+from alts.shared.models.report import REPORT
+from alts.shared.storage.s3 import S3Store
 from tests.acceptance.reports import same_in_substance
 from tests.leftovers import leftovers
 from tests.services.compose_stack import ROOT, ComposeStack, belongings, compose_command

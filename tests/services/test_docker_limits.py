@@ -10,7 +10,7 @@ import pytest
 from alts.core.stop import Stop, StopReason
 from alts.runners.base import MachineRuined
 from alts.shared.errors import DiskFull, InstanceLost
-from alts.shared.report import Kind
+from alts.shared.models.report import Kind
 from alts.tools.docker import DockerInstance, Engine
 from alts.tools.docker_disk import DiskWatch
 from tests.corpus.hostile_debs import PTRACE_INIT

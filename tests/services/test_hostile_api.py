@@ -22,8 +22,8 @@ from schemathesis.specs.openapi.checks import (
 )
 from starlette.testclient import TestClient
 
-from alts.shared.report import Outcome
-from alts.shared.tokens import Scope
+from alts.shared.auth.tokens import Scope
+from alts.shared.models.report import Outcome
 from scheduler.api import create_app
 from tests.builders import a_report, a_spec
 from tests.scheduler_parts import QUEUE, HandClock, a_ledger, bearer, some_services

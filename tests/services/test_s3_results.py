@@ -17,9 +17,9 @@ from pydantic import SecretStr
 
 from alts.shared.broker import celery_app
 from alts.shared.config import Config, parse_config
-from alts.shared.report import Outcome
-from alts.shared.storage import artifact_store
-from alts.shared.summary import summary_content, summary_key, summary_of
+from alts.shared.models.celery_result import summary_content, summary_key, summary_of
+from alts.shared.models.report import Outcome
+from alts.shared.storage.factory import artifact_store
 from tests.builders import a_report
 from tests.services.s3 import PrivateS3
 

@@ -16,7 +16,7 @@ import pytest
 import yaml
 from pydantic import SecretStr
 
-from alts.shared.tokens import Scope, issue_token
+from alts.shared.auth.tokens import Scope, issue_token
 from tests.deb_repository import build_deb, serving, write_index
 from tests.services.leak_watch import LeakWatch
 from tests.services.ports import free_ports

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from alts.shared.artifacts import ArtifactStore
+from alts.shared.auth.tokens import Scope
 from alts.shared.errors import BrokerUnavailable, LedgerUnavailable
-from alts.shared.ledger import TaskState
-from alts.shared.report import Outcome
-from alts.shared.tokens import Scope
+from alts.shared.models.ledger import TaskState
+from alts.shared.models.report import Outcome
+from alts.shared.storage.base import ArtifactStore
 from scheduler.api import create_app
 from scheduler.health import Health
 from scheduler.room import Room

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from alts.shared.tokens import Scope
+from alts.shared.auth.tokens import Scope
 from scheduler.api import create_app
 from scheduler.store import SqlLedger
 from tests.builders import TASK_ID, a_spec

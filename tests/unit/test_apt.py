@@ -7,8 +7,8 @@ import pytest
 from alts.core.command import Completed
 from alts.packages.apt import Apt
 from alts.packages.base import Candidate, Identity
-from alts.shared.report import Finding, Kind, Severity
-from alts.shared.spec import TaskSpec
+from alts.shared.models.report import Finding, Kind, Severity
+from alts.shared.models.task_spec import TaskSpec
 from tests.builders import a_spec
 
 APT = Apt()

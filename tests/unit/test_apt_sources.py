@@ -6,8 +6,8 @@ import pytest
 
 from alts.packages.apt import Apt
 from alts.packages.apt_sources import deb822_source, preferences, repository_findings
-from alts.shared.report import Kind
-from alts.shared.repository import Repository
+from alts.shared.models.report import Kind
+from alts.shared.models.repository import Repository
 from tests.builders import a_spec
 
 KEY = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nmDMEZAAAAA==\n=abcd\n-----END PGP PUBLIC KEY BLOCK-----\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alts.core.command import Completed
 from alts.packages.apt import Apt
-from alts.shared.report import Finding, Kind
+from alts.shared.models.report import Finding, Kind
 from tests.builders import a_spec
 
 APT = Apt()

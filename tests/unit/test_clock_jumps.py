@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from alts.shared.auth.keys import TokenKeys
+from alts.shared.auth.tokens import issue_token
 from alts.shared.clock import SteadyClock
 from alts.shared.errors import InvalidToken
-from alts.shared.ledger import TaskState
-from alts.shared.report import Outcome
-from alts.shared.token_keys import TokenKeys
-from alts.shared.tokens import issue_token
+from alts.shared.models.ledger import TaskState
+from alts.shared.models.report import Outcome
 from scheduler.auth import TokenReader
 from scheduler.store import SqlLedger
 from scheduler.submissions import Submission

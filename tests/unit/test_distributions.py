@@ -5,11 +5,19 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from alts.distributions import ARCHITECTURES, DISTRIBUTIONS, HOST_ARCHITECTURES, Distribution, Family, Release, Tool
 from alts.packages import PACKAGE_MANAGERS
 from alts.shared.config import RunnerConfig
 from alts.shared.errors import UnsupportedPlatform
-from alts.shared.routing import offered, queue_for
+from alts.shared.models.distributions import (
+    ARCHITECTURES,
+    DISTRIBUTIONS,
+    HOST_ARCHITECTURES,
+    Distribution,
+    Family,
+    Release,
+    Tool,
+)
+from alts.shared.models.routing import offered, queue_for
 from tests.builders import a_spec
 
 ROWS = [

@@ -12,9 +12,9 @@ from alts.packages.base import Candidate
 from alts.packages.dnf import Dnf, Dnf5
 from alts.packages.dnf_files import read_repositories, repository_file
 from alts.packages.yum import Yum
-from alts.shared.report import Finding, Kind, Severity
-from alts.shared.repository import Repository
-from alts.shared.spec import TaskSpec
+from alts.shared.models.report import Finding, Kind, Severity
+from alts.shared.models.repository import Repository
+from alts.shared.models.task_spec import TaskSpec
 from tests.builders import a_spec
 
 DNF = Dnf()

@@ -14,7 +14,7 @@ from alts.packages.dnf import Dnf
 from alts.packages.dnf_names import bare_name, full_name
 from alts.packages.dnf_problems import missing_needs, problem_findings
 from alts.packages.rpm_version import compare, version_key
-from alts.shared.report import Kind
+from alts.shared.models.report import Kind
 from tests.builders import a_spec
 
 MISSING = """\

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from alts.shared.report import Kind
+from alts.shared.models.report import Kind
 from alts.tools.docker_start import why_nothing_starts
 
 LABELS = {"alts.task": "1"}

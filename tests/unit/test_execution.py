@@ -11,7 +11,7 @@ from alts.execution import Executor
 from alts.packages import PACKAGE_MANAGERS
 from alts.plan import PLANS, STANDARD
 from alts.shared.errors import ProvisionFailed
-from alts.shared.report import REPORT, STATE, Outcome
+from alts.shared.models.report import REPORT, STATE, Outcome
 from tests.builders import TASK_ID, an_order
 from tests.fakes import FakeDebian, FakeInstance, FakeRunner, FakeStore
 

@@ -12,8 +12,8 @@ import httpx
 import pytest
 from starlette.types import Message
 
+from alts.shared.auth.tokens import Caller, Scope
 from alts.shared.errors import TooManyRequests
-from alts.shared.tokens import Caller, Scope
 from scheduler.api import create_app
 from scheduler.body_limit import CALLER_LIMIT, WORKER_LIMIT, BodyLimit
 from scheduler.rate_limit import RateLimit

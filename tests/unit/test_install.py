@@ -8,7 +8,7 @@ import pytest
 
 from alts.core.stop import Stop
 from alts.packages.apt import Apt
-from alts.shared.report import Finding, Kind, Severity
+from alts.shared.models.report import Finding, Kind, Severity
 from alts.stages.base import Observations, StageContext, StageLog
 from alts.stages.install import install
 from alts.stages.snapshot import snapshot

@@ -15,8 +15,8 @@ from alts.integrity.links import link_findings
 from alts.integrity.search_path import search_path_findings
 from alts.packages.apt import Apt
 from alts.shared.errors import StateUnreadable
-from alts.shared.report import Finding, Severity
-from alts.shared.report import Kind as FindingKind
+from alts.shared.models.report import Finding, Severity
+from alts.shared.models.report import Kind as FindingKind
 from alts.snapshots.snapshot import FileState, Snapshot
 from alts.snapshots.tree import Tree
 from alts.stages.base import Observations, StageContext, StageLog

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
-from alts.junit import junit_xml
-from alts.shared.report import Finding, Kind, Outcome, Report, Severity, StageResult
+from alts.shared.models.report import Finding, Kind, Outcome, Report, Severity, StageResult
+from alts.shared.reports.junit import junit_xml
 from tests.builders import a_report
 
 FINDING = Finding(kind=Kind.MISSING_FILE, message="/usr/bin/hello is missing", evidence="missing /usr/bin/hello")

@@ -17,10 +17,10 @@ import httpx
 import pytest
 from fastapi.exceptions import RequestValidationError
 
+from alts.shared.auth.tokens import Scope
 from alts.shared.errors import SchedulerBusy
-from alts.shared.repository import parse_source
-from alts.shared.spec import TaskSpec
-from alts.shared.tokens import Scope
+from alts.shared.models.repository import parse_source
+from alts.shared.models.task_spec import TaskSpec
 from scheduler.api import create_app
 from scheduler.body_limit import CALLER_LIMIT, PLACES_EACH
 from scheduler.body_limit import SMALL as SMALL_ENOUGH

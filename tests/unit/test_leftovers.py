@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from alts.core.stop import Stop
-from alts.distributions import Family
 from alts.packages.apt import Apt
-from alts.shared.report import Finding, Kind, Severity
+from alts.shared.models.distributions import Family
+from alts.shared.models.report import Finding, Kind, Severity
 from alts.snapshots.leftovers import find_leftovers, shown
 from alts.snapshots.rules import Rule, Rules, rules_for
 from alts.snapshots.snapshot import FileState, Process, Snapshot

@@ -19,7 +19,7 @@ from starlette.testclient import TestClient
 from alts.core.stop import Stop, Stopped, StopReason
 from alts.runners.repository_hosts import check_hosts
 from alts.shared.errors import RepositoryUnreachable
-from alts.shared.networks import DEFAULT_RULES, DENIED, Address, NetworkRules, literal_address
+from alts.shared.network_rules import DEFAULT_RULES, DENIED, Address, NetworkRules, literal_address
 from alts.tools.http import download
 from alts.tools.resolve import Resolve, addresses_of
 from scheduler.api import create_app

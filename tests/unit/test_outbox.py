@@ -12,7 +12,7 @@ import pytest
 
 from alts.shared.broker import celery_app, check_broker, send_invitation
 from alts.shared.errors import BrokerUnavailable, LedgerUnavailable, UnknownQueue
-from alts.shared.ledger import TaskState
+from alts.shared.models.ledger import TaskState
 from scheduler.invitations import Invitation
 from scheduler.outbox import BATCH, TAKEN_SECONDS, Relay
 from tests.builders import a_config, a_spec

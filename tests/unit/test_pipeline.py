@@ -15,7 +15,7 @@ from alts.pipeline import PlanResult, Run, run_plan
 from alts.plan import FULL, PLANS, STANDARD, with_timeouts
 from alts.runners.base import Instance, MachineRuined
 from alts.shared.errors import ConfigurationError, ImageUnavailable, ProvisionFailed
-from alts.shared.report import Kind, Outcome, StageResult, outcome_of_stages
+from alts.shared.models.report import Kind, Outcome, StageResult, outcome_of_stages
 from alts.snapshots.capture import CAPTURE_PATH
 from alts.stages.base import Stage
 from tests.builders import a_spec

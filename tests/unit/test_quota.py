@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from alts.shared.auth.tokens import Scope
 from alts.shared.errors import LedgerUnavailable, TooManyRequests
-from alts.shared.tokens import Scope
 from scheduler import quota as quota_module
 from scheduler.api import create_app
 from scheduler.quota import FRESH_SECONDS, Quota

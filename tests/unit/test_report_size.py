@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 
 from alts.report_size import fitted, fitted_stages
 from alts.shared.bounds import MOST_VALUES
-from alts.shared.report import REPORT, Finding, Kind, Outcome, Report, Severity, StageResult
+from alts.shared.models.report import REPORT, Finding, Kind, Outcome, Report, Severity, StageResult
 from alts.snapshots.difference import brief_changes
 from alts.snapshots.leftovers import shown
 from alts.snapshots.snapshot import FileState, Process, Snapshot

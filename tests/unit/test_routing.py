@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alts.distributions import DISTRIBUTIONS, HOST_ARCHITECTURES
 from alts.shared.config import RunnerConfig
 from alts.shared.errors import UnsupportedPlatform
-from alts.shared.routing import offered, queue_for, queues_of
-from alts.shared.spec import TaskSpec
+from alts.shared.models.distributions import DISTRIBUTIONS, HOST_ARCHITECTURES
+from alts.shared.models.routing import offered, queue_for, queues_of
+from alts.shared.models.task_spec import TaskSpec
 from tests.builders import a_spec
 
 RUNNERS = {"docker": RunnerConfig()}

@@ -19,8 +19,8 @@ from setuptools import find_packages  # type: ignore[import-untyped]
 from sqlalchemy import Connection, MetaData, Table, create_engine, insert, inspect, make_url, select
 
 from alts.shared.errors import ConfigurationError
-from alts.shared.ledger import TaskState
-from alts.shared.report import Outcome
+from alts.shared.models.ledger import TaskState
+from alts.shared.models.report import Outcome
 from scheduler.database import Database
 from scheduler.tables import metadata
 from tests.builders import a_report

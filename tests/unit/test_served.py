@@ -14,8 +14,8 @@ from alts.packages.apt import Apt
 from alts.packages.dnf import Dnf
 from alts.packages.served import Served
 from alts.packages.yum import Yum
-from alts.shared.report import Kind
-from alts.shared.spec import TaskSpec
+from alts.shared.models.report import Kind
+from alts.shared.models.task_spec import TaskSpec
 from alts.stages.base import Observations, StageContext, StageLog
 from alts.stages.prepare import prepare
 from tests.builders import a_spec

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from alts.shared.ledger import TaskState
-from alts.shared.report import Outcome
+from alts.shared.models.ledger import TaskState
+from alts.shared.models.report import Outcome
 from scheduler.history import Event
 from scheduler.outbox import TAKEN_SECONDS, Relay
 from scheduler.store import SqlLedger

@@ -18,7 +18,7 @@ import pytest
 from alts.core.stop import Stop, Stopped, StopReason
 from alts.runners.signing_keys import with_keys
 from alts.shared.errors import RepositoryUnreachable
-from alts.shared.networks import DENIED, NetworkRules
+from alts.shared.network_rules import DENIED, NetworkRules
 from alts.shared.openpgp import armored_key, crc24, public_key
 from alts.tools.http import download
 from tests.builders import a_spec

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alts.shared.report import Change
+from alts.shared.models.report import Change
 from alts.snapshots.difference import FILE_LINES, LINES, LONGEST_LINE, brief_changes, whole_changes
 from alts.snapshots.grouping import cut, grouped
 from alts.snapshots.services import services_of

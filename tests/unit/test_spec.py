@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from alts.shared.repository import Repository
-from alts.shared.spec import TaskSpec
+from alts.shared.models.repository import Repository
+from alts.shared.models.task_spec import TaskSpec
 from tests.builders import a_spec
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from alts.shared.artifacts import ArtifactStore
 from alts.shared.errors import StorageUnavailable
+from alts.shared.storage.base import ArtifactStore
 from alts.spool import Spool
 from tests.fakes import FakeStore
 from tests.services.stack import until

@@ -17,8 +17,8 @@ import pytest
 from sqlalchemy import create_engine
 
 from alts.shared.errors import ConfigurationError, LedgerUnavailable, UnknownTask
-from alts.shared.ledger import Assignment, TaskState
-from alts.shared.report import Kind, Outcome, StageResult
+from alts.shared.models.ledger import Assignment, TaskState
+from alts.shared.models.report import Kind, Outcome, StageResult
 from scheduler.database import Database
 from scheduler.rules import LedgerRules
 from scheduler.store import SqlLedger

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
 from alts.shared.errors import StaleAttempt, TaskFinished
-from alts.shared.ledger import TaskState
-from alts.shared.report import Outcome
+from alts.shared.models.ledger import TaskState
+from alts.shared.models.report import Outcome
 from scheduler.invitations import Invitation
 from scheduler.store import SqlLedger
 from scheduler.task_row import TaskRow

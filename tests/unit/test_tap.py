@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from tap.line import Result
 from tap.parser import Parser
 
-from alts.shared.report import Finding, Kind, Outcome, Report, StageResult
-from alts.tap import tap
+from alts.shared.models.report import Finding, Kind, Outcome, Report, StageResult
+from alts.shared.reports.tap import tap
 from tests.builders import a_report
 
 FINDING = Finding(kind=Kind.MISSING_FILE, message="/usr/bin/hello is missing", evidence="missing /usr/bin/hello")

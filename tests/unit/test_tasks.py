@@ -17,8 +17,8 @@ from alts.packages import PACKAGE_MANAGERS
 from alts.plan import PLANS
 from alts.runners.base import Order, Provisioned
 from alts.shared.errors import LedgerUnavailable, ProvisionFailed
-from alts.shared.ledger import TaskState
-from alts.shared.report import REPORT, Outcome, Report
+from alts.shared.models.ledger import TaskState
+from alts.shared.models.report import REPORT, Outcome, Report
 from alts.tasks import run_task
 from alts.work_folder import WorkFolder
 from alts.worker import Worker

@@ -15,8 +15,8 @@ import httpx
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from alts.shared.artifacts import FolderStore
-from alts.shared.tokens import Scope as TokenScope
+from alts.shared.auth.tokens import Scope as TokenScope
+from alts.shared.storage.base import FolderStore
 from alts.tools.scheduler import HttpLedger
 from scheduler.api import create_app
 from scheduler.database import CONNECTIONS, Database

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
+from alts.shared.auth.tokens import CALLER_SCOPES, OneSecret, Scope, issue_token, read_token
 from alts.shared.errors import InvalidToken
-from alts.shared.tokens import CALLER_SCOPES, OneSecret, Scope, issue_token, read_token
 from tests.builders import SECRET
 
 KEY = SecretStr(SECRET)

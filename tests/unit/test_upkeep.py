@@ -12,7 +12,7 @@ from alts.plan import PLANS
 from alts.readiness import Readiness
 from alts.runners.base import Machine
 from alts.shared.errors import LedgerUnavailable
-from alts.shared.ledger import TaskState
+from alts.shared.models.ledger import TaskState
 from alts.tasks import run_task
 from alts.upkeep import Upkeep
 from alts.work_folder import WorkFolder

@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 
+from alts.shared.auth.tokens import CALLER_SCOPES, WORKER_KEY_ID, Key, Scope
 from alts.shared.config import ASYMMETRIC, Config
 from alts.shared.errors import ConfigurationError
-from alts.shared.tokens import CALLER_SCOPES, WORKER_KEY_ID, Key, Scope
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ _PublicKeys = Mapping[str | None, Any]
 
 
 class TokenKeys:
-    """All keys of a configuration. Implements alts.shared.tokens.Keys.
+    """All keys of a configuration. Implements alts.shared.auth.tokens.Keys.
 
     The callers' keys grant nothing that is the workers', unless callers and workers share `jwt_secret`: whoever has
     that may do everything.
@@ -56,7 +56,7 @@ class TokenKeys:
             raise ConfigurationError("jwt_secret", f"missing: {config.jwt_algorithm} needs it")
 
     def find(self, algorithm: str, kid: str | None) -> Key | None:
-        """See alts.shared.tokens.Keys."""
+        """See alts.shared.auth.tokens.Keys."""
         if self._file is not None and algorithm == self._file.algorithm:
             material = self._file.keys().get(kid)
             return None if material is None else Key(algorithm, material, CALLERS)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from alts.distributions import DISTRIBUTIONS, HOST_ARCHITECTURES
 from alts.shared.config import RunnerConfig
 from alts.shared.errors import UnsupportedPlatform
-from alts.shared.spec import TaskSpec
+from alts.shared.models.distributions import DISTRIBUTIONS, HOST_ARCHITECTURES
+from alts.shared.models.task_spec import TaskSpec
 
 ANY_RUNNER = "any"
 

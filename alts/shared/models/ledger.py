@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from alts.shared.report import AttemptSummary, Outcome, Report, StageResult
-from alts.shared.spec import TaskSpec
+from alts.shared.models.report import AttemptSummary, Outcome, Report, StageResult
+from alts.shared.models.task_spec import TaskSpec
 
 
 class TaskState(StrEnum):

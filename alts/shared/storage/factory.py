@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from alts.shared.artifacts import ArtifactStore, FolderStore
 from alts.shared.config import Config
-from alts.shared.s3 import S3Store
+from alts.shared.storage.base import ArtifactStore, FolderStore
+from alts.shared.storage.s3 import S3Store
 
 
 def artifact_store(config: Config) -> ArtifactStore:

@@ -6,7 +6,7 @@ import json
 from datetime import datetime
 from pathlib import PurePosixPath
 
-from alts.shared.report import Outcome, Report
+from alts.shared.models.report import Outcome, Report
 
 Summary = dict[str, str | int | None]
 

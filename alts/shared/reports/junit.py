@@ -11,8 +11,8 @@ import re
 
 from junitparser import Attr, Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
-from alts.report_text import findings_text, title_of
-from alts.shared.report import Outcome, Report, StageResult
+from alts.shared.models.report import Outcome, Report, StageResult
+from alts.shared.reports.text import findings_text, title_of
 
 # Char of XML 1.0: the rest cannot be written at all, not even as a character reference.
 _ILLEGAL = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 
-from alts.report_text import title_of
-from alts.shared.report import Outcome, Report, StageResult
+from alts.shared.models.report import Outcome, Report, StageResult
+from alts.shared.reports.text import title_of
 
 
 def tap(report: Report) -> str:

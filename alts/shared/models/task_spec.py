@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 from pydantic_core.core_schema import ValidationInfo
 
-from alts.distributions import ARCHITECTURES, DISTRIBUTIONS, HOST_ARCHITECTURES, Family, Release
 from alts.shared.bounds import AtMost
-from alts.shared.repository import Repository
+from alts.shared.models.distributions import ARCHITECTURES, DISTRIBUTIONS, HOST_ARCHITECTURES, Family, Release
+from alts.shared.models.repository import Repository
 
 RunnerType = Literal["docker", "any"]
 PlanName = Literal["standard", "full"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from alts.shared.report import Finding, Report, StageResult
+from alts.shared.models.report import Finding, Report, StageResult
 
 
 def title_of(report: Report) -> str:

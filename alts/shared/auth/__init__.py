@@ -1,0 +1,4 @@
+"""Tokens and the keys that sign them.
+
+Imports alts.shared.
+"""

@@ -1,0 +1,4 @@
+"""Pure renderings of a report: JUnit, TAP, text.
+
+Imports alts.shared.
+"""

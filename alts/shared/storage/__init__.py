@@ -1,0 +1,4 @@
+"""Where artifacts are kept: S3, or a folder.
+
+Imports alts.shared.
+"""
