@@ -11,7 +11,7 @@ from typing import Protocol
 
 from alts.core.command import OutputSink
 from alts.core.stop import Stop
-from alts.packages.base import PackageManager
+from alts.package_managers.base import PackageManager
 from alts.pipeline import PlanResult, Run, run_plan
 from alts.report_size import fitted, fitted_stages
 from alts.runners.base import Instance, Order, Provisioned, Runner

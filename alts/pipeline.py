@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from alts.core.command import OutputSink
 from alts.core.stop import Stop, Stopped, StopReason
-from alts.packages.base import PackageManager
+from alts.package_managers.base import PackageManager
 from alts.runners.base import Instance, MachineRuined
 from alts.shared.errors import (
     DiskFull,

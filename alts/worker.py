@@ -15,7 +15,7 @@ from typing import TypeVar
 from alts.core.stop import Stop, StopReason
 from alts.execution import SETTLE_SECONDS, Executor
 from alts.heartbeat import Heartbeat
-from alts.packages import PACKAGE_MANAGERS
+from alts.package_managers.registry import PACKAGE_MANAGERS
 from alts.plan import PLANS, with_timeouts
 from alts.readiness import Readiness, disk_check
 from alts.reaper import Attempt, orphans

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from alts.core.command import BoundedOutput, Completed, OutputSink
 from alts.core.stop import Stop
-from alts.packages.apt_sources import ARCHIVES
+from alts.package_managers.apt.sources import ARCHIVES
 from alts.runners.base import Machine, MachineRuined, Order, Provisioned
 from alts.shared.errors import (
     InfrastructureError,

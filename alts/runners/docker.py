@@ -10,7 +10,7 @@ from pathlib import Path
 from alts.core.command import OutputSink
 from alts.core.stop import Stop
 from alts.images import Image, ImageResolver, image_resolver
-from alts.packages import PACKAGE_MANAGERS
+from alts.package_managers.registry import PACKAGE_MANAGERS
 from alts.provider.process import ProviderProcess
 from alts.runners.base import Instance, Machine, Order
 from alts.runners.subnets import free_subnet

@@ -14,7 +14,7 @@ from pathlib import Path
 from alts.core.command import OutputSink
 from alts.core.resources import resource
 from alts.core.stop import Stop, Stopped, StopReason
-from alts.packages.base import InstanceFile
+from alts.package_managers.base import InstanceFile
 from alts.runners.base import Instance, MachineRuined, Order, Provisioned
 from alts.runners.repository_hosts import check_hosts
 from alts.runners.signing_keys import with_keys

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from alts.core.command import Completed
-from alts.packages.base import PackageManager
+from alts.package_managers.base import PackageManager
 from alts.snapshots.rules import Rules
 from alts.snapshots.snapshot import FileState, Process, Snapshot
 

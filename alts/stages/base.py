@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from alts.core.command import BoundedOutput, Completed, shown
 from alts.core.stop import Stop, Stopped
-from alts.packages.base import Candidate, Identity, InstalledPackage, PackageManager
+from alts.package_managers.base import Candidate, Identity, InstalledPackage, PackageManager
 from alts.runners.base import Instance, MachineRuined
 from alts.shared.errors import DiskFull, StateUnreadable
 from alts.shared.models.report import Finding, Kind

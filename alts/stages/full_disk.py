@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from alts.core.command import Completed
-from alts.packages.base import PackageManager
+from alts.package_managers.base import PackageManager
 from alts.shared.models.report import Finding, Kind
 from alts.stages.base import StageContext
 

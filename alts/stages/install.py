@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from alts.packages.base import Candidate
+from alts.package_managers.base import Candidate
 from alts.shared.models.report import Finding, Kind, Severity
 from alts.shared.models.task_spec import TaskSpec
 from alts.snapshots.sysusers import declarations, declared_names

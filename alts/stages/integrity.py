@@ -17,7 +17,7 @@ from alts.integrity.libraries import Machine, library_findings
 from alts.integrity.links import link_findings
 from alts.integrity.loader_cache import CACHE_PATH, read_loader_cache
 from alts.integrity.search_path import search_path_findings
-from alts.packages.base import Exclusions
+from alts.package_managers.base import Exclusions
 from alts.shared.errors import StateUnreadable
 from alts.shared.models.report import Finding, Kind, Severity
 from alts.snapshots.leftovers import shown

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from alts.packages.base import Candidate
+from alts.package_managers.base import Candidate
 from alts.shared.models.report import Finding, Kind, Severity
 from alts.snapshots.leftovers import Leftover, find_leftovers, new_processes, of_dependencies, shown
 from alts.snapshots.rules import Rules, rules_for

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from alts.packages.base import Candidate, Identity
+from alts.package_managers.base import Candidate, Identity
 from alts.shared.errors import StateUnreadable
 from alts.shared.models.report import Finding, Kind
 from alts.stages.base import StageAnswer, StageContext, check_tools

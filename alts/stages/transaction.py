@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from alts.core.command import Completed
-from alts.packages.base import Candidate
+from alts.package_managers.base import Candidate
 from alts.shared.models.report import Finding, Kind
 from alts.shared.models.task_spec import TaskSpec
 from alts.snapshots.snapshot import Snapshot

@@ -17,7 +17,7 @@ from pexpect.exceptions import ExceptionPexpect  # type: ignore[import-untyped]
 
 from alts.core.command import BoundedOutput, OutputSink
 from alts.core.stop import Stop, Stopped
-from alts.packages.base import InstanceFile
+from alts.package_managers.base import InstanceFile
 from alts.shared.errors import ProvisionFailed
 from alts.tools.process import kill_by_variable
 

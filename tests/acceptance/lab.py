@@ -11,7 +11,7 @@ from typing import Any, Self, TypeVar
 
 from alts.core.stop import Stop
 from alts.execution import Executor
-from alts.packages import PACKAGE_MANAGERS
+from alts.package_managers.registry import PACKAGE_MANAGERS
 from alts.plan import PLANS, with_timeouts
 from alts.runners.base import Order, Runner
 from alts.runners.docker import docker_runner

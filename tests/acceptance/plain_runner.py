@@ -21,8 +21,8 @@ from docker.types import IPAMConfig, IPAMPool, LogConfig
 
 from alts.core.command import OutputSink
 from alts.core.stop import Stop
-from alts.packages import PACKAGE_MANAGERS
-from alts.packages.base import InstanceFile
+from alts.package_managers.base import InstanceFile
+from alts.package_managers.registry import PACKAGE_MANAGERS
 from alts.runners.base import Order, Provisioned
 from alts.runners.docker import DockerRunner, docker_runner
 from alts.runners.repository_hosts import check_hosts

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from alts.packages.base import InstanceFile
+from alts.package_managers.base import InstanceFile
 from tests.acceptance.mirror import Answer, Memory
 from tests.corpus.deb_builder import SigningKey, signing_key
 

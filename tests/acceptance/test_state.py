@@ -11,7 +11,7 @@ import pytest
 from junitparser import JUnitXml
 
 from alts.core.stop import Stop
-from alts.packages.apt import Apt
+from alts.package_managers.apt.manager import Apt
 from alts.snapshots.snapshot import Snapshot
 from alts.stages.base import Observations, StageContext, StageLog
 from alts.stages.snapshot import look

@@ -18,7 +18,7 @@ import pytest
 from docker.models.containers import Container
 
 from alts.core.stop import Stop, Stopped, StopReason
-from alts.packages.base import InstanceFile
+from alts.package_managers.base import InstanceFile
 from alts.shared.errors import ProvisionFailed
 from alts.tools.ansible import prepare_variables, run_playbook
 from tests.leftovers import THIS_RUN, processes_in

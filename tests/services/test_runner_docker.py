@@ -17,7 +17,7 @@ import pytest
 
 from alts.core.stop import Stop, Stopped, StopReason
 from alts.images import image_resolver
-from alts.packages.base import InstanceFile
+from alts.package_managers.base import InstanceFile
 from alts.provider.process import ProviderProcess
 from alts.runners.base import Order
 from alts.runners.docker import DockerRunner, docker_runner

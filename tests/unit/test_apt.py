@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from alts.core.command import Completed
-from alts.packages.apt import Apt
-from alts.packages.base import Candidate, Identity
+from alts.package_managers.apt.manager import Apt
+from alts.package_managers.base import Candidate, Identity
 from alts.shared.models.report import Finding, Kind, Severity
 from alts.shared.models.task_spec import TaskSpec
 from tests.builders import a_spec

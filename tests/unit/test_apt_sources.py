@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from alts.packages.apt import Apt
-from alts.packages.apt_sources import deb822_source, preferences, repository_findings
+from alts.package_managers.apt.manager import Apt
+from alts.package_managers.apt.sources import deb822_source, preferences, repository_findings
 from alts.shared.models.report import Kind
 from alts.shared.models.repository import Repository
 from tests.builders import a_spec

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from alts.core.command import Completed
-from alts.packages.apt import Apt
+from alts.package_managers.apt.manager import Apt
 from alts.shared.models.report import Finding, Kind
 from tests.builders import a_spec
 

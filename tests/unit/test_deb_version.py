@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from alts.packages.deb_version import compare, satisfies, version_key
+from alts.package_managers.apt.versions import compare, satisfies, version_key
 
 # Debian Policy 5.6.12 and what dpkg's own tests have.
 ORDERED = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from alts.packages.debconf import asks_before_deleting
+from alts.package_managers.apt.debconf import asks_before_deleting
 
 SLAPD = """\
 Template: slapd/no_configuration

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from alts.packages import PACKAGE_MANAGERS
+from alts.package_managers.registry import PACKAGE_MANAGERS
 from alts.shared.config import RunnerConfig
 from alts.shared.errors import UnsupportedPlatform
 from alts.shared.models.distributions import (

@@ -8,10 +8,10 @@ import subprocess
 import pytest
 
 from alts.core.command import Completed
-from alts.packages.base import Candidate
-from alts.packages.dnf import Dnf, Dnf5
-from alts.packages.dnf_files import read_repositories, repository_file
-from alts.packages.yum import Yum
+from alts.package_managers.base import Candidate
+from alts.package_managers.dnf.manager import Dnf, Dnf5
+from alts.package_managers.dnf.sources import read_repositories, repository_file
+from alts.package_managers.dnf.yum import Yum
 from alts.shared.models.report import Finding, Kind, Severity
 from alts.shared.models.repository import Repository
 from alts.shared.models.task_spec import TaskSpec

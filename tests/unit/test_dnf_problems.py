@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alts.core.command import Completed
-from alts.packages.base import Candidate
-from alts.packages.dnf import Dnf
-from alts.packages.dnf_names import bare_name, full_name
-from alts.packages.dnf_problems import missing_needs, problem_findings
-from alts.packages.rpm_version import compare, version_key
+from alts.package_managers.base import Candidate
+from alts.package_managers.dnf.explain import missing_needs, problem_findings
+from alts.package_managers.dnf.manager import Dnf
+from alts.package_managers.dnf.names import bare_name, full_name
+from alts.package_managers.dnf.versions import compare, version_key
 from alts.shared.models.report import Kind
 from tests.builders import a_spec
 

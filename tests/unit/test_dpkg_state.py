@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from alts.core.command import Completed
-from alts.packages.dpkg_state import DpkgState
+from alts.package_managers.apt.dpkg import DpkgState
 from tests.builders import a_spec
 
 DPKG = DpkgState()

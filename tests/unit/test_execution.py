@@ -8,7 +8,7 @@ import pytest
 
 from alts.core.stop import Stop, Stopped, StopReason
 from alts.execution import Executor
-from alts.packages import PACKAGE_MANAGERS
+from alts.package_managers.registry import PACKAGE_MANAGERS
 from alts.plan import PLANS, STANDARD
 from alts.shared.errors import ProvisionFailed
 from alts.shared.models.report import REPORT, STATE, Outcome

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from alts.core.stop import Stop
-from alts.packages.apt import Apt
+from alts.package_managers.apt.manager import Apt
 from alts.shared.models.report import Finding, Kind, Severity
 from alts.stages.base import Observations, StageContext, StageLog
 from alts.stages.install import install

@@ -13,7 +13,7 @@ from alts.integrity.interpreters import interpreter_finding, is_started, loader_
 from alts.integrity.libraries import Machine, library_findings
 from alts.integrity.links import link_findings
 from alts.integrity.search_path import search_path_findings
-from alts.packages.apt import Apt
+from alts.package_managers.apt.manager import Apt
 from alts.shared.errors import StateUnreadable
 from alts.shared.models.report import Finding, Severity
 from alts.shared.models.report import Kind as FindingKind

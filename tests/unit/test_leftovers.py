@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from alts.core.stop import Stop
-from alts.packages.apt import Apt
+from alts.package_managers.apt.manager import Apt
 from alts.shared.models.distributions import Family
 from alts.shared.models.report import Finding, Kind, Severity
 from alts.snapshots.leftovers import find_leftovers, shown

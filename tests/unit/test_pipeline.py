@@ -10,7 +10,7 @@ import pytest
 
 from alts.core.command import OutputSink
 from alts.core.stop import Stop, Stopped, StopReason
-from alts.packages.apt import Apt
+from alts.package_managers.apt.manager import Apt
 from alts.pipeline import PlanResult, Run, run_plan
 from alts.plan import FULL, PLANS, STANDARD, with_timeouts
 from alts.runners.base import Instance, MachineRuined

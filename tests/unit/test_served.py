@@ -9,11 +9,11 @@ import pytest
 
 from alts.core.command import Completed
 from alts.core.stop import Stop
-from alts.packages import served
-from alts.packages.apt import Apt
-from alts.packages.dnf import Dnf
-from alts.packages.served import Served
-from alts.packages.yum import Yum
+from alts.package_managers import served
+from alts.package_managers.apt.manager import Apt
+from alts.package_managers.dnf.manager import Dnf
+from alts.package_managers.dnf.yum import Yum
+from alts.package_managers.served import Served
 from alts.shared.models.report import Kind
 from alts.shared.models.task_spec import TaskSpec
 from alts.stages.base import Observations, StageContext, StageLog

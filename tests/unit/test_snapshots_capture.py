@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from alts.packages.apt import Apt
+from alts.package_managers.apt.manager import Apt
 from alts.snapshots.capture import CAPTURE_PATH, UnreadableCapture, capture_argv, read_capture
 from alts.snapshots.rules import Rule, Rules
 from alts.snapshots.snapshot import FileState, Process, Snapshot

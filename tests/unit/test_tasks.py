@@ -13,7 +13,7 @@ import pytest
 from alts.core.command import OutputSink
 from alts.core.stop import Stop
 from alts.execution import Executor
-from alts.packages import PACKAGE_MANAGERS
+from alts.package_managers.registry import PACKAGE_MANAGERS
 from alts.plan import PLANS
 from alts.runners.base import Order, Provisioned
 from alts.shared.errors import LedgerUnavailable, ProvisionFailed

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from alts.execution import Executor
-from alts.packages import PACKAGE_MANAGERS
+from alts.package_managers.registry import PACKAGE_MANAGERS
 from alts.plan import PLANS
 from alts.readiness import Readiness
 from alts.runners.base import Machine

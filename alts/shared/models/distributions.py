@@ -46,7 +46,7 @@ class Family(StrEnum):
 
 
 class Tool(StrEnum):
-    """The package manager that a release comes with; a key of alts.packages.PACKAGE_MANAGERS."""
+    """The package manager that a release comes with; a key of alts.package_managers.registry.PACKAGE_MANAGERS."""
 
     APT = "apt"
     YUM = "yum"
@@ -119,7 +119,7 @@ _TABLE = (
         name="centos",
         family=Family.RPM,
         releases=_releases(
-            # Both live on in the vault alone, see alts.packages.dnf_files.
+            # Both live on in the vault alone, see alts.package_managers.dnf.sources.
             Release("7", "7", "quay.io/centos/centos:centos7", Tool.YUM, _PC),
             Release("8", "8-stream", "quay.io/centos/centos:stream8", Tool.DNF, _BOTH),
             Release("9", "9-stream", "quay.io/centos/centos:stream9", Tool.DNF, _BOTH),

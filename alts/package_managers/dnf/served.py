@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 
 from alts.core.command import Completed
-from alts.packages import served
-from alts.packages.dnf_files import brought_by_task
+from alts.package_managers import served
+from alts.package_managers.dnf.sources import brought_by_task
 from alts.shared.models.report import Finding, Kind
 from alts.shared.models.task_spec import TaskSpec
 

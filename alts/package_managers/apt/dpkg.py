@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from alts.core.command import Completed
-from alts.packages.base import Exclusions
+from alts.package_managers.base import Exclusions
 from alts.shared.models.task_spec import TaskSpec
 
 # By default apt takes a name that it does not know for a regular expression ("x.y", "a+"), and works on what matches.
@@ -24,7 +24,7 @@ _RELATION_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 
 
 class DpkgState:
-    """The part of alts.packages.base.PackageManager that the stages integrity and leftovers need."""
+    """The part of alts.package_managers.base.PackageManager that the stages integrity and leftovers need."""
 
     def every_owned_file_argv(self) -> Sequence[str]:
         # What `dpkg-query --listfiles` reads, for all packages at once (dpkg-query has no option for that).

@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from alts.packages.dnf_files import brought_by_task, repository_id
-from alts.packages.dnf_names import bare_name
+from alts.package_managers.dnf.names import bare_name
+from alts.package_managers.dnf.sources import brought_by_task, repository_id
 from alts.shared.models.report import Finding, Kind
 from alts.shared.models.task_spec import TaskSpec
 
@@ -35,7 +35,7 @@ _NOT_SIGNED = re.compile(
 _NO_KEY = re.compile(r"^Problem repository: \[?(?P<repository>[^\]\s]+)")
 # A page, or nothing at all, in place of repomd.xml.
 _NO_REPOMD = re.compile(r"repomd\.xml parser error|Damaged repomd\.xml")
-# What it writes is longer than alts.packages.served.BOUNDED allows, or the disk is full.
+# What it writes is longer than alts.package_managers.served.BOUNDED allows, or the disk is full.
 _TOO_LONG = re.compile(r"Curl error \(23\)")
 _KEY_AWAY = re.compile(r"(?:GPG key retrieval failed|Failed to retrieve GPG key|Failed to download key).*$")
 _NOT_VERIFIED = re.compile(r"package (?P<package>\S+) does not verify: (?P<why>.*)$")
@@ -181,7 +181,7 @@ def before_rpm(output: str) -> str:
 
 
 def hangs_at(output: str, *, seconds: float) -> Kind:
-    """See alts.packages.base.PackageManager."""
+    """See alts.package_managers.base.PackageManager."""
     fetched = _FETCHED_IN.search(before_rpm(output))
     slow = fetched is not None and int(fetched["minutes"]) * 60 + int(fetched["seconds"]) > seconds / 2
     if _RPM_WORKS.search(output) and not slow:
@@ -190,7 +190,7 @@ def hangs_at(output: str, *, seconds: float) -> Kind:
 
 
 def disk_full_line(output: str) -> str:
-    """See alts.packages.base.PackageManager."""
+    """See alts.package_managers.base.PackageManager."""
     before = before_rpm(output).splitlines()
     own = (line for line in output.splitlines()[len(before) :] if _OWN_WORDS.match(line))
     return next((_evidence(line) for line in (*before, *own) if _DISK_FULL.search(line)), "")

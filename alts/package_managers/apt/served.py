@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator, Sequence
 
 from alts.core.command import Completed
-from alts.packages import served
-from alts.packages.apt_sources import brought_by_task
-from alts.packages.served import Served
+from alts.package_managers import served
+from alts.package_managers.apt.sources import brought_by_task
+from alts.package_managers.served import Served
 from alts.shared.models.report import Finding, Kind
 from alts.shared.models.repository import Repository
 from alts.shared.models.task_spec import TaskSpec

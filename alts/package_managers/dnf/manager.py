@@ -11,12 +11,15 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from alts.core.command import Completed
-from alts.packages import dnf_output, dnf_problems, dnf_served, served
-from alts.packages.base import Candidate, Identity, InstanceFile
-from alts.packages.dnf_files import FOLDER, KnownRepository, brought_by_task, files_for, read_repositories
-from alts.packages.dnf_names import full_name
-from alts.packages.rpm_state import RpmState
-from alts.packages.rpm_version import compare, full_version, version_key
+from alts.package_managers import served
+from alts.package_managers.base import Candidate, Identity, InstanceFile
+from alts.package_managers.dnf import explain as dnf_problems
+from alts.package_managers.dnf import output as dnf_output
+from alts.package_managers.dnf import served as dnf_served
+from alts.package_managers.dnf.names import full_name
+from alts.package_managers.dnf.rpm import RpmState
+from alts.package_managers.dnf.sources import FOLDER, KnownRepository, brought_by_task, files_for, read_repositories
+from alts.package_managers.dnf.versions import compare, full_version, version_key
 from alts.shared.models.report import Finding, Kind
 from alts.shared.models.task_spec import TaskSpec
 

@@ -8,9 +8,9 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 
 from alts.core.command import Completed
-from alts.packages.apt_output import CONFLICTS, Unmet, read_policies, read_unmet
-from alts.packages.deb_version import satisfies
-from alts.packages.dpkg_state import APT_CACHE
+from alts.package_managers.apt.dpkg import APT_CACHE
+from alts.package_managers.apt.output import CONFLICTS, Unmet, read_policies, read_unmet
+from alts.package_managers.apt.versions import satisfies
 from alts.shared.models.report import Finding, Kind
 from alts.shared.models.task_spec import TaskSpec
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from alts.packages.apt import Apt
-from alts.packages.base import PackageManager
-from alts.packages.dnf import Dnf, Dnf5
-from alts.packages.yum import Yum
+from alts.package_managers.apt.manager import Apt
+from alts.package_managers.base import PackageManager
+from alts.package_managers.dnf.manager import Dnf, Dnf5
+from alts.package_managers.dnf.yum import Yum
 from alts.shared.models.distributions import Tool
 
 PACKAGE_MANAGERS: Mapping[Tool, PackageManager] = {

@@ -6,11 +6,11 @@ import re
 from collections.abc import Sequence
 
 from alts.core.command import Completed
-from alts.packages import served
-from alts.packages.base import Candidate, Identity
-from alts.packages.dnf import Dnf
-from alts.packages.dnf_files import KnownRepository
-from alts.packages.rpm_version import version_key
+from alts.package_managers import served
+from alts.package_managers.base import Candidate, Identity
+from alts.package_managers.dnf.manager import Dnf
+from alts.package_managers.dnf.sources import KnownRepository
+from alts.package_managers.dnf.versions import version_key
 from alts.shared.models.report import Finding, Kind
 from alts.shared.models.task_spec import TaskSpec
 

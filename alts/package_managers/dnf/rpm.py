@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from alts.core.command import Completed
-from alts.packages import dnf_output
-from alts.packages.base import Exclusions, InstalledPackage
-from alts.packages.rpm_version import full_version
+from alts.package_managers.base import Exclusions, InstalledPackage
+from alts.package_managers.dnf import output as dnf_output
+from alts.package_managers.dnf.versions import full_version
 from alts.shared.models.report import Finding, Kind, Severity
 from alts.shared.models.task_spec import TaskSpec
 
@@ -37,7 +37,7 @@ _TESTS: Mapping[str, str] = {
 
 
 class RpmState:
-    """The part of alts.packages.base.PackageManager that every RPM-based system answers alike, in rpm's words."""
+    """The part of PackageManager that rpm itself answers, alike on every RPM-based system."""
 
     def installed_argv(self, spec: TaskSpec) -> Sequence[str]:
         return ("rpm", "--query", f"--queryformat={_PACKAGE_FORMAT}", spec.package_name)

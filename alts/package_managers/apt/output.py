@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from alts.core.command import Completed
-from alts.packages.apt_sources import ARCHIVES, brought_by_task, repository_findings
-from alts.packages.base import Candidate, Identity, InstalledPackage
+from alts.package_managers.apt.sources import ARCHIVES, brought_by_task, repository_findings
+from alts.package_managers.base import Candidate, Identity, InstalledPackage
 from alts.shared.models.report import Finding, Kind, Severity
 from alts.shared.models.task_spec import TaskSpec
 
@@ -239,7 +239,7 @@ def read_unmet(output: str) -> tuple[Unmet, ...]:
 
 
 def disk_full_line(output: str) -> str:
-    """See alts.packages.base.PackageManager. dpkg tells of an archive why it could not be unpacked on the next line."""
+    """See PackageManager. dpkg says on the next line why it could not unpack an archive."""
     for before, line in itertools.pairwise(("", *output.splitlines())):
         own = _OWN_WORDS.match(line) or _ARCHIVE_ERROR.match(before)
         if own and _NO_SPACE.search(line):
@@ -299,7 +299,7 @@ def _archive_findings(output: str) -> Iterator[Finding]:
 
 
 def hangs_at(output: str, *, seconds: float) -> Kind:
-    """See alts.packages.base.PackageManager."""
+    """See alts.package_managers.base.PackageManager."""
     works = _DPKG_WORKS.search(output)
     # Only what was said before dpkg worked is surely not a script's words.
     fetched = _FETCHED_IN.search(output, 0, works.start() if works else len(output))

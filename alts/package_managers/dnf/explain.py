@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from alts.packages.dnf_names import bare_name
+from alts.package_managers.dnf.names import bare_name
 from alts.shared.models.report import Finding, Kind
 
 _PROBLEM = re.compile(r"^ *Problem(?: \d+)?: (?P<rule>.*)$")
