@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Protocol
 
+from alts.checks.state.difference import brief_changes, whole_changes
 from alts.core.command import OutputSink
 from alts.core.stop import Stop
 from alts.package_managers.base import PackageManager
@@ -21,7 +22,6 @@ from alts.shared.models.report import STATE, Outcome, Report, StageResult, outco
 from alts.shared.reports.junit import junit_xml
 from alts.shared.reports.tap import tap
 from alts.shared.storage.base import JUNIT_NAME, REPORT_NAME, STATE_NAME, TAP_NAME, artifact_key, group_of
-from alts.snapshots.difference import brief_changes, whole_changes
 from alts.stages.base import Observations, Stage
 
 log = logging.getLogger(__name__)

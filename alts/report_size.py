@@ -7,10 +7,10 @@ from dataclasses import replace
 
 from pydantic import TypeAdapter
 
+from alts.checks.leftovers.find import shown
+from alts.checks.state.grouping import cut
 from alts.shared.bounds import LARGEST_REPORT, MOST_VALUES, has_more_values
 from alts.shared.models.report import REPORT, Report, StageResult, shortened
-from alts.snapshots.grouping import cut
-from alts.snapshots.leftovers import shown
 
 _STAGES: TypeAdapter[tuple[StageResult, ...]] = TypeAdapter(tuple[StageResult, ...])
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from alts.checks.state.capture import CAPTURE_PATH
 from alts.core.command import BoundedOutput, Completed, OutputSink
 from alts.core.stop import Stop
 from alts.package_managers.apt.sources import ARCHIVES
@@ -27,7 +28,6 @@ from alts.shared.errors import (
 from alts.shared.models.ledger import Assignment, TaskState
 from alts.shared.models.report import AttemptSummary, Ending, Outcome, Report, StageResult
 from alts.shared.models.task_spec import TaskSpec
-from alts.snapshots.capture import CAPTURE_PATH
 from alts.stages.whole_output import OUTPUT_PATH
 
 

@@ -20,7 +20,7 @@ HOMES = {
     "cryptography": {"alts.shared.auth.keys"},
     "python_terraform": {"alts.tools.terraform"},
     "ansible_runner": {"alts.tools.ansible"},
-    "yaml": {"alts.shared.config", "alts.snapshots.rules"},
+    "yaml": {"alts.shared.config", "alts.checks.state.rules"},
     "kombu": {"alts.shared.broker"},
     "httpx": {"alts.tools.http", "alts.tools.scheduler", "alts.first_try", "alts.cli"},
     "sqlalchemy": {

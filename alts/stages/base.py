@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from alts.checks.state.snapshot import Snapshot
 from alts.core.command import BoundedOutput, Completed, shown
 from alts.core.stop import Stop, Stopped
 from alts.package_managers.base import Candidate, Identity, InstalledPackage, PackageManager
@@ -12,7 +13,6 @@ from alts.runners.base import Instance, MachineRuined
 from alts.shared.errors import DiskFull, StateUnreadable
 from alts.shared.models.report import Finding, Kind
 from alts.shared.models.task_spec import TaskSpec
-from alts.snapshots.snapshot import Snapshot
 from alts.stages.ruin import what_ruined
 
 NOT_RUN = (126, 127)

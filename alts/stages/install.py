@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from alts.checks.leftovers.sysusers import declarations, declared_names
 from alts.package_managers.base import Candidate
 from alts.shared.models.report import Finding, Kind, Severity
 from alts.shared.models.task_spec import TaskSpec
-from alts.snapshots.sysusers import declarations, declared_names
 from alts.stages.base import StageAnswer, StageContext
 from alts.stages.snapshot import BEFORE, INSTALLED, take
 from alts.stages.tools import tools_gone

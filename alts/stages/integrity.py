@@ -8,22 +8,22 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, islice
 
+from alts.checks.integrity.elf import HEADER_SIZE, SMALLEST, Elf, read_elf
+from alts.checks.integrity.elf import Kind as ElfKind
+from alts.checks.integrity.headers import first_bytes, headers_argv, read_headers
+from alts.checks.integrity.interpreters import FIRST_LINE, interpreter_finding, is_started, loader_finding
+from alts.checks.integrity.libraries import Machine, library_findings
+from alts.checks.integrity.links import link_findings
+from alts.checks.integrity.loader_cache import CACHE_PATH, read_loader_cache
+from alts.checks.integrity.search_path import search_path_findings
+from alts.checks.leftovers.find import shown
+from alts.checks.state.rules import rules_for
+from alts.checks.state.snapshot import Snapshot
+from alts.checks.state.tree import Tree
 from alts.core.command import Completed
-from alts.integrity.elf import HEADER_SIZE, SMALLEST, Elf, read_elf
-from alts.integrity.elf import Kind as ElfKind
-from alts.integrity.headers import first_bytes, headers_argv, read_headers
-from alts.integrity.interpreters import FIRST_LINE, interpreter_finding, is_started, loader_finding
-from alts.integrity.libraries import Machine, library_findings
-from alts.integrity.links import link_findings
-from alts.integrity.loader_cache import CACHE_PATH, read_loader_cache
-from alts.integrity.search_path import search_path_findings
 from alts.package_managers.base import Exclusions
 from alts.shared.errors import StateUnreadable
 from alts.shared.models.report import Finding, Kind, Severity
-from alts.snapshots.leftovers import shown
-from alts.snapshots.rules import rules_for
-from alts.snapshots.snapshot import Snapshot
-from alts.snapshots.tree import Tree
 from alts.stages.base import StageAnswer, StageContext, check_tools
 from alts.stages.snapshot import BEFORE, INSTALLED, look
 from alts.stages.whole_output import whole_output

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from alts.checks.leftovers.find import Leftover, find_leftovers, new_processes, of_dependencies, shown
+from alts.checks.state.rules import Rules, rules_for
+from alts.checks.state.snapshot import Snapshot
+from alts.checks.state.tree import Tree
 from alts.package_managers.base import Candidate
 from alts.shared.models.report import Finding, Kind, Severity
-from alts.snapshots.leftovers import Leftover, find_leftovers, new_processes, of_dependencies, shown
-from alts.snapshots.rules import Rules, rules_for
-from alts.snapshots.snapshot import Snapshot
-from alts.snapshots.tree import Tree
 from alts.stages.base import StageAnswer, StageContext
 from alts.stages.snapshot import BEFORE, INSTALLED, PURGED, REMOVED, look, take
 from alts.stages.whole_output import whole_output

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from alts.checks.state.capture import CAPTURE_PATH, UnreadableCapture, capture_argv, read_capture
+from alts.checks.state.rules import rules_for
+from alts.checks.state.snapshot import Snapshot
 from alts.shared.errors import StateUnreadable
-from alts.snapshots.capture import CAPTURE_PATH, UnreadableCapture, capture_argv, read_capture
-from alts.snapshots.rules import rules_for
-from alts.snapshots.snapshot import Snapshot
 from alts.stages.base import StageAnswer, StageContext
 
 BEFORE, INSTALLED, REMOVED, PURGED = "before", "installed", "removed", "purged"

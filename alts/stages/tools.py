@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from alts.integrity.interpreters import PROGRAMS
+from alts.checks.integrity.interpreters import PROGRAMS
+from alts.checks.state.tree import Tree
 from alts.shared.models.report import Finding, Kind
-from alts.snapshots.tree import Tree
 from alts.stages.base import NOT_RUN, StageContext
 from alts.stages.snapshot import BEFORE
 

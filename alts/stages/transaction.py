@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from alts.checks.state.snapshot import Snapshot
 from alts.core.command import Completed
 from alts.package_managers.base import Candidate
 from alts.shared.models.report import Finding, Kind
 from alts.shared.models.task_spec import TaskSpec
-from alts.snapshots.snapshot import Snapshot
 from alts.stages.base import StageContext
 from alts.stages.full_disk import full_disk
 from alts.stages.snapshot import BEFORE

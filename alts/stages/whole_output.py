@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from alts.stages.base import StageContext
 
 OUTPUT_PATH = "/.alts-output"
-"""Where it lies on the machine, see alts.snapshots.capture.CAPTURE_PATH."""
+"""Where it lies on the machine, see alts.checks.state.capture.CAPTURE_PATH."""
 
 LIMIT = 64_000_000
 """Bytes: a list of all files of the largest machines has a third of it."""

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from junitparser import JUnitXml
 
+from alts.checks.state.snapshot import Snapshot
 from alts.core.stop import Stop
 from alts.package_managers.apt.manager import Apt
-from alts.snapshots.snapshot import Snapshot
 from alts.stages.base import Observations, StageContext, StageLog
 from alts.stages.snapshot import look
 from tests.acceptance.embedded import EmbeddedService

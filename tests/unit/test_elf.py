@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alts.integrity.elf import AARCH64, I386, X86_64, Elf, Kind, kind_of, read_elf
-from alts.integrity.headers import headers_argv, read_headers
-from alts.integrity.loader_cache import read_loader_cache
+from alts.checks.integrity.elf import AARCH64, I386, X86_64, Elf, Kind, kind_of, read_elf
+from alts.checks.integrity.headers import headers_argv, read_headers
+from alts.checks.integrity.loader_cache import read_loader_cache
 from tests.corpus.elf import elf
 
 PROGRAM = elf(needed=["liba.so.1", "libc.so.6"], runpath="$ORIGIN/../lib")

@@ -7,18 +7,18 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
+from alts.checks.integrity.elf import I386, X86_64, Elf, Kind
+from alts.checks.integrity.interpreters import interpreter_finding, is_started, loader_finding
+from alts.checks.integrity.libraries import Machine, library_findings
+from alts.checks.integrity.links import link_findings
+from alts.checks.integrity.search_path import search_path_findings
+from alts.checks.state.snapshot import FileState, Snapshot
+from alts.checks.state.tree import Tree
 from alts.core.stop import Stop
-from alts.integrity.elf import I386, X86_64, Elf, Kind
-from alts.integrity.interpreters import interpreter_finding, is_started, loader_finding
-from alts.integrity.libraries import Machine, library_findings
-from alts.integrity.links import link_findings
-from alts.integrity.search_path import search_path_findings
 from alts.package_managers.apt.manager import Apt
 from alts.shared.errors import StateUnreadable
 from alts.shared.models.report import Finding, Severity
 from alts.shared.models.report import Kind as FindingKind
-from alts.snapshots.snapshot import FileState, Snapshot
-from alts.snapshots.tree import Tree
 from alts.stages.base import Observations, StageContext, StageLog
 from alts.stages.integrity import integrity
 from alts.stages.whole_output import OUTPUT_PATH

@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import pytest
 
+from alts.checks.leftovers.find import find_leftovers, shown
+from alts.checks.leftovers.sysusers import declarations, declared_names
+from alts.checks.state.rules import Rule, Rules, rules_for
+from alts.checks.state.snapshot import FileState, Process, Snapshot
 from alts.core.stop import Stop
 from alts.package_managers.apt.manager import Apt
 from alts.shared.models.distributions import Family
 from alts.shared.models.report import Finding, Kind, Severity
-from alts.snapshots.leftovers import find_leftovers, shown
-from alts.snapshots.rules import Rule, Rules, rules_for
-from alts.snapshots.snapshot import FileState, Process, Snapshot
-from alts.snapshots.sysusers import declarations, declared_names
 from alts.stages.base import Observations, StageAnswer, StageContext, StageLog
 from alts.stages.install import install
 from alts.stages.leftovers import leftovers

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from alts.checks.state.capture import CAPTURE_PATH
 from alts.core.command import OutputSink
 from alts.core.stop import Stop, Stopped, StopReason
 from alts.package_managers.apt.manager import Apt
@@ -16,7 +17,6 @@ from alts.plan import FULL, PLANS, STANDARD, with_timeouts
 from alts.runners.base import Instance, MachineRuined
 from alts.shared.errors import ConfigurationError, ImageUnavailable, ProvisionFailed
 from alts.shared.models.report import Kind, Outcome, StageResult, outcome_of_stages
-from alts.snapshots.capture import CAPTURE_PATH
 from alts.stages.base import Stage
 from tests.builders import a_spec
 from tests.fakes import SHA256, Answer, FakeDebian, FakeInstance

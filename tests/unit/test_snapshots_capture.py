@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from alts.checks.state.capture import CAPTURE_PATH, UnreadableCapture, capture_argv, read_capture
+from alts.checks.state.rules import Rule, Rules
+from alts.checks.state.snapshot import FileState, Process, Snapshot
 from alts.package_managers.apt.manager import Apt
-from alts.snapshots.capture import CAPTURE_PATH, UnreadableCapture, capture_argv, read_capture
-from alts.snapshots.rules import Rule, Rules
-from alts.snapshots.snapshot import FileState, Process, Snapshot
 
 SECTIONS = {
     "packages": "hello\t2.10-3\tamd64\tinstalled\ndpkg\t1.21\tamd64\tinstalled\n",

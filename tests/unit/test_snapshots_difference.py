@@ -5,11 +5,11 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from alts.checks.state.difference import FILE_LINES, LINES, LONGEST_LINE, brief_changes, whole_changes
+from alts.checks.state.grouping import cut, grouped
+from alts.checks.state.services import services_of
+from alts.checks.state.snapshot import FileState, Process, Snapshot
 from alts.shared.models.report import Change
-from alts.snapshots.difference import FILE_LINES, LINES, LONGEST_LINE, brief_changes, whole_changes
-from alts.snapshots.grouping import cut, grouped
-from alts.snapshots.services import services_of
-from alts.snapshots.snapshot import FileState, Process, Snapshot
 
 FILE = FileState("f", 0o644, 0, 0, 10, 1)
 FOLDER = FileState("d", 0o755, 0, 0, 0, 0)

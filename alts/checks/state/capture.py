@@ -9,10 +9,10 @@ import ipaddress
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
+from alts.checks.state.rules import Rules
+from alts.checks.state.snapshot import FileState, Process, Snapshot
 from alts.core.command import Completed
 from alts.package_managers.base import PackageManager
-from alts.snapshots.rules import Rules
-from alts.snapshots.snapshot import FileState, Process, Snapshot
 
 CAPTURE_PATH = "/.alts-snapshot"
 """Where the command writes: the root folder is there on every machine, and no package owns a file in it."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import posixpath
 
-from alts.integrity.elf import Elf
+from alts.checks.integrity.elf import Elf
+from alts.checks.state.tree import Tree
 from alts.shared.models.report import Finding, Kind
-from alts.snapshots.tree import Tree
 
 PROGRAMS = ("/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/games", "/usr/local/bin", "/usr/local/sbin")
 """Where programs are that anybody starts just so."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Callable, Iterable, Iterator
 
+from alts.checks.state.tree import Tree
 from alts.shared.models.report import Finding, Kind, Severity
-from alts.snapshots.tree import Tree
 
 # What lies there was put there by packages and by nobody else; elsewhere it may come with the first start or by hand.
 _PACKAGED = ("/usr/", "/bin/", "/sbin/", "/lib/", "/lib32/", "/lib64/")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from alts.integrity.elf import Kind, kind_of
+from alts.checks.integrity.elf import Kind, kind_of
 
 
 def headers_argv(paths: Sequence[str], size: int) -> Sequence[str]:

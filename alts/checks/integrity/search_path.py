@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterator
 from itertools import islice
 
-from alts.integrity.elf import Elf
+from alts.checks.integrity.elf import Elf
+from alts.checks.state.tree import Tree
 from alts.shared.models.report import Finding, Kind
-from alts.snapshots.tree import Tree
 
 _ORIGIN = re.compile(r"\$(?:ORIGIN\b|\{ORIGIN\})")
 _LIB = re.compile(r"\$(?:LIB\b|\{LIB\})")

@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from alts.checks.state.rules import Rules
+from alts.checks.state.snapshot import FileState, Process, Snapshot
 from alts.shared.models.report import Finding, Kind, Severity
-from alts.snapshots.rules import Rules
-from alts.snapshots.snapshot import FileState, Process, Snapshot
 
 SHOWN = 20
 """Findings of one kind and severity in a report; one more says how many there are beside them."""

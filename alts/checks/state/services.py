@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from alts.snapshots.snapshot import FileState
+from alts.checks.state.snapshot import FileState
 
 # systemd.unit(5), init.d(7), cron(8). What begins with a dot or is a README only keeps the folder in a package.
 _PLACES: tuple[tuple[str, re.Pattern[str]], ...] = (

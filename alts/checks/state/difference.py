@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 
+from alts.checks.state.grouping import cut, grouped
+from alts.checks.state.services import services_of
+from alts.checks.state.snapshot import FileState, Snapshot
 from alts.shared.models.report import Change, StateChange, shortened
-from alts.snapshots.grouping import cut, grouped
-from alts.snapshots.services import services_of
-from alts.snapshots.snapshot import FileState, Snapshot
 
 FILE_LINES = 25
 """Of added, changed or removed files in a report."""

@@ -6,7 +6,7 @@ import posixpath
 import stat
 from collections.abc import Mapping
 
-from alts.snapshots.snapshot import FileState
+from alts.checks.state.snapshot import FileState
 
 _LINKS = 40  # in one path; path_resolution(7), MAXSYMLINKS
 

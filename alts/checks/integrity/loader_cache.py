@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 
-from alts.integrity.elf import AARCH64, I386, LONGEST_PATH, X86_64, Kind, text_at
+from alts.checks.integrity.elf import AARCH64, I386, LONGEST_PATH, X86_64, Kind, text_at
 
 CACHE_PATH = "/etc/ld.so.cache"
 

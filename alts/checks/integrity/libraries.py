@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from alts.integrity.elf import AARCH64, I386, X86_64, Elf, Kind
-from alts.integrity.interpreters import PROGRAMS
-from alts.integrity.search_path import folders_of
+from alts.checks.integrity.elf import AARCH64, I386, X86_64, Elf, Kind
+from alts.checks.integrity.interpreters import PROGRAMS
+from alts.checks.integrity.search_path import folders_of
+from alts.checks.state.tree import Tree
 from alts.shared.models import report
 from alts.shared.models.report import Finding, Severity
-from alts.snapshots.tree import Tree
 
 _LOADERS = ("ld-linux", "ld64.so", "ld.so")
 """glibc's, of every architecture (its sysdeps/**/shlib-versions)."""
@@ -40,7 +40,7 @@ class Machine:
     kind: Kind
     """Of the machine's own programs: others have loaders and libraries of their own, and are not looked at."""
     cache: Mapping[tuple[str, Kind], str]
-    """See alts.integrity.loader_cache."""
+    """See alts.checks.integrity.loader_cache."""
     kinds: Mapping[str, Kind]
     """Path, after all links → what kind of ELF file it is; of every file that is named like something needed."""
 

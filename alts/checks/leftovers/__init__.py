@@ -1,0 +1,4 @@
+"""What a removed package has left behind.
+
+Imports alts.checks.state, alts.core and alts.shared.
+"""
