@@ -13,7 +13,8 @@ from alts.checks.state.difference import brief_changes, whole_changes
 from alts.core.command import OutputSink
 from alts.core.stop import Stop
 from alts.package_managers.base import PackageManager
-from alts.pipeline import PlanResult, Run, run_plan
+from alts.pipeline.context import Observations, Stage
+from alts.pipeline.run import PlanResult, Run, run_plan
 from alts.report_size import fitted, fitted_stages
 from alts.runners.base import Instance, Order, Provisioned, Runner
 from alts.shared.errors import StorageUnavailable
@@ -22,7 +23,6 @@ from alts.shared.models.report import STATE, Outcome, Report, StageResult, outco
 from alts.shared.reports.junit import junit_xml
 from alts.shared.reports.tap import tap
 from alts.shared.storage.base import JUNIT_NAME, REPORT_NAME, STATE_NAME, TAP_NAME, artifact_key, group_of
-from alts.stages.base import Observations, Stage
 
 log = logging.getLogger(__name__)
 

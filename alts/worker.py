@@ -16,7 +16,7 @@ from alts.core.stop import Stop, StopReason
 from alts.execution import SETTLE_SECONDS, Executor
 from alts.heartbeat import Heartbeat
 from alts.package_managers.registry import PACKAGE_MANAGERS
-from alts.plan import PLANS, with_timeouts
+from alts.pipeline.plans import PLANS, with_timeouts
 from alts.readiness import Readiness, disk_check
 from alts.reaper import Attempt, orphans
 from alts.runners.base import Order, Runner

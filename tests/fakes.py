@@ -14,6 +14,7 @@ from alts.checks.state.capture import CAPTURE_PATH
 from alts.core.command import BoundedOutput, Completed, OutputSink
 from alts.core.stop import Stop
 from alts.package_managers.apt.sources import ARCHIVES
+from alts.pipeline.output_file import OUTPUT_PATH
 from alts.runners.base import Machine, MachineRuined, Order, Provisioned
 from alts.shared.errors import (
     InfrastructureError,
@@ -28,7 +29,6 @@ from alts.shared.errors import (
 from alts.shared.models.ledger import Assignment, TaskState
 from alts.shared.models.report import AttemptSummary, Ending, Outcome, Report, StageResult
 from alts.shared.models.task_spec import TaskSpec
-from alts.stages.whole_output import OUTPUT_PATH
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,10 @@ import docker
 
 from alts.core.command import Completed, OutputSink
 from alts.core.stop import Stop
-from alts.plan import PLANS
+from alts.pipeline.context import Observations, Stage, StageAnswer, StageContext
+from alts.pipeline.plans import PLANS
 from alts.runners.base import Instance
 from alts.shared.models.report import Kind, Report
-from alts.stages.base import Observations, Stage, StageAnswer, StageContext
 from tests.acceptance.lab import Lab
 from tests.acceptance.plain_runner import plain_runner
 from tests.leftovers import THIS_RUN

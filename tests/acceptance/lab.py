@@ -12,12 +12,12 @@ from typing import Any, Self, TypeVar
 from alts.core.stop import Stop
 from alts.execution import Executor
 from alts.package_managers.registry import PACKAGE_MANAGERS
-from alts.plan import PLANS, with_timeouts
+from alts.pipeline.context import Stage
+from alts.pipeline.plans import PLANS, with_timeouts
 from alts.runners.base import Order, Runner
 from alts.runners.docker import docker_runner
 from alts.runners.registry import MakeRunner
 from alts.shared.models.report import Report
-from alts.stages.base import Stage
 from alts.work_folder import WorkFolder
 from tests.acceptance.embedded import ROOT
 from tests.builders import a_config, a_spec

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from alts.plan import STANDARD
+from alts.pipeline.plans import STANDARD
 from tests.acceptance.embedded import EmbeddedService
 from tests.deb_repository import build_deb, serving, write_index
 from tests.services.stack import schedule, until, wait_for

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from alts.plan import PLANS
+from alts.pipeline.plans import PLANS
 from alts.shared.models.report import Finding, Kind, Outcome, Report, Severity
 from tests.acceptance.fault_lab import PLAN, RESUMED, Course, FaultLab, Incident, keeping
 from tests.acceptance.faults import DebFamily, Family, RpmFamily, strikes

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from alts.first_try import EXIT_CODES
-from alts.plan import STANDARD
+from alts.pipeline.plans import STANDARD
 from tests.services.ports import answers, free_ports
 from tests.services.stack import until
 

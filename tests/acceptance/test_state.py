@@ -13,8 +13,8 @@ from junitparser import JUnitXml
 from alts.checks.state.snapshot import Snapshot
 from alts.core.stop import Stop
 from alts.package_managers.apt.manager import Apt
-from alts.stages.base import Observations, StageContext, StageLog
-from alts.stages.snapshot import look
+from alts.pipeline.context import Observations, StageContext, StageLog
+from alts.pipeline.stages.snapshot import look
 from tests.acceptance.embedded import EmbeddedService
 from tests.builders import a_spec
 from tests.deb_repository import build_deb, serving, write_index

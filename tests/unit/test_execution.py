@@ -9,7 +9,7 @@ import pytest
 from alts.core.stop import Stop, Stopped, StopReason
 from alts.execution import Executor
 from alts.package_managers.registry import PACKAGE_MANAGERS
-from alts.plan import PLANS, STANDARD
+from alts.pipeline.plans import PLANS, STANDARD
 from alts.shared.errors import ProvisionFailed
 from alts.shared.models.report import REPORT, STATE, Outcome
 from tests.builders import TASK_ID, an_order

@@ -8,10 +8,10 @@ import pytest
 
 from alts.core.stop import Stop
 from alts.package_managers.apt.manager import Apt
+from alts.pipeline.context import Observations, StageContext, StageLog
+from alts.pipeline.stages.install import install
+from alts.pipeline.stages.snapshot import snapshot
 from alts.shared.models.report import Finding, Kind, Severity
-from alts.stages.base import Observations, StageContext, StageLog
-from alts.stages.install import install
-from alts.stages.snapshot import snapshot
 from tests.builders import a_spec
 from tests.fakes import Answer, FakeDebian, FakeInstance
 

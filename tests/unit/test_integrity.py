@@ -16,12 +16,12 @@ from alts.checks.state.snapshot import FileState, Snapshot
 from alts.checks.state.tree import Tree
 from alts.core.stop import Stop
 from alts.package_managers.apt.manager import Apt
+from alts.pipeline.context import Observations, StageContext, StageLog
+from alts.pipeline.output_file import OUTPUT_PATH
+from alts.pipeline.stages.integrity import integrity
 from alts.shared.errors import StateUnreadable
 from alts.shared.models.report import Finding, Severity
 from alts.shared.models.report import Kind as FindingKind
-from alts.stages.base import Observations, StageContext, StageLog
-from alts.stages.integrity import integrity
-from alts.stages.whole_output import OUTPUT_PATH
 from tests.builders import a_spec
 from tests.corpus.elf import elf
 from tests.fakes import Answer, FakeDebian, FakeInstance

@@ -13,14 +13,14 @@ from alts.checks.state.rules import Rule, Rules, rules_for
 from alts.checks.state.snapshot import FileState, Process, Snapshot
 from alts.core.stop import Stop
 from alts.package_managers.apt.manager import Apt
+from alts.pipeline.context import Observations, StageAnswer, StageContext, StageLog
+from alts.pipeline.stages.install import install
+from alts.pipeline.stages.leftovers import leftovers
+from alts.pipeline.stages.purge import purge
+from alts.pipeline.stages.remove import remove
+from alts.pipeline.stages.snapshot import snapshot
 from alts.shared.models.distributions import Family
 from alts.shared.models.report import Finding, Kind, Severity
-from alts.stages.base import Observations, StageAnswer, StageContext, StageLog
-from alts.stages.install import install
-from alts.stages.leftovers import leftovers
-from alts.stages.purge import purge
-from alts.stages.remove import remove
-from alts.stages.snapshot import snapshot
 from tests.builders import a_spec
 from tests.fakes import Answer, FakeDebian, FakeInstance
 

@@ -12,12 +12,12 @@ from alts.checks.state.capture import CAPTURE_PATH
 from alts.core.command import OutputSink
 from alts.core.stop import Stop, Stopped, StopReason
 from alts.package_managers.apt.manager import Apt
-from alts.pipeline import PlanResult, Run, run_plan
-from alts.plan import FULL, PLANS, STANDARD, with_timeouts
+from alts.pipeline.context import Stage
+from alts.pipeline.plans import FULL, PLANS, STANDARD, with_timeouts
+from alts.pipeline.run import PlanResult, Run, run_plan
 from alts.runners.base import Instance, MachineRuined
 from alts.shared.errors import ConfigurationError, ImageUnavailable, ProvisionFailed
 from alts.shared.models.report import Kind, Outcome, StageResult, outcome_of_stages
-from alts.stages.base import Stage
 from tests.builders import a_spec
 from tests.fakes import SHA256, Answer, FakeDebian, FakeInstance
 

@@ -14,10 +14,10 @@ from alts.package_managers.apt.manager import Apt
 from alts.package_managers.dnf.manager import Dnf
 from alts.package_managers.dnf.yum import Yum
 from alts.package_managers.served import Served
+from alts.pipeline.context import Observations, StageContext, StageLog
+from alts.pipeline.stages.prepare import prepare
 from alts.shared.models.report import Kind
 from alts.shared.models.task_spec import TaskSpec
-from alts.stages.base import Observations, StageContext, StageLog
-from alts.stages.prepare import prepare
 from tests.builders import a_spec
 from tests.fakes import Answer, FakeInstance
 

@@ -14,7 +14,7 @@ from alts.core.command import OutputSink
 from alts.core.stop import Stop
 from alts.execution import Executor
 from alts.package_managers.registry import PACKAGE_MANAGERS
-from alts.plan import PLANS
+from alts.pipeline.plans import PLANS
 from alts.runners.base import Order, Provisioned
 from alts.shared.errors import LedgerUnavailable, ProvisionFailed
 from alts.shared.models.ledger import TaskState

@@ -8,7 +8,7 @@ import pytest
 
 from alts.execution import Executor
 from alts.package_managers.registry import PACKAGE_MANAGERS
-from alts.plan import PLANS
+from alts.pipeline.plans import PLANS
 from alts.readiness import Readiness
 from alts.runners.base import Machine
 from alts.shared.errors import LedgerUnavailable

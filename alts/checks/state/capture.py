@@ -28,7 +28,7 @@ export LC_ALL=C
 out=$1
 shift
 rm -f "$out" || exit
-# 127 as where a program is gone: alts.stages.base.check_tools.
+# 127 as where a program is gone: alts.pipeline.context.check_tools.
 for file in /etc/passwd /etc/group; do
     [ -f "$file" ] || { echo "$file is gone" >&2; exit 127; }
 done

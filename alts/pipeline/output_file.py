@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from alts.stages.base import StageContext
+from alts.pipeline.context import StageContext
 
 OUTPUT_PATH = "/.alts-output"
 """Where it lies on the machine, see alts.checks.state.capture.CAPTURE_PATH."""

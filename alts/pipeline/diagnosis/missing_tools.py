@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from alts.checks.integrity.interpreters import PROGRAMS
 from alts.checks.state.tree import Tree
+from alts.pipeline.context import NOT_RUN, StageContext
+from alts.pipeline.stages.snapshot import BEFORE
 from alts.shared.models.report import Finding, Kind
-from alts.stages.base import NOT_RUN, StageContext
-from alts.stages.snapshot import BEFORE
 
 _TOOLS = (
     *("cat", "df", "find", "grep", "head", "rm", "sed", "sha256sum", "stat", "tail", "true"),

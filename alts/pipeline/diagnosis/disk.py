@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from alts.core.command import Completed
 from alts.package_managers.base import PackageManager
+from alts.pipeline.context import StageContext
 from alts.shared.models.report import Finding, Kind
-from alts.stages.base import StageContext
 
 # Whatever else the package manager says of a failure, it would have said on an empty disk too.
 _UNEXPLAINED = (Kind.INSTALL_FAILED, Kind.REMOVAL_FAILED)

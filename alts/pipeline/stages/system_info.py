@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from alts.pipeline.context import StageAnswer, StageContext
 from alts.shared.models.report import Finding, Kind
-from alts.stages.base import StageAnswer, StageContext
 
 
 def system_info(context: StageContext) -> StageAnswer:

@@ -22,11 +22,11 @@ from alts.checks.state.snapshot import Snapshot
 from alts.checks.state.tree import Tree
 from alts.core.command import Completed
 from alts.package_managers.base import Exclusions
+from alts.pipeline.context import StageAnswer, StageContext, check_tools
+from alts.pipeline.output_file import whole_output
+from alts.pipeline.stages.snapshot import BEFORE, INSTALLED, look
 from alts.shared.errors import StateUnreadable
 from alts.shared.models.report import Finding, Kind, Severity
-from alts.stages.base import StageAnswer, StageContext, check_tools
-from alts.stages.snapshot import BEFORE, INSTALLED, look
-from alts.stages.whole_output import whole_output
 
 _BATCH = 16_000_000  # bytes of ELF files that are held in memory at a time
 _LARGEST = 400_000_000  # bytes of a file that is read; nothing that Debian 12 ships is larger

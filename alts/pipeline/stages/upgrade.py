@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from alts.pipeline.context import StageAnswer, StageContext
+from alts.pipeline.transaction import install_by, purge_by, remove_by
 from alts.shared.models.report import Finding
-from alts.stages.base import StageAnswer, StageContext
-from alts.stages.transaction import install_by, purge_by, remove_by
 
 
 def upgrade(context: StageContext) -> StageAnswer:

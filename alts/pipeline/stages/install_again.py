@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from alts.stages.base import StageAnswer, StageContext
-from alts.stages.transaction import install_by
+from alts.pipeline.context import StageAnswer, StageContext
+from alts.pipeline.transaction import install_by
 
 
 def install_again(context: StageContext) -> StageAnswer:

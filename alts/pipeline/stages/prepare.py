@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from alts.core.command import Completed
+from alts.pipeline.context import StageAnswer, StageContext
 from alts.shared.models.report import Finding
-from alts.stages.base import StageAnswer, StageContext
 
 
 def prepare(context: StageContext) -> StageAnswer:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from alts.core.command import OutputSink
 from alts.core.stop import Stop, Stopped, StopReason
 from alts.package_managers.base import PackageManager
+from alts.pipeline.context import Observations, PackageManagerBroken, Stage, StageAnswer, StageContext, StageLog
+from alts.pipeline.diagnosis.disk import disk_full
 from alts.runners.base import Instance, MachineRuined
 from alts.shared.errors import (
     DiskFull,
@@ -20,8 +22,6 @@ from alts.shared.errors import (
 )
 from alts.shared.models.report import Finding, Kind, Outcome, Severity, StageResult, outcome_of_findings
 from alts.shared.models.task_spec import TaskSpec
-from alts.stages.base import Observations, PackageManagerBroken, Stage, StageAnswer, StageContext, StageLog
-from alts.stages.full_disk import disk_full
 
 _KINDS: tuple[tuple[type[InfrastructureError], Kind], ...] = (
     (DiskFull, Kind.DISK_FULL),

@@ -9,11 +9,11 @@ from alts.checks.state.snapshot import Snapshot
 from alts.core.command import BoundedOutput, Completed, shown
 from alts.core.stop import Stop, Stopped
 from alts.package_managers.base import Candidate, Identity, InstalledPackage, PackageManager
+from alts.pipeline.diagnosis.kernel_limits import what_ruined
 from alts.runners.base import Instance, MachineRuined
 from alts.shared.errors import DiskFull, StateUnreadable
 from alts.shared.models.report import Finding, Kind
 from alts.shared.models.task_spec import TaskSpec
-from alts.stages.ruin import what_ruined
 
 NOT_RUN = (126, 127)
 """Exit codes of a program that is none (any more), or not there (POSIX, "Exit Status for Commands")."""
@@ -46,7 +46,7 @@ class Observations:
     package: InstalledPackage | None = None
     package_manager: str = ""
     snapshots: dict[str, Snapshot] = field(default_factory=dict)
-    """Moment ("before", "installed", ...; see alts.stages.snapshot) → what was on the machine, in the order taken."""
+    """Moment ("before", "installed", ...; see alts.pipeline.stages.snapshot) → snapshot, in the order taken."""
     candidates: tuple[Candidate, ...] = ()
     candidate: Candidate | None = None
     """What is under test."""

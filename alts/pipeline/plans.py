@@ -9,21 +9,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from alts.pipeline.context import Stage
+from alts.pipeline.stages.install import install
+from alts.pipeline.stages.install_again import install_again
+from alts.pipeline.stages.integrity import integrity
+from alts.pipeline.stages.leftovers import leftovers
+from alts.pipeline.stages.prepare import prepare
+from alts.pipeline.stages.purge import purge
+from alts.pipeline.stages.reinstall import reinstall
+from alts.pipeline.stages.remove import remove
+from alts.pipeline.stages.right_package import right_package
+from alts.pipeline.stages.snapshot import snapshot
+from alts.pipeline.stages.system_info import system_info
+from alts.pipeline.stages.upgrade import upgrade
 from alts.shared.errors import ConfigurationError
 from alts.shared.models.report import Kind
-from alts.stages.base import Stage
-from alts.stages.install import install
-from alts.stages.install_again import install_again
-from alts.stages.integrity import integrity
-from alts.stages.leftovers import leftovers
-from alts.stages.prepare import prepare
-from alts.stages.purge import purge
-from alts.stages.reinstall import reinstall
-from alts.stages.remove import remove
-from alts.stages.right_package import right_package
-from alts.stages.snapshot import snapshot
-from alts.stages.system_info import system_info
-from alts.stages.upgrade import upgrade
 
 # The first stage's time and log include what terraform and ansible do, and a base image that must be bootstrapped.
 _GETTING_THERE: tuple[Stage, ...] = (

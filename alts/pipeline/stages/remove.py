@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from alts.stages.base import StageAnswer, StageContext
-from alts.stages.snapshot import REMOVED, take
-from alts.stages.transaction import remove_by
+from alts.pipeline.context import StageAnswer, StageContext
+from alts.pipeline.stages.snapshot import REMOVED, take
+from alts.pipeline.transaction import remove_by
 
 
 def remove(context: StageContext) -> StageAnswer:

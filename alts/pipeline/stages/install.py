@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 
 from alts.checks.leftovers.sysusers import declarations, declared_names
 from alts.package_managers.base import Candidate
+from alts.pipeline.context import StageAnswer, StageContext
+from alts.pipeline.diagnosis.missing_tools import tools_gone
+from alts.pipeline.stages.snapshot import BEFORE, INSTALLED, take
+from alts.pipeline.transaction import install_by, wanted
 from alts.shared.models.report import Finding, Kind, Severity
 from alts.shared.models.task_spec import TaskSpec
-from alts.stages.base import StageAnswer, StageContext
-from alts.stages.snapshot import BEFORE, INSTALLED, take
-from alts.stages.tools import tools_gone
-from alts.stages.transaction import install_by, wanted
 
 
 def install(context: StageContext) -> StageAnswer:

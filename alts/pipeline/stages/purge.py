@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from alts.stages.base import StageAnswer, StageContext
-from alts.stages.snapshot import PURGED, take
-from alts.stages.transaction import purge_by
+from alts.pipeline.context import StageAnswer, StageContext
+from alts.pipeline.stages.snapshot import PURGED, take
+from alts.pipeline.transaction import purge_by
 
 
 def purge(context: StageContext) -> StageAnswer:

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from alts.checks.state.snapshot import Snapshot
 from alts.core.command import Completed
 from alts.package_managers.base import Candidate
+from alts.pipeline.context import StageContext
+from alts.pipeline.diagnosis.disk import full_disk
+from alts.pipeline.stages.snapshot import BEFORE
 from alts.shared.models.report import Finding, Kind
 from alts.shared.models.task_spec import TaskSpec
-from alts.stages.base import StageContext
-from alts.stages.full_disk import full_disk
-from alts.stages.snapshot import BEFORE
 
 
 def wanted(spec: TaskSpec, candidates: Sequence[Candidate]) -> Candidate | None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from alts.package_managers.base import Candidate, Identity
+from alts.pipeline.context import StageAnswer, StageContext, check_tools
 from alts.shared.errors import StateUnreadable
 from alts.shared.models.report import Finding, Kind
-from alts.stages.base import StageAnswer, StageContext, check_tools
 
 
 def right_package(context: StageContext) -> StageAnswer:

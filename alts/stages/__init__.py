@@ -1,1 +1,0 @@
-"""What alts.plan names: one file a stage."""
