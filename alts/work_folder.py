@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from alts.host.process import kill_at_home_below
 from alts.shared.file_lock import try_lock
-from alts.tools.process import kill_at_home_below
 
 SPOOL = "spool"
 REPORTS = "reports"

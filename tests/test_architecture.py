@@ -13,16 +13,20 @@ ROOT = Path(__file__).parent.parent
 SOURCES = sorted([*ROOT.glob("alts/**/*.py"), *ROOT.glob("scheduler/**/*.py")])
 
 HOMES = {
-    "docker": {"alts.tools.docker", "alts.tools.docker_stream", "alts.provider.resources"},
+    "docker": {
+        "alts.runners.docker.engine",
+        "alts.runners.docker.frames",
+        "alts.provisioning.terraform.provider.resources",
+    },
     "boto3": {"alts.shared.storage.s3"},
     "botocore": {"alts.shared.storage.s3"},
     "jwt": {"alts.shared.auth.tokens", "alts.shared.auth.keys"},
     "cryptography": {"alts.shared.auth.keys"},
-    "python_terraform": {"alts.tools.terraform"},
-    "ansible_runner": {"alts.tools.ansible"},
+    "python_terraform": {"alts.provisioning.terraform.cli"},
+    "ansible_runner": {"alts.provisioning.ansible"},
     "yaml": {"alts.shared.config", "alts.checks.state.rules"},
     "kombu": {"alts.shared.broker"},
-    "httpx": {"alts.tools.http", "alts.tools.scheduler", "alts.first_try", "alts.cli"},
+    "httpx": {"alts.host.download", "alts.tools.scheduler", "alts.first_try", "alts.cli"},
     "sqlalchemy": {
         "scheduler.database",
         "scheduler.database_errors",
@@ -40,7 +44,7 @@ HOMES = {
     "anyio": {"scheduler.threads"},
     "limits": {"scheduler.rate_limit"},
     "alembic": {"scheduler.schema"},
-    "subprocess": {"alts.tools.process", "alts.provider.process"},
+    "subprocess": {"alts.host.process", "alts.provisioning.terraform.provider.process"},
 }
 """A library → the only modules that may import it."""
 
@@ -128,7 +132,8 @@ def test_what_decides_a_verdict_knows_no_tool(module: str) -> None:
         name
         for path in ROOT.glob(module)
         for name in imports_of(path)
-        if in_package(name, "alts.tools", "alts.provider", "alts.images") or name.startswith("alts.runners.docker")
+        if in_package(name, "alts.host", "alts.provisioning.terraform.provider", "alts.images.factory")
+        or name.startswith("alts.runners.docker.runner")
     }
 
     assert strays == set()

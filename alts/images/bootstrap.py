@@ -10,12 +10,12 @@ from typing import Protocol
 
 from alts.core.command import OutputSink
 from alts.core.stop import Stop
-from alts.images.recipe import Recipe
-from alts.tools import mmdebstrap
+from alts.images import mmdebstrap
+from alts.images.recipes import Recipe
 
 
 class MakeRoot(Protocol):
-    """See alts.tools.mmdebstrap.make_root."""
+    """See alts.images.mmdebstrap.make_root."""
 
     def __call__(
         self,

@@ -11,11 +11,11 @@ from typing import Protocol
 from alts.core.command import OutputSink
 from alts.core.resources import resource
 from alts.core.stop import Stop, Stopped
+from alts.host.host_lock import host_lock
 from alts.images.archive import docker_archive
-from alts.images.host_lock import host_lock
-from alts.images.pull_memory import PullMemory
-from alts.images.recipe import KEYRINGS, STANDIN, AnyRecipe, Recipe, StandinRecipe, recipes_for
-from alts.images.standin import standin_recipe
+from alts.images.pull_failures import PullMemory
+from alts.images.recipes import KEYRINGS, STANDIN, AnyRecipe, Recipe, StandinRecipe, recipes_for
+from alts.images.rpm_standin import standin_recipe
 from alts.shared.errors import ImageUnavailable, InfrastructureError
 from alts.shared.models.distributions import DEB_ARCHITECTURES
 from alts.shared.models.task_spec import TaskSpec
@@ -52,7 +52,7 @@ class FoundImage(Protocol):
 
 
 class ImageEngine(Protocol):
-    """What the resolver needs of an engine; alts.tools.docker.Engine has the words."""
+    """What the resolver needs of an engine; alts.runners.docker.engine.Engine has the words."""
 
     def image(self, reference: str) -> FoundImage | None: ...
 
@@ -72,7 +72,7 @@ class Bootstrap(Protocol):
 class BuildStandin(Protocol):
     """Makes the tar of the stand-in from the image with that id, or finds it in the cache folder.
 
-    See alts.images.standin.
+    See alts.images.rpm_standin.
     """
 
     def __call__(self, recipe: StandinRecipe, *, base: str, folder: Path, stop: Stop, log: OutputSink) -> Path: ...

@@ -33,7 +33,7 @@ def rpm_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Once for all processes of a run: those of pytest-xdist have a folder each below that of the run.
     """
     from alts.core.stop import Stop
-    from alts.images.host_lock import host_lock
+    from alts.host.host_lock import host_lock
     from tests.corpus.every_fault import RPM
     from tests.corpus.hostile_rpms import GOOD_NEIGHBOUR, HOSTILE_RPMS
     from tests.corpus.rpm_builder import build
@@ -53,9 +53,9 @@ def rpm_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def standin_image() -> dict[str, str]:
     """The stand-in's image, made where it is missing, as tests.corpus.rpm_builder.build wants it: "image" is its id."""
     from alts.core.stop import Stop
-    from alts.images import image_resolver
-    from alts.tools.docker import Engine
-    from alts.tools.docker_build import DockerBuilds
+    from alts.images.factory import image_resolver
+    from alts.runners.docker.build import DockerBuilds
+    from alts.runners.docker.engine import Engine
     from tests.acceptance.embedded import ROOT
     from tests.builders import a_config, a_spec
 

@@ -15,7 +15,7 @@ from alts.package_managers.registry import PACKAGE_MANAGERS
 from alts.pipeline.context import Stage
 from alts.pipeline.plans import PLANS, with_timeouts
 from alts.runners.base import Order, Runner
-from alts.runners.docker import docker_runner
+from alts.runners.docker.runner import docker_runner
 from alts.runners.registry import MakeRunner
 from alts.shared.models.report import Report
 from alts.work_folder import WorkFolder

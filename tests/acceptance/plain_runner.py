@@ -21,15 +21,15 @@ from docker.types import IPAMConfig, IPAMPool, LogConfig
 
 from alts.core.command import OutputSink
 from alts.core.stop import Stop
+from alts.host.download import download
 from alts.package_managers.base import InstanceFile
 from alts.package_managers.registry import PACKAGE_MANAGERS
+from alts.provisioning.repository_hosts import check_hosts
+from alts.provisioning.signing_keys import with_keys
 from alts.runners.base import Order, Provisioned
-from alts.runners.docker import DockerRunner, docker_runner
-from alts.runners.repository_hosts import check_hosts
-from alts.runners.signing_keys import with_keys
+from alts.runners.docker.runner import DockerRunner, docker_runner
 from alts.shared.config import Config
 from alts.shared.errors import ProvisionFailed
-from alts.tools.http import download
 from tests.services.machine import FIRST_PROCESS
 
 _SUBNETS = 5  # tries for one that nobody else takes at the same moment

@@ -14,9 +14,9 @@ from typing import Self
 import docker
 
 from alts.core.stop import Stop
-from alts.images import image_resolver
-from alts.tools.docker import Engine
-from alts.tools.docker_build import DockerBuilds
+from alts.images.factory import image_resolver
+from alts.runners.docker.build import DockerBuilds
+from alts.runners.docker.engine import Engine
 from tests.builders import a_config, a_spec
 from tests.processes import pids_of
 from tests.services.server_process import ServerDidNotStart, ServerProcess

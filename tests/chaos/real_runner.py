@@ -11,7 +11,7 @@ from typing import Any
 from alts.core.command import OutputSink
 from alts.core.stop import Stop
 from alts.runners.base import Order, Provisioned, Runner
-from alts.runners.docker import docker_runner
+from alts.runners.docker.runner import docker_runner
 from alts.shared.config import Config
 from tests.chaos.journal import Journal, Step
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from alts.core.stop import Stop
-from alts.tools.docker import Engine
-from alts.tools.docker_build import BuildContainer, DockerBuilds
+from alts.runners.docker.build import BuildContainer, DockerBuilds
+from alts.runners.docker.engine import Engine
 from tests.corpus.rpms import Rpm
 from tests.deb_repository import bridge_address, serving
 from tests.leftovers import THIS_RUN

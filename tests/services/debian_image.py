@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from alts.core.stop import Stop
-from alts.images import image_resolver
-from alts.tools.docker import Engine
-from alts.tools.docker_build import DockerBuilds
+from alts.images.factory import image_resolver
+from alts.runners.docker.build import DockerBuilds
+from alts.runners.docker.engine import Engine
 from tests.builders import a_config, a_spec
 
 CACHE_FOLDER = Path(__file__).parent.parent.parent / ".alts" / "cache"

@@ -11,7 +11,7 @@ from typing import Any
 import docker
 
 from alts.core.stop import Stop
-from alts.tools.docker import DockerInstance, Engine
+from alts.runners.docker.engine import DockerInstance, Engine
 from tests.leftovers import THIS_RUN
 from tests.services.engine_proxy import ENGINE
 

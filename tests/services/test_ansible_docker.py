@@ -19,8 +19,8 @@ from docker.models.containers import Container
 
 from alts.core.stop import Stop, Stopped, StopReason
 from alts.package_managers.base import InstanceFile
+from alts.provisioning.ansible import prepare_variables, run_playbook
 from alts.shared.errors import ProvisionFailed
-from alts.tools.ansible import prepare_variables, run_playbook
 from tests.leftovers import THIS_RUN, processes_in
 from tests.services.engine_proxy import ENGINE
 from tests.services.tools_image import tools_image

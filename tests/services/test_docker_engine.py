@@ -16,8 +16,8 @@ from docker.errors import ImageNotFound
 
 from alts.core.stop import Stop, Stopped, StopReason
 from alts.images.archive import docker_archive
+from alts.runners.docker.engine import Engine, EngineFailed
 from alts.shared.errors import ProvisionFailed
-from alts.tools.docker import Engine, EngineFailed
 from tests.leftovers import THIS_RUN
 from tests.services.debian_image import debian_image
 from tests.services.machine import HOST

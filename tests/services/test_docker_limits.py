@@ -9,10 +9,10 @@ import pytest
 
 from alts.core.stop import Stop, StopReason
 from alts.runners.base import MachineRuined
+from alts.runners.docker.disk import DiskWatch
+from alts.runners.docker.engine import DockerInstance, Engine
 from alts.shared.errors import DiskFull, InstanceLost
 from alts.shared.models.report import Kind
-from alts.tools.docker import DockerInstance, Engine
-from alts.tools.docker_disk import DiskWatch
 from tests.corpus.hostile_debs import PTRACE_INIT
 from tests.services.debian_image import debian_image
 from tests.services.machine import HOST, Machine, eventually

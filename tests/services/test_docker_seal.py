@@ -13,10 +13,10 @@ import docker
 import pytest
 
 from alts.core.stop import Stop
+from alts.runners.docker.engine import DockerInstance, Engine
+from alts.runners.docker.seal import deny_networks
 from alts.shared.config import METADATA_NETWORKS
 from alts.shared.errors import InfrastructureError
-from alts.tools.docker import DockerInstance, Engine
-from alts.tools.docker_seal import deny_networks
 from tests.deb_repository import bridge_address
 from tests.leftovers import THIS_RUN
 from tests.services.debian_image import debian_image

@@ -15,9 +15,9 @@ from alts.core.resources import resource
 from alts.core.stop import Stop, Stopped, StopReason
 from alts.images.archive import docker_archive
 from alts.images.bootstrap import bootstrap
-from alts.images.recipe import recipes_for
-from alts.tools.docker import Engine
-from alts.tools.mmdebstrap import root_argv
+from alts.images.mmdebstrap import root_argv
+from alts.images.recipes import recipes_for
+from alts.runners.docker.engine import Engine
 from tests.builders import a_spec
 from tests.leftovers import processes_in
 from tests.services.debian_image import debian_image

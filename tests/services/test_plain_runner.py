@@ -13,7 +13,7 @@ import pytest
 
 from alts.core.stop import Stop
 from alts.runners.base import Order
-from alts.runners.docker import docker_runner
+from alts.runners.docker.runner import docker_runner
 from alts.work_folder import WorkFolder
 from tests.acceptance.plain_runner import plain_runner
 from tests.builders import a_config, a_spec

@@ -12,9 +12,9 @@ import pytest
 from docker.errors import ImageNotFound
 
 from alts.core.stop import Stop
-from alts.provider.process import ProviderProcess
+from alts.provisioning.terraform.cli import Terraform, find_terraform
+from alts.provisioning.terraform.provider.process import ProviderProcess
 from alts.shared.errors import ProvisionFailed
-from alts.tools.terraform import Terraform, find_terraform
 from tests.leftovers import THIS_RUN
 from tests.services.engine_proxy import ENGINE
 from tests.services.tools_image import tools_image

@@ -16,18 +16,18 @@ import docker
 import pytest
 
 from alts.core.stop import Stop, Stopped, StopReason
-from alts.images import image_resolver
+from alts.images.factory import image_resolver
 from alts.package_managers.base import InstanceFile
-from alts.provider.process import ProviderProcess
+from alts.provisioning.terraform.cli import VARIABLES_NAME, find_terraform
+from alts.provisioning.terraform.provider.process import ProviderProcess
 from alts.runners.base import Order
-from alts.runners.docker import DockerRunner, docker_runner
-from alts.runners.terraformed import FilesFor
+from alts.runners.docker.build import DockerBuilds
+from alts.runners.docker.engine import Engine, EngineFailed
+from alts.runners.docker.runner import DockerRunner, docker_runner
+from alts.runners.docker.seal import SEAL_TIMEOUT
+from alts.runners.terraform import FilesFor
 from alts.shared.config import InstanceLimits
 from alts.shared.errors import InstanceLost, ProvisionFailed
-from alts.tools.docker import Engine, EngineFailed
-from alts.tools.docker_build import DockerBuilds
-from alts.tools.docker_seal import SEAL_TIMEOUT
-from alts.tools.terraform import VARIABLES_NAME, find_terraform
 from tests.builders import a_config, an_order
 from tests.leftovers import THIS_RUN
 from tests.services.debian_image import CACHE_FOLDER

@@ -20,10 +20,10 @@ from docker.errors import NotFound
 from docker.models.containers import Container
 
 from alts.core.stop import Stop, Stopped, StopReason
-from alts.provider.process import ProviderProcess
+from alts.provisioning.terraform.cli import Terraform, find_terraform, launcher_for_wheel, write_provider_override
+from alts.provisioning.terraform.provider.process import ProviderProcess
+from alts.runners.docker.engine import Engine
 from alts.shared.errors import ProvisionFailed
-from alts.tools.docker import Engine
-from alts.tools.terraform import Terraform, find_terraform, launcher_for_wheel, write_provider_override
 from tests.leftovers import THIS_RUN
 from tests.processes import ended
 from tests.services.engine_proxy import ENGINE, EngineProxy

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alts.package_managers.base import InstanceFile
-from alts.tools.ansible import prepare_variables
+from alts.provisioning.ansible import prepare_variables
 
 ARGUMENT_LIMIT = 131_072
 

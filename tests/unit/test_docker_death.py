@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from alts.tools.docker_death import ended_by_itself, ran_out_of_memory
+from alts.runners.docker.death import ended_by_itself, ran_out_of_memory
 
 OURS, OTHER = "a" * 64, "b" * 64
 SECOND = 1_000_000_000

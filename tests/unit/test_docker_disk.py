@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from alts.core.stop import Stop
-from alts.tools.docker_disk import DiskWatch
+from alts.runners.docker.disk import DiskWatch
 from tests.scheduler_parts import HandClock
 
 MEBIBYTE = 1024 * 1024

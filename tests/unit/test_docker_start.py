@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from alts.runners.docker.startup import why_nothing_starts
 from alts.shared.models.report import Kind
-from alts.tools.docker_start import why_nothing_starts
 
 LABELS = {"alts.task": "1"}
 

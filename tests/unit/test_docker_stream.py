@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alts.tools.docker_stream import STDOUT, FirstLine, FrameReader
+from alts.runners.docker.frames import STDOUT, FirstLine, FrameReader
 
 FRAMES = st.lists(st.tuples(st.sampled_from([1, 2]), st.binary(max_size=40)), max_size=8)
 

@@ -10,9 +10,9 @@ import pytest
 
 from alts.core.stop import Stop, Stopped, StopReason
 from alts.images.bootstrap import bootstrap
-from alts.images.recipe import Recipe, recipes_for
+from alts.images.mmdebstrap import root_argv
+from alts.images.recipes import Recipe, recipes_for
 from alts.shared.errors import ImageUnavailable
-from alts.tools.mmdebstrap import root_argv
 from tests.builders import a_spec
 
 

@@ -15,12 +15,12 @@ import pytest
 
 from alts.core.command import OutputSink
 from alts.core.stop import Stop, Stopped, StopReason
-from alts.images import Image, ImageResolver
-from alts.images.host_lock import host_lock
-from alts.images.pull_memory import MEMORY_SECONDS, PullMemory
-from alts.images.recipe import Recipe, StandinRecipe
+from alts.host.host_lock import host_lock
+from alts.images.factory import Image, ImageResolver
+from alts.images.pull_failures import MEMORY_SECONDS, PullMemory
+from alts.images.recipes import Recipe, StandinRecipe
+from alts.runners.docker.engine import EngineFailed, EngineImage
 from alts.shared.errors import ImageUnavailable, InfrastructureError
-from alts.tools.docker import EngineFailed, EngineImage
 from tests.builders import a_spec
 
 

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from alts.core.stop import Stop, Stopped, StopReason
-from alts.runners.repository_hosts import check_hosts
+from alts.host.dns import Resolve, addresses_of
+from alts.host.download import download
+from alts.provisioning.repository_hosts import check_hosts
 from alts.shared.errors import RepositoryUnreachable
 from alts.shared.network_rules import DEFAULT_RULES, DENIED, Address, NetworkRules, literal_address
-from alts.tools.http import download
-from alts.tools.resolve import Resolve, addresses_of
 from scheduler.api import create_app
 from tests.builders import a_spec
 from tests.scheduler_parts import HandClock, a_ledger, bearer, some_services

@@ -14,8 +14,8 @@ import pytest
 
 from alts.core.command import HEAD_LIMIT, TAIL_LIMIT
 from alts.core.stop import Stop, StopReason
+from alts.host.process import kill_by_variable, run_process
 from alts.shared.errors import InfrastructureError
-from alts.tools.process import kill_by_variable, run_process
 from tests.processes import ended
 
 ENV = {"PATH": os.environ["PATH"]}

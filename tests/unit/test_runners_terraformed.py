@@ -10,9 +10,9 @@ import pytest
 from alts.core.command import OutputSink
 from alts.core.stop import Stop, Stopped
 from alts.runners.base import Instance, Order
-from alts.runners.docker import docker_runner
+from alts.runners.docker.runner import docker_runner
 from alts.runners.registry import RUNNERS
-from alts.runners.terraformed import Plan, TerraformedRunner
+from alts.runners.terraform import Plan, TerraformedRunner
 from alts.shared.errors import ImageUnavailable, InfrastructureError, InstanceLost, ProvisionFailed
 from tests.builders import an_order
 from tests.fakes import FakeInstance

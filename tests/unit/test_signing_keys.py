@@ -16,11 +16,11 @@ from ipaddress import ip_network
 import pytest
 
 from alts.core.stop import Stop, Stopped, StopReason
-from alts.runners.signing_keys import with_keys
+from alts.host.download import download
+from alts.provisioning.signing_keys import with_keys
 from alts.shared.errors import RepositoryUnreachable
 from alts.shared.network_rules import DENIED, NetworkRules
 from alts.shared.openpgp import armored_key, crc24, public_key
-from alts.tools.http import download
 from tests.builders import a_spec
 
 # The site of these tests is on this host.

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from alts.core.stop import Stop, Stopped
-from alts.images.recipe import StandinRecipe
-from alts.images.standin import BUILD_LABEL, build_standin, standin_recipe
+from alts.images.recipes import StandinRecipe
+from alts.images.rpm_standin import BUILD_LABEL, build_standin, standin_recipe
 from alts.shared.errors import ImageUnavailable
 from tests.builders import a_spec
 from tests.fakes import Answer, FakeInstance

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from alts.runners.subnets import free_subnet
+from alts.runners.docker.subnets import free_subnet
 from alts.shared.errors import ProvisionFailed
 
 POOL = "10.213.0.0/24"

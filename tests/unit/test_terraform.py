@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from alts.core.stop import Stop, Stopped, StopReason
+from alts.provisioning.terraform.cli import Terraform, find_terraform, launcher_for_wheel, write_provider_override
 from alts.shared.errors import ConfigurationError, InfrastructureError, ProvisionFailed
-from alts.tools.terraform import Terraform, find_terraform, launcher_for_wheel, write_provider_override
 
 MODULE = Path(__file__).parents[2] / "resources" / "terraform" / "docker"
 

@@ -13,8 +13,8 @@ import struct
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 
+from alts.runners.docker.engine import Engine, engine_errors
 from alts.shared.errors import InfrastructureError, ProvisionFailed
-from alts.tools.docker import Engine, engine_errors
 
 
 class NoHelper(InfrastructureError):  # noqa: N818 - what is the matter

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from alts.core.command import OutputSink
 from alts.core.stop import Stop, Stopped
+from alts.host.process import run_process
 from alts.shared.errors import ImageUnavailable, InfrastructureError
-from alts.tools.process import run_process
 
 FLAGS = (
     # Mounting needs CAP_SYS_ADMIN, which a worker in a container does not have; and a folder in which nothing of the

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from alts.core.stop import Stop
-from alts.tools.process import run_process
+from alts.host.process import run_process
 
 _LOOK_INTERVAL = 2.0  # seconds between two looks, at least
 _COST = 20  # a look that took a second is followed by twenty without one

@@ -27,7 +27,9 @@ _SOCKET_PATH_LIMIT = 107
 _SOCKET_NAME = "socket"
 
 _READY_SECONDS = 60.0  # from start to ready; 0.6 s on an idle machine
-_END_SECONDS = 70.0  # a little more than it takes to undo what is under way, see alts.provider.server
+_END_SECONDS = (
+    70.0  # a little more than it takes to undo what is under way, see alts.provisioning.terraform.provider.server
+)
 _LOOK_SECONDS = 0.2  # between two looks at a Stop
 _LOG_TAIL = 2000  # characters
 
@@ -93,7 +95,15 @@ class ProviderProcess:
         """The running provider, and the value that attaches a terraform to it."""
         self._folder.mkdir(parents=True, exist_ok=True)
         socket = self._prepare_socket()
-        argv = [self._python, "-m", "alts.provider", "--serve", str(socket), "--docker-host", self._docker_host]
+        argv = [
+            self._python,
+            "-m",
+            "alts.provisioning.terraform.provider",
+            "--serve",
+            str(socket),
+            "--docker-host",
+            self._docker_host,
+        ]
         environment = {
             "PATH": os.environ.get("PATH", os.defpath),
             # -m has to find the package also where it is run from a checkout, without being installed.

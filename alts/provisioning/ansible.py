@@ -17,9 +17,9 @@ from pexpect.exceptions import ExceptionPexpect  # type: ignore[import-untyped]
 
 from alts.core.command import BoundedOutput, OutputSink
 from alts.core.stop import Stop, Stopped
+from alts.host.process import kill_by_variable
 from alts.package_managers.base import InstanceFile
 from alts.shared.errors import ProvisionFailed
-from alts.tools.process import kill_by_variable
 
 CONNECTION = "community.docker.docker_api"
 """Speaks to the engine itself: neither a docker client on the worker nor ssh in the machine is needed."""

@@ -29,12 +29,12 @@ from docker.transport import UnixHTTPAdapter
 from alts.core.command import BoundedOutput, Completed, OutputSink
 from alts.core.stop import Stop, StopReason
 from alts.runners.base import MachineRuined
+from alts.runners.docker.death import ended_by_itself, ran_out_of_memory
+from alts.runners.docker.disk import DiskWatch
+from alts.runners.docker.exec import Command, CommandSurvives
+from alts.runners.docker.startup import why_nothing_starts
 from alts.shared.errors import DiskFull, InstanceLost, ProvisionFailed
 from alts.shared.models.report import Kind
-from alts.tools.docker_command import Command, CommandSurvives
-from alts.tools.docker_death import ended_by_itself, ran_out_of_memory
-from alts.tools.docker_disk import DiskWatch
-from alts.tools.docker_start import why_nothing_starts
 
 _ANSWER_TIMEOUT = 30  # seconds that the engine may be silent in a plain request
 _PING_TIMEOUT = 3  # seconds in which an engine that can be worked with says that it is there

@@ -17,8 +17,8 @@ from python_terraform import IsFlagged
 
 from alts.core.command import Completed, OutputSink
 from alts.core.stop import Stop, Stopped
+from alts.host.process import run_process
 from alts.shared.errors import ConfigurationError, ProvisionFailed
-from alts.tools.process import run_process
 
 OVERRIDE_NAME = "provider_override.tf.json"
 VARIABLES_NAME = "terraform.tfvars.json"

@@ -9,19 +9,19 @@ from pathlib import Path
 
 from alts.core.command import OutputSink
 from alts.core.stop import Stop
-from alts.images import Image, ImageResolver, image_resolver
+from alts.images.factory import Image, ImageResolver, image_resolver
 from alts.package_managers.registry import PACKAGE_MANAGERS
-from alts.provider.process import ProviderProcess
+from alts.provisioning.terraform.cli import find_terraform
+from alts.provisioning.terraform.provider.process import ProviderProcess
 from alts.runners.base import Instance, Machine, Order
-from alts.runners.subnets import free_subnet
-from alts.runners.terraformed import FilesFor, Plan, TerraformedRunner
+from alts.runners.docker.build import DockerBuilds
+from alts.runners.docker.engine import Engine, EngineFailed
+from alts.runners.docker.seal import NoHelper, deny_networks
+from alts.runners.docker.subnets import free_subnet
+from alts.runners.terraform import FilesFor, Plan, TerraformedRunner
 from alts.shared.config import Config, InstanceLimits
 from alts.shared.errors import ImageUnavailable, ProvisionFailed
 from alts.shared.network_rules import DEFAULT_RULES, NetworkRules
-from alts.tools.docker import Engine, EngineFailed
-from alts.tools.docker_build import DockerBuilds
-from alts.tools.docker_seal import NoHelper, deny_networks
-from alts.tools.terraform import find_terraform
 
 log = logging.getLogger(__name__)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from alts.core.stop import Stop
+from alts.host.dns import Resolve, addresses_of, look_up
 from alts.shared.errors import RepositoryUnreachable
 from alts.shared.models.task_spec import TaskSpec
 from alts.shared.network_rules import NetworkRules
-from alts.tools.resolve import Resolve, addresses_of, look_up
 
 
 def check_hosts(spec: TaskSpec, rules: NetworkRules, *, stop: Stop, resolve: Resolve = addresses_of) -> None:

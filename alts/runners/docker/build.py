@@ -6,13 +6,13 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 
-from alts.tools.docker import DockerInstance, Engine, engine_errors
+from alts.runners.docker.engine import DockerInstance, Engine, engine_errors
 
 _ANSWER_TIMEOUT = 120  # seconds that the engine may be silent while it packs a file
 
 
 class BuildContainer(DockerInstance):
-    """A machine that files can be put into and taken from: alts.images.standin.Builder."""
+    """A machine that files can be put into and taken from: alts.images.rpm_standin.Builder."""
 
     def push(self, path: str, archive: bytes) -> None:
         """Unpack a tar into the folder `path`, which is there. Raises EngineFailed."""
@@ -28,7 +28,7 @@ class BuildContainer(DockerInstance):
 
 
 class DockerBuilds:
-    """Makes such containers: alts.images.standin.BuildEngine."""
+    """Makes such containers: alts.images.rpm_standin.BuildEngine."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

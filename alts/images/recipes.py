@@ -6,9 +6,9 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from alts.images.mmdebstrap import FLAGS
 from alts.shared.models.distributions import DEB_ARCHITECTURES
 from alts.shared.models.task_spec import TaskSpec
-from alts.tools.mmdebstrap import FLAGS
 
 # mmdebstrap's own default (mmdebstrap(1), "MIRROR"), which it completes with -updates and -security by itself.
 _ARCHIVES: Mapping[str, str] = {"debian": "http://deb.debian.org/debian", "ubuntu": "http://archive.ubuntu.com/ubuntu"}

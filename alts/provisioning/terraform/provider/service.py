@@ -12,9 +12,15 @@ from tf.schema import Schema
 from tf.types import Unknown
 from tf.utils import Diagnostics, read_dynamic_value
 
-from alts.provider import ADDRESS
-from alts.provider.resources import ContainerResource, Engine, EngineResource, ImageResource, NetworkResource
-from alts.provider.schemas import provider_schema
+from alts.provisioning.terraform.provider import ADDRESS
+from alts.provisioning.terraform.provider.resources import (
+    ContainerResource,
+    Engine,
+    EngineResource,
+    ImageResource,
+    NetworkResource,
+)
+from alts.provisioning.terraform.provider.schemas import provider_schema
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from alts.core.command import BoundedOutput
 from alts.core.stop import Stop, StopReason
-from alts.tools.docker_stream import STDOUT, FirstLine, FrameReader
+from alts.runners.docker.frames import STDOUT, FirstLine, FrameReader
 
 _START_TIMEOUT = 30  # seconds for the engine to take our word to start
 _LOOK_INTERVAL = 0.1  # seconds between two looks at the Stop

@@ -10,9 +10,9 @@ from typing import Any
 import httpx
 
 from alts.core.stop import Stop, Stopped
+from alts.host.dns import Resolve, addresses_of, look_up
 from alts.shared.errors import RepositoryUnreachable
 from alts.shared.network_rules import Address, NetworkRules
-from alts.tools.resolve import Resolve, addresses_of, look_up
 
 SIZE_LIMIT = 64_000  # bytes; the keyrings of distributions have less
 TIME_LIMIT = 60.0  # seconds for one file, redirects included

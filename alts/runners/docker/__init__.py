@@ -1,0 +1,4 @@
+"""Machines that are Docker containers.
+
+Imports what alts.runners may import.
+"""
