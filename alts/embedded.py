@@ -18,14 +18,14 @@ from celery.worker import WorkController
 from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
-from alts.consuming import Consuming
 from alts.runners.registry import RUNNERS, MakeRunner
 from alts.shared.config import Config
 from alts.shared.errors import AlreadyRunning, InfrastructureError
 from alts.shared.models.routing import queues_of
-from alts.tasks import register_task
-from alts.upkeep import Upkeep
-from alts.worker import Worker, open_worker
+from alts.worker.celery_task import register_task
+from alts.worker.consumer import Consuming
+from alts.worker.maintenance import Upkeep
+from alts.worker.worker import Worker, open_worker
 from scheduler.api import create_app
 from scheduler.guard import Consent
 from scheduler.services import build_services

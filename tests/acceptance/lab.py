@@ -10,7 +10,6 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from alts.core.stop import Stop
-from alts.execution import Executor
 from alts.package_managers.registry import PACKAGE_MANAGERS
 from alts.pipeline.context import Stage
 from alts.pipeline.plans import PLANS, with_timeouts
@@ -18,7 +17,8 @@ from alts.runners.base import Order, Runner
 from alts.runners.docker.runner import docker_runner
 from alts.runners.registry import MakeRunner
 from alts.shared.models.report import Report
-from alts.work_folder import WorkFolder
+from alts.worker.executor import Executor
+from alts.worker.work_folder import WorkFolder
 from tests.acceptance.embedded import ROOT
 from tests.builders import a_config, a_spec
 from tests.fakes import FakeStore

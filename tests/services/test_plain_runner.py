@@ -14,7 +14,7 @@ import pytest
 from alts.core.stop import Stop
 from alts.runners.base import Order
 from alts.runners.docker.runner import docker_runner
-from alts.work_folder import WorkFolder
+from alts.worker.work_folder import WorkFolder
 from tests.acceptance.plain_runner import plain_runner
 from tests.builders import a_config, a_spec
 from tests.services.debian_image import CACHE_FOLDER

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from alts.core.stop import Stop, Stopped, StopReason
-from alts.execution import Executor
 from alts.package_managers.registry import PACKAGE_MANAGERS
 from alts.pipeline.plans import PLANS, STANDARD
 from alts.shared.errors import ProvisionFailed
 from alts.shared.models.report import REPORT, STATE, Outcome
+from alts.worker.executor import Executor
 from tests.builders import TASK_ID, an_order
 from tests.fakes import FakeDebian, FakeInstance, FakeRunner, FakeStore
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from alts.readiness import Readiness, disk_check
+from alts.worker.readiness import Readiness, disk_check
 
 
 def test_the_first_check_that_has_something_to_say_is_heard() -> None:

@@ -7,8 +7,8 @@ from collections.abc import Collection, Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alts.reaper import Attempt, orphans
 from alts.runners.base import Machine
+from alts.worker.orphans import Attempt, orphans
 
 OWN, NEIGHBOUR, STRANGER = "own", "neighbour", "stranger"
 

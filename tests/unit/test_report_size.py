@@ -13,9 +13,9 @@ from pydantic import TypeAdapter
 from alts.checks.leftovers.find import shown
 from alts.checks.state.difference import brief_changes
 from alts.checks.state.snapshot import FileState, Process, Snapshot
-from alts.report_size import fitted, fitted_stages
 from alts.shared.bounds import MOST_VALUES
 from alts.shared.models.report import REPORT, Finding, Kind, Outcome, Report, Severity, StageResult
+from alts.worker.report_size import fitted, fitted_stages
 from scheduler.body_limit import WORKER_LIMIT
 from scheduler.strict_json import read_json
 from scheduler.worker_api import Heartbeat

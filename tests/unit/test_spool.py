@@ -11,7 +11,7 @@ import pytest
 
 from alts.shared.errors import StorageUnavailable
 from alts.shared.storage.base import ArtifactStore
-from alts.spool import Spool
+from alts.worker.spool import Spool
 from tests.fakes import FakeStore
 from tests.services.stack import until
 

@@ -12,16 +12,16 @@ import pytest
 
 from alts.core.command import OutputSink
 from alts.core.stop import Stop
-from alts.execution import Executor
 from alts.package_managers.registry import PACKAGE_MANAGERS
 from alts.pipeline.plans import PLANS
 from alts.runners.base import Order, Provisioned
 from alts.shared.errors import LedgerUnavailable, ProvisionFailed
 from alts.shared.models.ledger import TaskState
 from alts.shared.models.report import REPORT, Outcome, Report
-from alts.tasks import run_task
-from alts.work_folder import WorkFolder
-from alts.worker import Worker
+from alts.worker.celery_task import run_task
+from alts.worker.executor import Executor
+from alts.worker.work_folder import WorkFolder
+from alts.worker.worker import Worker
 from tests.builders import a_config, a_spec
 from tests.fakes import Answer, FakeDebian, FakeInstance, FakeLedger, FakeRunner, FakeStore, Program
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from alts.unheard import UnheardReports
+from alts.worker.pending_reports import UnheardReports
 from tests.builders import a_report
 
 

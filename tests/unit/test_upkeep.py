@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from alts.execution import Executor
 from alts.package_managers.registry import PACKAGE_MANAGERS
 from alts.pipeline.plans import PLANS
-from alts.readiness import Readiness
 from alts.runners.base import Machine
 from alts.shared.errors import LedgerUnavailable
 from alts.shared.models.ledger import TaskState
-from alts.tasks import run_task
-from alts.upkeep import Upkeep
-from alts.work_folder import WorkFolder
-from alts.worker import Worker
+from alts.worker.celery_task import run_task
+from alts.worker.executor import Executor
+from alts.worker.maintenance import Upkeep
+from alts.worker.readiness import Readiness
+from alts.worker.work_folder import WorkFolder
+from alts.worker.worker import Worker
 from tests.builders import a_config, a_report, a_spec
 from tests.fakes import FakeLedger, FakeRunner, FakeStore
 

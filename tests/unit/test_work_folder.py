@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from alts.work_folder import WorkFolder
+from alts.worker.work_folder import WorkFolder
 
 HOLD_A_SLOT = """
 import pathlib, sys, time
-from alts.work_folder import WorkFolder
+from alts.worker.work_folder import WorkFolder
 folder = WorkFolder(pathlib.Path(sys.argv[1]))
 (folder.path / "tasks" / "left-1").mkdir(parents=True)
 print(folder.identity, flush=True)

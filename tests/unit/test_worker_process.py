@@ -8,7 +8,7 @@ import pytest
 from celery import Celery, signals
 from celery.worker.consumer import Heart
 
-from alts.worker_process import without_event_heartbeat
+from alts.worker.process import without_event_heartbeat
 
 
 @pytest.fixture

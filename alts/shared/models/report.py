@@ -92,7 +92,7 @@ _LONGEST_EVIDENCE = 4000
 
 MOST_STAGES = 100
 """Of one attempt; the longest plan has a seventh of that."""
-# Longer lists are bounded by what a whole report may hold, see alts.report_size.
+# Longer lists are bounded by what a whole report may hold, see alts.worker.report_size.
 _Lines = Annotated[tuple[str, ...], AtMost(MOST_VALUES)]
 _Words = Annotated[Mapping[str, str], AtMost(100)]
 

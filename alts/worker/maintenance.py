@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from alts.shared.errors import LedgerUnavailable
 from alts.shared.periodic import Loop
-from alts.worker import Worker
+from alts.worker.worker import Worker
 
 log = logging.getLogger(__name__)
 

@@ -16,17 +16,17 @@ from typing import Any
 from celery import Celery, bootsteps, signals
 from celery.worker import state
 
-from alts.consuming import Consuming
 from alts.runners.registry import RUNNERS, MakeRunner
 from alts.shared.broker import celery_app
 from alts.shared.config import Config
 from alts.shared.errors import AltsError, ConfigurationError
 from alts.shared.logs import log_to_stderr
 from alts.shared.models.routing import queues_of
-from alts.tasks import register_task
 from alts.tools.scheduler import HttpLedger, worker_tokens
-from alts.upkeep import Upkeep
-from alts.worker import Worker, open_worker
+from alts.worker.celery_task import register_task
+from alts.worker.consumer import Consuming
+from alts.worker.maintenance import Upkeep
+from alts.worker.worker import Worker, open_worker
 
 log = logging.getLogger(__name__)
 

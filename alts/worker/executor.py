@@ -15,7 +15,6 @@ from alts.core.stop import Stop
 from alts.package_managers.base import PackageManager
 from alts.pipeline.context import Observations, Stage
 from alts.pipeline.run import PlanResult, Run, run_plan
-from alts.report_size import fitted, fitted_stages
 from alts.runners.base import Instance, Order, Provisioned, Runner
 from alts.shared.errors import StorageUnavailable
 from alts.shared.models.distributions import Tool
@@ -23,6 +22,7 @@ from alts.shared.models.report import STATE, Outcome, Report, StageResult, outco
 from alts.shared.reports.junit import junit_xml
 from alts.shared.reports.tap import tap
 from alts.shared.storage.base import JUNIT_NAME, REPORT_NAME, STATE_NAME, TAP_NAME, artifact_key, group_of
+from alts.worker.report_size import fitted, fitted_stages
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ SETTLE_SECONDS = 5.0
 
 
 class ArtifactSink(Protocol):
-    """Takes artifacts: a store (alts.shared.storage.base), or what stands before it (alts.spool)."""
+    """Takes artifacts: a store (alts.shared.storage.base), or what stands before it (alts.worker.spool)."""
 
     def put(self, key: str, content: bytes, *, content_type: str = "text/plain; charset=utf-8") -> None:
         """Take an artifact. Raises StorageUnavailable."""

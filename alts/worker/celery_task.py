@@ -14,7 +14,7 @@ from alts.shared.errors import LedgerUnavailable, StaleAttempt
 from alts.shared.models.celery_result import Summary, summary_of
 from alts.shared.models.ledger import Assignment
 from alts.shared.models.report import Report
-from alts.worker import Worker, internal_error
+from alts.worker.worker import Worker, internal_error
 
 log = logging.getLogger(__name__)
 

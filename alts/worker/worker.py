@@ -13,12 +13,8 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from alts.core.stop import Stop, StopReason
-from alts.execution import SETTLE_SECONDS, Executor
-from alts.heartbeat import Heartbeat
 from alts.package_managers.registry import PACKAGE_MANAGERS
 from alts.pipeline.plans import PLANS, with_timeouts
-from alts.readiness import Readiness, disk_check
-from alts.reaper import Attempt, orphans
 from alts.runners.base import Order, Runner
 from alts.runners.registry import RUNNERS, MakeRunner
 from alts.shared.config import Config
@@ -28,9 +24,13 @@ from alts.shared.models.ledger import Assignment, Ledger
 from alts.shared.models.report import Finding, Kind, Outcome, Report, StageResult
 from alts.shared.models.routing import runner_for
 from alts.shared.storage.factory import artifact_store
-from alts.spool import Spool
-from alts.unheard import UnheardReports
-from alts.work_folder import WorkFolder
+from alts.worker.executor import SETTLE_SECONDS, Executor
+from alts.worker.heartbeat import Heartbeat
+from alts.worker.orphans import Attempt, orphans
+from alts.worker.pending_reports import UnheardReports
+from alts.worker.readiness import Readiness, disk_check
+from alts.worker.spool import Spool
+from alts.worker.work_folder import WorkFolder
 
 log = logging.getLogger(__name__)
 
