@@ -27,7 +27,7 @@ SMALL = 32 << 10
 PLACES = 8
 """Large bodies that callers have in memory at once, and that workers have."""
 PLACES_EACH = 2
-# Less than a worker waits for an answer: see alts.tools.scheduler.
+# Less than a worker waits for an answer: see alts.client.worker_api.
 PATIENCE = 5.0  # seconds, for a place
 
 _TOO_LARGE = "the body is too large: at most {} bytes are accepted"

@@ -1,4 +1,4 @@
-"""The worker API, alts.shared.models.ledger.Ledger over HTTP; alts.tools.scheduler is its client."""
+"""The worker API, alts.shared.models.ledger.Ledger over HTTP; alts.client.worker_api is its client."""
 
 from __future__ import annotations
 

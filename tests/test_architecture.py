@@ -26,7 +26,7 @@ HOMES = {
     "ansible_runner": {"alts.provisioning.ansible"},
     "yaml": {"alts.shared.config", "alts.checks.state.rules"},
     "kombu": {"alts.shared.broker"},
-    "httpx": {"alts.host.download", "alts.tools.scheduler", "alts.first_try", "alts.cli"},
+    "httpx": {"alts.host.download", "alts.client.worker_api", "alts.cli.submit", "alts.cli.main"},
     "sqlalchemy": {
         "scheduler.database",
         "scheduler.database_errors",
@@ -100,7 +100,10 @@ def test_the_scheduler_imports_only_the_shared_part_of_alts() -> None:
 
 
 def test_only_the_command_line_knows_both_sides() -> None:
-    assert {name for name in importers_of("scheduler") if in_package(name, "alts")} <= {"alts.cli", "alts.embedded"}
+    assert {name for name in importers_of("scheduler") if in_package(name, "alts")} <= {
+        "alts.cli.main",
+        "alts.embedded.stack",
+    }
 
 
 def test_the_shared_part_stands_on_the_table_of_distributions_alone() -> None:
@@ -148,7 +151,7 @@ def test_an_outside_library_has_one_home(library: str, homes: set[str]) -> None:
 def test_only_the_entry_points_read_a_configuration_file() -> None:
     readers = importers_of("alts.shared.config.load_config")
 
-    assert readers <= {"alts.app", "alts.cli", "scheduler.app"}
+    assert readers <= {"alts.app", "alts.cli.main", "scheduler.app"}
 
 
 def test_broad_excepts_are_only_where_a_bug_must_not_lose_tasks() -> None:

@@ -1,6 +1,6 @@
 """The configuration: one YAML file, checked once, handed in from the entry points.
 
-Only alts/app.py, scheduler/app.py and alts/cli.py read the file. configs/example_config.yaml comments every key.
+Only alts/app.py, scheduler/app.py and alts/cli/main.py read the file. configs/example_config.yaml comments every key.
 """
 
 from __future__ import annotations

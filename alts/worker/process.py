@@ -16,13 +16,13 @@ from typing import Any
 from celery import Celery, bootsteps, signals
 from celery.worker import state
 
+from alts.client.worker_api import HttpLedger, worker_tokens
 from alts.runners.registry import RUNNERS, MakeRunner
 from alts.shared.broker import celery_app
 from alts.shared.config import Config
 from alts.shared.errors import AltsError, ConfigurationError
 from alts.shared.logs import log_to_stderr
 from alts.shared.models.routing import queues_of
-from alts.tools.scheduler import HttpLedger, worker_tokens
 from alts.worker.celery_task import register_task
 from alts.worker.consumer import Consuming
 from alts.worker.maintenance import Upkeep

@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 import httpx
 
-from alts.embedded import EmbeddedStack
+from alts.embedded.stack import EmbeddedStack
 from alts.shared.auth.tokens import issue_token
 from tests.builders import a_config
 from tests.services.ports import free_ports

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from alts.first_try import EXIT_CODES
+from alts.cli.submit import EXIT_CODES
 from alts.pipeline.plans import STANDARD
 from tests.services.ports import answers, free_ports
 from tests.services.stack import until

@@ -10,7 +10,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from alts.embedded import EmbeddedStack
+from alts.embedded.stack import EmbeddedStack
 from alts.shared.config import load_config
 from alts.shared.logs import log_to_stderr
 from tests.chaos.stub_runner import stub_runner

@@ -225,7 +225,7 @@ def alts_run(config: Path, folder: Path, *more: str) -> subprocess.CompletedProc
         port = str(taken.getsockname()[1]) if more else str(free_ports(1)[0])
         return subprocess.run(
             [
-                *(sys.executable, "-m", "alts.cli", "run", "--config", str(config), "--port", port, "--once"),
+                *(sys.executable, "-m", "alts.cli.main", "run", "--config", str(config), "--port", port, "--once"),
                 *("--log-file", str(folder / "alts.log"), *more),
             ],
             cwd=ROOT,

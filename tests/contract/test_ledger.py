@@ -13,12 +13,12 @@ from typing import Any, Protocol
 import pytest
 from fastapi import FastAPI
 
+from alts.client.worker_api import HttpLedger
 from alts.shared.auth.tokens import Scope
 from alts.shared.errors import StaleAttempt, TaskFinished
 from alts.shared.models.ledger import Ledger, TaskState
 from alts.shared.models.report import Ending, Finding, Kind, Outcome, StageResult
 from alts.shared.models.task_spec import TaskSpec
-from alts.tools.scheduler import HttpLedger
 from scheduler.api import create_app
 from scheduler.store import SqlLedger
 from tests.builders import TASK_ID, a_report, a_spec

@@ -85,7 +85,9 @@ def test_headers_without_end_are_refused_before_they_fill_the_memory(tmp_path: P
 
 def test_the_embedded_server_reads_headers_with_an_end_too() -> None:
     calls = [
-        node for node in ast.walk(ast.parse((ROOT / "alts/embedded.py").read_text())) if isinstance(node, ast.Call)
+        node
+        for node in ast.walk(ast.parse((ROOT / "alts/embedded/stack.py").read_text()))
+        if isinstance(node, ast.Call)
     ]
     [server] = [call for call in calls if ast.unparse(call.func) == "uvicorn.Config"]
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import create_engine
 
-from alts.embedded import EmbeddedStack
+from alts.embedded.stack import EmbeddedStack
 from alts.shared.errors import AlreadyRunning, ConfigurationError, LedgerUnavailable
 from scheduler.database import Database
 from tests.builders import a_config

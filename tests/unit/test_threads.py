@@ -15,9 +15,9 @@ import httpx
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from alts.client.worker_api import HttpLedger
 from alts.shared.auth.tokens import Scope as TokenScope
 from alts.shared.storage.base import FolderStore
-from alts.tools.scheduler import HttpLedger
 from scheduler.api import create_app
 from scheduler.database import CONNECTIONS, Database
 from scheduler.health import Health

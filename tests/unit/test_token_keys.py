@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
+from alts.client.worker_api import worker_tokens
 from alts.shared.auth.keys import LOOK_INTERVAL, TokenKeys
 from alts.shared.auth.tokens import CALLER_SCOPES, Caller, Scope, issue_token, read_token
 from alts.shared.errors import ConfigurationError, InvalidToken
-from alts.tools.scheduler import worker_tokens
 from tests.builders import SECRET, a_config
 from tests.scheduler_parts import HandClock
 from tests.signing import ALGORITHMS, KeyPair, hmac_token, jwks, key_pair, public_file

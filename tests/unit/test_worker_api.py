@@ -18,11 +18,11 @@ from fastapi import FastAPI, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from pydantic import SecretStr
 
+from alts.client.worker_api import HttpLedger, worker_tokens
 from alts.shared.auth.keys import TokenKeys
 from alts.shared.auth.tokens import Scope, read_token
 from alts.shared.errors import ConfigurationError, LedgerUnavailable, StaleAttempt
 from alts.shared.models.report import Finding, Kind, Outcome, StageResult
-from alts.tools.scheduler import HttpLedger, worker_tokens
 from tests.builders import SECRET, TASK_ID, a_config, a_report, a_spec
 from tests.scheduler_parts import QUEUE, HandClock, a_ledger, a_token, served, serving
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import httpx
 
-from alts.embedded import EmbeddedStack
-from alts.first_try import EXIT_CODES, try_package
+from alts.cli.submit import EXIT_CODES, try_package
+from alts.embedded.stack import EmbeddedStack
 from alts.shared.auth.tokens import issue_token
 from alts.shared.config import ASYMMETRIC, Config, load_config
 from alts.shared.errors import AltsError, ConfigurationError

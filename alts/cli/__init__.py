@@ -1,0 +1,4 @@
+"""The `alts` command.
+
+Imports alts.embedded, alts.client and alts.shared.
+"""

@@ -1,0 +1,4 @@
+"""The scheduler's API, as its clients see it.
+
+Imports alts.shared.
+"""
