@@ -10,7 +10,7 @@ from typing import Any
 
 from alts.shared.auth.tokens import Scope
 from alts.shared.openpgp import crc24
-from scheduler.body_limit import CALLER_LIMIT, WORKER_LIMIT
+from scheduler.api.middleware.body_limit import CALLER_LIMIT, WORKER_LIMIT
 from tests.builders import TASK_ID
 
 SCHEDULE = "/tasks/schedule"

@@ -18,16 +18,16 @@ from alts.shared.auth.tokens import Scope, issue_token
 from alts.shared.broker import celery_app
 from alts.shared.clock import SteadyClock
 from alts.shared.storage.base import FolderStore
-from scheduler.api import create_app
-from scheduler.database import Database
-from scheduler.health import Health
-from scheduler.outbox import Relay
-from scheduler.reconciler import Reconciler
-from scheduler.room import Room
-from scheduler.rules import LedgerRules
-from scheduler.services import Services
-from scheduler.store import SqlLedger
-from scheduler.stuck_tasks import StuckTasks
+from scheduler.api.application import create_app
+from scheduler.background.reconciler import Reconciler
+from scheduler.background.relay import Relay
+from scheduler.background.stuck_tasks import StuckTasks
+from scheduler.composition import Services
+from scheduler.ledger.database import Database
+from scheduler.ledger.disk_space import Room
+from scheduler.ledger.ledger import SqlLedger
+from scheduler.ledger.retry_policy import LedgerRules
+from scheduler.monitoring.health import Health
 from tests.builders import a_config
 
 QUEUE = "docker-x86_64-0"

@@ -28,22 +28,22 @@ HOMES = {
     "kombu": {"alts.shared.broker"},
     "httpx": {"alts.host.download", "alts.client.worker_api", "alts.cli.submit", "alts.cli.main"},
     "sqlalchemy": {
-        "scheduler.database",
-        "scheduler.database_errors",
-        "scheduler.history",
-        "scheduler.identity",
-        "scheduler.invitations",
-        "scheduler.ledger_lock",
-        "scheduler.presence",
-        "scheduler.rows",
-        "scheduler.schema",
-        "scheduler.store",
-        "scheduler.submissions",
-        "scheduler.tables",
+        "scheduler.ledger.database",
+        "scheduler.ledger.database_errors",
+        "scheduler.ledger.history",
+        "scheduler.ledger.identity",
+        "scheduler.ledger.outbox",
+        "scheduler.ledger.lock",
+        "scheduler.ledger.presence",
+        "scheduler.ledger.rows",
+        "scheduler.ledger.schema",
+        "scheduler.ledger.ledger",
+        "scheduler.ledger.idempotency",
+        "scheduler.ledger.tables",
     },
-    "anyio": {"scheduler.threads"},
-    "limits": {"scheduler.rate_limit"},
-    "alembic": {"scheduler.schema"},
+    "anyio": {"scheduler.api.threads"},
+    "limits": {"scheduler.admission.rate_limit"},
+    "alembic": {"scheduler.ledger.schema"},
     "subprocess": {"alts.host.process", "alts.provisioning.terraform.provider.process"},
 }
 """A library → the only modules that may import it."""
@@ -145,7 +145,7 @@ def test_what_decides_a_verdict_knows_no_tool(module: str) -> None:
 @pytest.mark.parametrize(("library", "homes"), HOMES.items(), ids=HOMES)
 def test_an_outside_library_has_one_home(library: str, homes: set[str]) -> None:
     # A migration is never changed again, whatever becomes of its tools' homes.
-    assert {name for name in importers_of(library) if not in_package(name, "scheduler.migrations")} <= homes
+    assert {name for name in importers_of(library) if not in_package(name, "scheduler.ledger.migrations")} <= homes
 
 
 def test_only_the_entry_points_read_a_configuration_file() -> None:

@@ -20,7 +20,7 @@ from alts.shared.config import ASYMMETRIC, Config, load_config
 from alts.shared.errors import AltsError, ConfigurationError
 from alts.shared.logs import log_to_file
 from alts.shared.models.report import Outcome
-from scheduler.guard import ANY, Consent
+from scheduler.ledger.guard import ANY, Consent
 
 DEFAULT_CONFIG = Path("configs/embedded.yaml")
 LOCAL_EMAIL = "you@localhost"

@@ -26,9 +26,9 @@ from alts.worker.celery_task import register_task
 from alts.worker.consumer import Consuming
 from alts.worker.maintenance import Upkeep
 from alts.worker.worker import Worker, open_worker
-from scheduler.api import create_app
-from scheduler.guard import Consent
-from scheduler.services import build_services
+from scheduler.api.application import create_app
+from scheduler.composition import build_services
+from scheduler.ledger.guard import Consent
 
 # Each holds a machine: on two cores more of them only wait for each other.
 CONCURRENCY = 4

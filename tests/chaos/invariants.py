@@ -9,8 +9,8 @@ from enum import StrEnum
 from typing import Any
 
 from alts.shared.models.report import Outcome
-from scheduler.closing_report import STAGE as CLOSING_STAGE
-from scheduler.history import Event
+from scheduler.ledger.closing_report import STAGE as CLOSING_STAGE
+from scheduler.ledger.history import Event
 from tests.chaos.callers import Asked
 from tests.chaos.evidence import Evidence, report_in, summary_in
 from tests.chaos.journal import Entry, Step

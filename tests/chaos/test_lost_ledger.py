@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from alts.shared.config import load_config
-from scheduler.services import build_services
+from scheduler.composition import build_services
 from tests.builders import SECRET, a_spec
 from tests.scheduler_parts import QUEUE, bearer
 from tests.services.ports import answers, free_ports

@@ -19,8 +19,8 @@ from alts.shared.errors import StaleAttempt, TaskFinished
 from alts.shared.models.ledger import Ledger, TaskState
 from alts.shared.models.report import Ending, Finding, Kind, Outcome, StageResult
 from alts.shared.models.task_spec import TaskSpec
-from scheduler.api import create_app
-from scheduler.store import SqlLedger
+from scheduler.api.application import create_app
+from scheduler.ledger.ledger import SqlLedger
 from tests.builders import TASK_ID, a_report, a_spec
 from tests.fakes import FakeLedger
 from tests.scheduler_parts import QUEUE, HandClock, a_ledger, a_token, lapse, serving, some_services

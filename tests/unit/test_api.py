@@ -19,10 +19,10 @@ from alts.shared.errors import BrokerUnavailable, LedgerUnavailable
 from alts.shared.models.ledger import TaskState
 from alts.shared.models.report import Outcome
 from alts.shared.storage.base import ArtifactStore
-from scheduler.api import create_app
-from scheduler.health import Health
-from scheduler.room import Room
-from scheduler.store import SqlLedger
+from scheduler.api.application import create_app
+from scheduler.ledger.disk_space import Room
+from scheduler.ledger.ledger import SqlLedger
+from scheduler.monitoring.health import Health
 from tests.builders import TASK_ID, a_report, a_spec
 from tests.scheduler_parts import QUEUE, HandClock, a_ledger, bearer, some_services
 

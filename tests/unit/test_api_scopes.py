@@ -11,8 +11,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from alts.shared.auth.tokens import Scope
-from scheduler.api import create_app
-from scheduler.store import SqlLedger
+from scheduler.api.application import create_app
+from scheduler.ledger.ledger import SqlLedger
 from tests.builders import TASK_ID, a_spec
 from tests.scheduler_parts import QUEUE, HandClock, a_ledger, bearer, some_services
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from alts.shared.bounds import AtMost, has_more_values
-from scheduler import api, worker_api
+from scheduler.api import application as api
+from scheduler.api.routes import workers as worker_api
 
 COLLECTIONS = (list, tuple, set, frozenset, dict, Mapping, Sequence)
 BODIES = {

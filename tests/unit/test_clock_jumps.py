@@ -15,9 +15,9 @@ from alts.shared.clock import SteadyClock
 from alts.shared.errors import InvalidToken
 from alts.shared.models.ledger import TaskState
 from alts.shared.models.report import Outcome
-from scheduler.auth import TokenReader
-from scheduler.store import SqlLedger
-from scheduler.submissions import Submission
+from scheduler.api.auth import TokenReader
+from scheduler.ledger.idempotency import Submission
+from scheduler.ledger.ledger import SqlLedger
 from tests.builders import a_config, a_report, a_spec
 from tests.scheduler_parts import QUEUE, HandClock, a_ledger
 

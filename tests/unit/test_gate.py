@@ -14,9 +14,9 @@ from starlette.types import Message
 
 from alts.shared.auth.tokens import Caller, Scope
 from alts.shared.errors import TooManyRequests
-from scheduler.api import create_app
-from scheduler.body_limit import CALLER_LIMIT, WORKER_LIMIT, BodyLimit
-from scheduler.rate_limit import RateLimit
+from scheduler.admission.rate_limit import RateLimit
+from scheduler.api.application import create_app
+from scheduler.api.middleware.body_limit import CALLER_LIMIT, WORKER_LIMIT, BodyLimit
 from tests.builders import TASK_ID
 from tests.scheduler_parts import HandClock, a_ledger, bearer, serving, some_services
 

@@ -21,12 +21,12 @@ from alts.shared.auth.tokens import Scope
 from alts.shared.errors import SchedulerBusy
 from alts.shared.models.repository import parse_source
 from alts.shared.models.task_spec import TaskSpec
-from scheduler.api import create_app
-from scheduler.body_limit import CALLER_LIMIT, PLACES_EACH
-from scheduler.body_limit import SMALL as SMALL_ENOUGH
-from scheduler.body_places import Places
-from scheduler.body_reader import SMALL, BodyReader
-from scheduler.problems import MOST_ERRORS
+from scheduler.api.application import create_app
+from scheduler.api.body_reader import SMALL, BodyReader
+from scheduler.api.errors import MOST_ERRORS
+from scheduler.api.middleware.body_limit import CALLER_LIMIT, PLACES_EACH
+from scheduler.api.middleware.body_limit import SMALL as SMALL_ENOUGH
+from scheduler.api.middleware.body_places import Places
 from tests.builders import TASK_ID
 from tests.hostile_bodies import HOSTILE
 from tests.scheduler_parts import HandClock, a_ledger, bearer, some_services

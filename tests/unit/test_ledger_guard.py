@@ -15,11 +15,11 @@ from sqlalchemy import create_engine, inspect
 
 from alts.shared.config import Config
 from alts.shared.errors import LedgerDamaged, LedgerRefused
-from scheduler.database import Database, mark_path
-from scheduler.guard import ANY, Consent, Guard
-from scheduler.mark import Mark, MarkFile
-from scheduler.rules import LedgerRules
-from scheduler.store import SqlLedger
+from scheduler.ledger.database import Database, mark_path
+from scheduler.ledger.guard import ANY, Consent, Guard
+from scheduler.ledger.ledger import SqlLedger
+from scheduler.ledger.mark import Mark, MarkFile
+from scheduler.ledger.retry_policy import LedgerRules
 from tests.builders import a_config, a_spec
 from tests.scheduler_parts import QUEUE
 from tests.unit.test_schema import IDS, make_first_release

@@ -16,7 +16,7 @@ from sqlalchemy import create_engine
 
 from alts.embedded.stack import EmbeddedStack
 from alts.shared.errors import AlreadyRunning, ConfigurationError, LedgerUnavailable
-from scheduler.database import Database
+from scheduler.ledger.database import Database
 from tests.builders import a_config
 from tests.services.ports import free_ports
 from tests.services.stack import until
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 HOLD = (
-    "import sys; from scheduler.database import Database\n"
+    "import sys; from scheduler.ledger.database import Database\n"
     "database = Database(sys.argv[1], alone=sys.argv[2] == 'alone'); print('up', flush=True); sys.stdin.read()\n"
 )
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from alts.shared.errors import ConfigurationError
-from scheduler.mark import Mark, MarkFile
+from scheduler.ledger.mark import Mark, MarkFile
 
 ROOT = Path(__file__).parents[2]
 LEDGER = "3f2a9c1e-0000-4000-8000-000000000001"
@@ -93,7 +93,7 @@ def test_a_folder_that_cannot_be_made_is_the_operators_problem() -> None:
 
 def test_what_was_committed_is_known_after_kill_9(tmp_path: Path) -> None:
     program = (
-        "import os, sys; from pathlib import Path; from scheduler.mark import MarkFile\n"
+        "import os, sys; from pathlib import Path; from scheduler.ledger.mark import MarkFile\n"
         "file = MarkFile(Path(sys.argv[1])); file.open(ledger=sys.argv[2], highest=0)\n"
         "for entry in range(1, 501): file.advance(entry)\n"
         "os.kill(os.getpid(), 9)\n"

@@ -22,7 +22,7 @@ from alts.host.download import download
 from alts.provisioning.repository_hosts import check_hosts
 from alts.shared.errors import RepositoryUnreachable
 from alts.shared.network_rules import DEFAULT_RULES, DENIED, Address, NetworkRules, literal_address
-from scheduler.api import create_app
+from scheduler.api.application import create_app
 from tests.builders import a_spec
 from tests.scheduler_parts import HandClock, a_ledger, bearer, some_services
 

@@ -13,8 +13,8 @@ import pytest
 from alts.shared.broker import celery_app, check_broker, send_invitation
 from alts.shared.errors import BrokerUnavailable, LedgerUnavailable, UnknownQueue
 from alts.shared.models.ledger import TaskState
-from scheduler.invitations import Invitation
-from scheduler.outbox import BATCH, TAKEN_SECONDS, Relay
+from scheduler.background.relay import BATCH, TAKEN_SECONDS, Relay
+from scheduler.ledger.outbox import Invitation
 from tests.builders import a_config, a_spec
 from tests.scheduler_parts import QUEUE, HandClock, a_ledger
 

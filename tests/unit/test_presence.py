@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from alts.shared.errors import InfrastructureError
-from scheduler.presence import Presence, check_workers
+from scheduler.ledger.presence import Presence, check_workers
 
 
 def said(worker: str, *, ready: bool = True, reason: str = "") -> Presence:

@@ -11,9 +11,9 @@ from starlette.testclient import TestClient
 
 from alts.shared.auth.tokens import Scope
 from alts.shared.errors import LedgerUnavailable, TooManyRequests
-from scheduler import quota as quota_module
-from scheduler.api import create_app
-from scheduler.quota import FRESH_SECONDS, Quota
+from scheduler.admission import quota as quota_module
+from scheduler.admission.quota import FRESH_SECONDS, Quota
+from scheduler.api.application import create_app
 from tests.builders import a_report, a_spec
 from tests.scheduler_parts import HandClock, a_ledger, bearer, some_services
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 import pytest
 
 from alts.shared.errors import LedgerUnavailable
-from scheduler.reconciler import Reconciler
-from scheduler.rows import Lease
+from scheduler.background.reconciler import Reconciler
+from scheduler.ledger.rows import Lease
 from tests.scheduler_parts import HandClock
 
 LEASE = 30.0

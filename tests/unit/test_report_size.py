@@ -16,9 +16,9 @@ from alts.checks.state.snapshot import FileState, Process, Snapshot
 from alts.shared.bounds import MOST_VALUES
 from alts.shared.models.report import REPORT, Finding, Kind, Outcome, Report, Severity, StageResult
 from alts.worker.report_size import fitted, fitted_stages
-from scheduler.body_limit import WORKER_LIMIT
-from scheduler.strict_json import read_json
-from scheduler.worker_api import Heartbeat
+from scheduler.api.middleware.body_limit import WORKER_LIMIT
+from scheduler.api.routes.workers import Heartbeat
+from scheduler.api.strict_json import read_json
 
 # JSON has six characters for it.
 WORST = "\x01"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from alts.shared.errors import LedgerUnavailable
-from scheduler.room import Room
+from scheduler.ledger.disk_space import Room
 from tests.scheduler_parts import HandClock
 
 

@@ -21,8 +21,8 @@ from sqlalchemy import Connection, MetaData, Table, create_engine, insert, inspe
 from alts.shared.errors import ConfigurationError
 from alts.shared.models.ledger import TaskState
 from alts.shared.models.report import Outcome
-from scheduler.database import Database
-from scheduler.tables import metadata
+from scheduler.ledger.database import Database
+from scheduler.ledger.tables import metadata
 from tests.builders import a_report
 from tests.scheduler_parts import HandClock, a_ledger, lapse
 
@@ -153,7 +153,7 @@ def test_schedulers_that_start_at_once_make_the_tables_once(database_url: str) -
 
 @pytest.mark.services
 def test_processes_that_start_at_once_bring_the_tables_up_once(first_release: str) -> None:
-    program = "import sys; from scheduler.database import Database; Database(sys.argv[1]).close()"
+    program = "import sys; from scheduler.ledger.database import Database; Database(sys.argv[1]).close()"
 
     starting = [
         subprocess.Popen([sys.executable, "-c", program, first_release], cwd=ROOT, stderr=subprocess.PIPE, text=True)
@@ -202,4 +202,4 @@ def test_an_installed_service_has_its_migrations() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     installed = find_packages(str(ROOT), include=project["tool"]["setuptools"]["packages"]["find"]["include"])
 
-    assert {"scheduler.migrations", "scheduler.migrations.versions"} <= set(installed)
+    assert {"scheduler.ledger.migrations", "scheduler.ledger.migrations.versions"} <= set(installed)

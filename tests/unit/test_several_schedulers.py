@@ -16,9 +16,9 @@ import pytest
 
 from alts.shared.models.ledger import TaskState
 from alts.shared.models.report import Outcome
-from scheduler.history import Event
-from scheduler.outbox import TAKEN_SECONDS, Relay
-from scheduler.store import SqlLedger
+from scheduler.background.relay import TAKEN_SECONDS, Relay
+from scheduler.ledger.history import Event
+from scheduler.ledger.ledger import SqlLedger
 from tests.builders import a_report, a_spec
 from tests.scheduler_parts import QUEUE, HandClock, a_ledger, lapse
 
@@ -156,8 +156,8 @@ def test_relays_in_processes_of_their_own_send_everything_once(database_url: str
     """Each writes down what it sends, to a file of its own."""
     program = (
         "import sys, threading; from pathlib import Path\n"
-        "from scheduler.database import Database; from scheduler.outbox import Relay\n"
-        "from scheduler.rules import LedgerRules; from scheduler.store import SqlLedger\n"
+        "from scheduler.ledger.database import Database; from scheduler.background.relay import Relay\n"
+        "from scheduler.ledger.retry_policy import LedgerRules; from scheduler.ledger.ledger import SqlLedger\n"
         "sent = open(sys.argv[2], 'a', buffering=1)\n"
         "ledger = SqlLedger(Database(sys.argv[1]), LedgerRules())\n"
         "relay = Relay(ledger, lambda task_id, queue: print(task_id, file=sent), filled=threading.Event())\n"

@@ -19,9 +19,9 @@ from sqlalchemy import create_engine
 from alts.shared.errors import ConfigurationError, LedgerUnavailable, UnknownTask
 from alts.shared.models.ledger import Assignment, TaskState
 from alts.shared.models.report import Kind, Outcome, StageResult
-from scheduler.database import Database
-from scheduler.rules import LedgerRules
-from scheduler.store import SqlLedger
+from scheduler.ledger.database import Database
+from scheduler.ledger.ledger import SqlLedger
+from scheduler.ledger.retry_policy import LedgerRules
 from tests.builders import TASK_ID, a_report, a_spec
 from tests.scheduler_parts import QUEUE, HandClock, a_ledger, lapse
 

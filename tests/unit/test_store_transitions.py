@@ -12,9 +12,9 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 from alts.shared.errors import StaleAttempt, TaskFinished
 from alts.shared.models.ledger import TaskState
 from alts.shared.models.report import Outcome
-from scheduler.invitations import Invitation
-from scheduler.store import SqlLedger
-from scheduler.task_row import TaskRow
+from scheduler.ledger.ledger import SqlLedger
+from scheduler.ledger.outbox import Invitation
+from scheduler.ledger.task_row import TaskRow
 from tests.builders import a_report, a_spec
 from tests.scheduler_parts import QUEUE, HandClock, a_ledger, lapse
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from alts.shared.errors import InfrastructureError
-from scheduler.presence import Presence
-from scheduler.rows import Waiting
-from scheduler.stuck_tasks import StuckTasks
+from scheduler.background.stuck_tasks import StuckTasks
+from scheduler.ledger.presence import Presence
+from scheduler.ledger.rows import Waiting
 from tests.scheduler_parts import QUEUE, HandClock
 
 

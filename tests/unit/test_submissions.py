@@ -9,7 +9,7 @@ from contextlib import ExitStack, closing
 import pytest
 
 from alts.shared.errors import KeyReused
-from scheduler.store import SqlLedger
+from scheduler.ledger.ledger import SqlLedger
 from tests.builders import a_spec
 from tests.scheduler_parts import QUEUE, HandClock, a_ledger
 

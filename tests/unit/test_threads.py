@@ -18,14 +18,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from alts.client.worker_api import HttpLedger
 from alts.shared.auth.tokens import Scope as TokenScope
 from alts.shared.storage.base import FolderStore
-from scheduler.api import create_app
-from scheduler.database import CONNECTIONS, Database
-from scheduler.health import Health
-from scheduler.rules import LedgerRules
-from scheduler.services import Services
-from scheduler.store import SqlLedger
-from scheduler.task_row import TaskRow
-from scheduler.threads import ARTIFACT_THREADS, CALLER_THREADS, WORKER_THREADS
+from scheduler.api.application import create_app
+from scheduler.api.threads import ARTIFACT_THREADS, CALLER_THREADS, WORKER_THREADS
+from scheduler.composition import Services
+from scheduler.ledger.database import CONNECTIONS, Database
+from scheduler.ledger.ledger import SqlLedger
+from scheduler.ledger.retry_policy import LedgerRules
+from scheduler.ledger.task_row import TaskRow
+from scheduler.monitoring.health import Health
 from tests.builders import TASK_ID, a_spec
 from tests.scheduler_parts import QUEUE, HandClock, a_ledger, a_token, bearer, serving, some_services
 

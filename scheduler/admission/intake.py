@@ -1,0 +1,71 @@
+"""The intake: a checked request becomes a task on disk."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from alts.shared.auth.tokens import Caller
+from alts.shared.config import RunnerConfig
+from alts.shared.errors import RepositoryDenied
+from alts.shared.models.routing import queue_for
+from alts.shared.models.task_spec import TaskSpec
+from alts.shared.network_rules import NetworkRules
+from scheduler.admission.quota import Quota
+from scheduler.ledger.disk_space import Room
+from scheduler.ledger.idempotency import Submission
+
+log = logging.getLogger(__name__)
+
+
+class Book(Protocol):
+    """What the intake needs of the ledger."""
+
+    def submitted(self, submission: Submission) -> str | None: ...
+
+    def add(self, spec: TaskSpec, *, queue: str, submitted_by: str, key: str | None = None) -> str: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Intake:
+    """Where requests become tasks."""
+
+    ledger: Book
+    runners: Mapping[str, RunnerConfig]
+    networks: NetworkRules
+    quota: Quota
+    room: Room
+
+    def accept(self, spec: TaskSpec, caller: Caller, *, key: str | None = None) -> str:
+        """The id of the new task, which is on disk together with the wish to invite a worker.
+
+        With the caller's own `key`, of the task that the same request has brought before.
+        Raises UnsupportedPlatform, RepositoryDenied, KeyReused, TooManyRequests or LedgerUnavailable.
+        """
+        # Asked before anything else: what was accepted once is no new task, whatever may be refused by now.
+        if key is not None and (earlier := self.ledger.submitted(Submission(caller.email, key, spec))):
+            return earlier
+        check_addresses(spec, self.networks)
+        self.room.check()
+        queue = queue_for(spec, self.runners)
+        with nullcontext() if caller.is_admin else self.quota.one_more(caller.email):
+            task_id = self.ledger.add(spec, queue=queue, submitted_by=caller.email, key=key)
+        log.info("task accepted", extra={"task_id": task_id, "queue": queue, "submitted_by": caller.email})
+        return task_id
+
+
+def check_addresses(spec: TaskSpec, networks: NetworkRules) -> None:
+    """Raises RepositoryDenied for an address that is denied as it stands; names are for the worker to look up."""
+    for number, repository in enumerate(spec.repositories):
+        for field, url in (("url", repository.source[0]), ("gpg_key", repository.gpg_key or "")):
+            if not url.startswith(("http://", "https://")):
+                continue
+            host = urlsplit(url).hostname or ""
+            if networks.denies_host(host):
+                raise RepositoryDenied(
+                    f"this service does not connect to {host}: give an address that it may reach", field=(number, field)
+                )

@@ -1,0 +1,91 @@
+"""The way in, as ASGI middleware: who asks, and how often, before a body is read or anything else is done."""
+
+from __future__ import annotations
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from alts.shared.auth.tokens import Caller
+from alts.shared.auth.tokens import Scope as TokenScope
+from alts.shared.errors import InvalidToken, MissingScope, RequestError, RequestTooLong
+from scheduler.admission.rate_limit import RateLimit
+from scheduler.api.auth import TokenReader
+from scheduler.api.errors import answer_to
+from scheduler.api.middleware.body_limit import WORKER_PREFIX
+
+OPEN_PATHS = frozenset({"/health", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"})
+OPEN_FOLDER = "/static-offline-docs/"
+"""What needs no token. Everything else does, routes that are added later among it."""
+
+LONGEST_PATH = 2048  # bytes
+MOST_HEADERS = 100
+LARGEST_HEADERS = 32 << 10  # bytes, of all names and values
+
+
+class Gate:
+    """Lets in who has a good token and is not over the limit; the caller is `request.state.caller` from here on.
+
+    Whoever is refused costs no thread, no look into the ledger and no memory for a body.
+    """
+
+    def __init__(self, app: ASGIApp, *, reader: TokenReader, rate_limit: RateLimit) -> None:
+        self._app = app
+        self._reader = reader
+        self._rate_limit = rate_limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        try:
+            _check_size(scope)
+            scope.setdefault("state", {})["caller"] = self._stranger(scope) if _is_open(scope) else self._caller(scope)
+        except RequestError as error:
+            answer = answer_to(error)
+            # What is left of the body would be taken for the next request.
+            answer.headers["Connection"] = "close"
+            await answer(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    def _stranger(self, scope: Scope) -> Caller | None:
+        """Who reads what is open to everybody, where their token is good; a bad one closes nothing to them."""
+        try:
+            return self._reader.read(_token(scope))
+        except InvalidToken:
+            return None
+
+    def _caller(self, scope: Scope) -> Caller:
+        """Raises InvalidToken, MissingScope or TooManyRequests."""
+        caller = self._reader.read(_token(scope))
+        if scope["path"].startswith(WORKER_PREFIX):
+            if not caller.may(TokenScope.WORKER):
+                raise MissingScope(TokenScope.WORKER)
+        elif not caller.is_admin:
+            self._rate_limit.check(caller.email)
+        return caller
+
+
+def _is_open(scope: Scope) -> bool:
+    """Only for reading: nobody's body is taken in without a token."""
+    path: str = scope["path"]
+    return scope["method"] in ("GET", "HEAD") and (path in OPEN_PATHS or path.startswith(OPEN_FOLDER))
+
+
+def _token(scope: Scope) -> str:
+    """Raises InvalidToken where there is no one bearer token (RFC 6750 2.1)."""
+    sent = [value for name, value in scope["headers"] if name == b"authorization"]
+    kind, _, token = sent[0].decode("latin-1").partition(" ") if len(sent) == 1 else ("", "", "")
+    if kind.lower() != "bearer" or not token.strip():
+        raise InvalidToken("a bearer token is needed", resolution="send the header Authorization: Bearer <token>")
+    return token.strip()
+
+
+def _check_size(scope: Scope) -> None:
+    """Raises RequestTooLong."""
+    if len(scope["path"]) + len(scope["query_string"]) > LONGEST_PATH:
+        raise RequestTooLong(f"the path is too long: at most {LONGEST_PATH} bytes are accepted", status=414)
+    headers = scope["headers"]
+    if len(headers) > MOST_HEADERS or sum(len(name) + len(value) for name, value in headers) > LARGEST_HEADERS:
+        raise RequestTooLong(
+            f"too many headers: at most {MOST_HEADERS} of {LARGEST_HEADERS} bytes in all are accepted", status=431
+        )

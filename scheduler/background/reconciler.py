@@ -1,0 +1,93 @@
+"""The reconciler: finds tasks that no worker works on any more, and invites again."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+from alts.shared.periodic import Loop
+from scheduler.background.unchanged import Unchanged
+from scheduler.ledger.rows import Lease
+
+log = logging.getLogger(__name__)
+
+# Times that lie implausibly far ahead are rare, and one look for them reads the index of all queued tasks.
+RECALL_SECONDS = 30.0
+
+
+class Leases(Protocol):
+    """What the reconciler needs of the ledger."""
+
+    def leases(self) -> tuple[Lease, ...]: ...
+
+    def expire(self, lapsed: Iterable[Lease]) -> tuple[str, ...]: ...
+
+    def resend_lost(self) -> tuple[str, ...]: ...
+
+    def recall_far_ahead(self) -> Sequence[str]: ...
+
+    def requeue_all(self) -> Sequence[str]: ...
+
+
+class Reconciler:
+    """Looks for lapsed leases and lost invitations every `interval` seconds, in a thread of its own.
+
+    A lease has lapsed when this process has seen it for `lease_seconds` without a heartbeat, by its own monotonic
+    clock: neither a jump of the clock nor another host's clock makes one lapse. While the scheduler or its ledger was
+    away, no worker could send a heartbeat, so after every gap longer than half a lease the watch begins anew. Several
+    schedulers may look at one ledger: a worker that can reach one of them is heard by all.
+    """
+
+    def __init__(
+        self,
+        ledger: Leases,
+        *,
+        interval: float,
+        lease_seconds: float,
+        queue_lost: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`queue_lost`: the broker has forgotten all messages, so every queued task is invited again."""
+        self._ledger = ledger
+        self._interval = interval
+        self._lease_seconds = lease_seconds
+        self._queue_lost = queue_lost
+        self._clock = clock
+        self._last_step = float("-inf")
+        self._recalled_at = float("-inf")
+        self._watch: Unchanged[tuple[str, int]] = Unchanged()
+        self._loop = Loop("reconciler", self.step)
+        self.start = self._loop.start
+        self.close = self._loop.close
+
+    def step(self) -> float:
+        """Look once; return the seconds to wait before the next time. Raises InfrastructureError."""
+        began = self._clock()
+        if began - self._last_step > max(self._lease_seconds / 2, 2 * self._interval):
+            self._watch.forget()
+        if self._queue_lost:
+            self._tell(self._ledger.requeue_all(), "invited again: the broker has forgotten the queue")
+            self._queue_lost = False
+        if began - self._recalled_at >= RECALL_SECONDS:
+            self._tell(self._ledger.recall_far_ahead(), "a time implausibly far ahead counts as now")
+            self._recalled_at = began
+        self._tell(self._ledger.resend_lost(), "no worker followed an invitation")
+        self._expire()
+        # Set by a step that went well alone, to when it began: what held it up is a gap, too.
+        self._last_step = began
+        return self._interval
+
+    def _expire(self) -> None:
+        asked = self._clock()
+        leases = {(lease.task_id, lease.attempt): lease for lease in self._ledger.leases()}
+        values = {key: lease.expires_at for key, lease in leases.items()}
+        ages = self._watch.look(values, began=asked, ended=self._clock())
+        lapsed = [leases[key] for key, age in ages.items() if age >= self._lease_seconds]
+        for task_id in self._ledger.expire(lapsed) if lapsed else ():
+            log.warning("a worker stopped answering", extra={"task_id": task_id})
+
+    def _tell(self, task_ids: Sequence[str], message: str) -> None:
+        for task_id in task_ids:
+            log.info(message, extra={"task_id": task_id})

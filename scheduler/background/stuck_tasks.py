@@ -1,0 +1,72 @@
+"""Notices tasks that wait although a worker that could take them is free."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from alts.shared.errors import InfrastructureError
+from alts.shared.periodic import Loop
+from scheduler.background.unchanged import Unchanged
+from scheduler.ledger.presence import Presence
+from scheduler.ledger.rows import Waiting
+
+INTERVAL_SECONDS = 5.0
+# A free worker takes a task within a second, but tells only every ten how many more it would take.
+PATIENCE_SECONDS = 30.0
+SAMPLE = 100
+
+
+class Queue(Protocol):
+    """What is needed of the ledger."""
+
+    def longest_queued(self, *, limit: int) -> tuple[Waiting, ...]: ...
+
+    def workers(self) -> tuple[Presence, ...]: ...
+
+
+class StuckTasks:
+    """Looks every few seconds, in a thread of its own, at the tasks that were queued first. For /health."""
+
+    def __init__(
+        self,
+        ledger: Queue,
+        *,
+        interval: float = INTERVAL_SECONDS,
+        patience: float = PATIENCE_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`patience`: seconds that a task may wait while a worker that listens on its queue is free."""
+        self._ledger = ledger
+        self._interval = interval
+        self._patience = patience
+        self._clock = clock
+        self._last_step = float("-inf")
+        self._watch: Unchanged[str] = Unchanged()
+        self._stuck: tuple[str, ...] = ()
+        self._loop = Loop("stuck tasks", self.step)
+        self.start = self._loop.start
+        self.close = self._loop.close
+
+    def step(self) -> float:
+        """Look once; return the seconds to wait before the next time. Raises LedgerUnavailable."""
+        began = self._clock()
+        if began - self._last_step > 3 * self._interval:
+            self._watch.forget()
+        free = [one for one in self._ledger.workers() if one.ready and one.free]
+        queued = self._ledger.longest_queued(limit=SAMPLE) if free else ()
+        # A task whose queue has no free worker is forgotten: it is counted anew once there is one.
+        could_run = {one.task_id: True for one in queued if any(worker.listens_on(one.queue) for worker in free)}
+        ages = self._watch.look(could_run, began=began, ended=self._clock())
+        self._stuck = tuple(task_id for task_id, age in ages.items() if age >= self._patience)
+        self._last_step = began
+        return self._interval
+
+    def check(self) -> None:
+        """Raises InfrastructureError where tasks wait, naming the first of them."""
+        if stuck := self._stuck:
+            patience = f"{self._patience:.0f} s"
+            raise InfrastructureError(
+                f"{len(stuck)} tasks have waited for over {patience} while a worker was free, for example {stuck[0]}"
+            )

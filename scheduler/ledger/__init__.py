@@ -1,0 +1,4 @@
+"""The state of all tasks, in SQL.
+
+Imports alts.shared; neither HTTP nor Celery.
+"""

@@ -1,0 +1,144 @@
+"""The guard of the ledger: refuses one that is not what this service has left, and says how to go on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Self
+
+from alts.shared.errors import LedgerRefused
+from scheduler.ledger.identity import Found
+from scheduler.ledger.mark import Mark, MarkFile
+from scheduler.ledger.sqlite_files import LedgerFile
+
+log = logging.getLogger(__name__)
+
+ANY = "any"
+NEW_VARIABLE = "ALTS_NEW_LEDGER"
+ACCEPT_VARIABLE = "ALTS_ACCEPT_LEDGER"
+
+
+@dataclass(frozen=True)
+class Consent:
+    """What the operator agrees to give up: the code of a mark that a refusal has named, or ANY.
+
+    A code is good for one loss: left in the environment it does nothing about the next one.
+    """
+
+    new: str = ""
+    """The ledger, for a new and empty one."""
+    accept: str = ""
+    """What the ledger that is there lacks."""
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str]) -> Self:
+        """What the environment says."""
+        return cls(environment.get(NEW_VARIABLE, "").strip(), environment.get(ACCEPT_VARIABLE, "").strip())
+
+
+class Guard:
+    """Compares the ledger with its mark before it is used, and keeps the mark from then on."""
+
+    def __init__(self, file: MarkFile, consent: Consent) -> None:
+        """Raises ConfigurationError where the mark is damaged."""
+        self._file = file
+        self._mark = file.read()
+        self._new = _is_meant(consent.new, self._mark)
+        self._accept = _is_meant(consent.accept, self._mark)
+        self._in_files = False
+        self._log_trouble = ""
+
+    @property
+    def has_mark(self) -> bool:
+        """Whether there is anything to compare a ledger with."""
+        return self._mark is not None
+
+    @property
+    def wants_new(self) -> bool:
+        """Whether a new ledger may take the place of one that is refused."""
+        return self._new
+
+    @property
+    def doubts(self) -> bool:
+        """Whether the ledger's pages are to be looked at: it was not closed in order, or is not the one that was."""
+        return self._new or self._accept or (self._mark is not None and self._mark.boot is not None)
+
+    def check_files(self, ledger: LedgerFile) -> None:
+        """Before SQLite opens them, and makes what is missing. Raises LedgerRefused."""
+        self._in_files = True
+        if (mark := self._mark) is None:
+            return
+        if not ledger.size:
+            what = "is missing" if ledger.size is None else "is empty (0 bytes)"
+            raise self._refusal(f"the ledger {ledger.path} {what}", mark, empty=True)
+        if mark.boot is None or ledger.has_wal():
+            return
+        self._log_trouble = (
+            f"; its write-ahead log {ledger.wal} is {'damaged' if ledger.wal_size else 'missing or empty'}"
+        )
+        # After kill -9 the mark knows every commit, and `check` sees what a lost log has taken along. A power failure
+        # may have taken the mark's last second back: then the log is the only one to tell.
+        if mark.boot != self._file.boot and not self._accept:
+            raise self._refusal(f"the ledger {ledger.path} was in use when the machine went down", mark)
+
+    def check(self, found: Found, where: str) -> None:
+        """Before the tables are touched. Raises LedgerRefused."""
+        if (mark := self._mark) is None or (self._accept and found.tables):
+            return
+        if not found.tables:
+            if self._in_files or not self._new:
+                raise self._refusal(f"the ledger {where} has no tables", mark, empty=True)
+        elif found.identity != mark.ledger:
+            kind = f"ledger {found.identity[:8]}" if found.identity else "the ledger of an older version"
+            raise self._refusal(f"{where} is another ledger ({kind})", mark)
+        elif found.highest < mark.highest:
+            missing = mark.highest - found.highest
+            raise self._refusal(
+                f"the ledger {where} ends at entry {found.highest} of its history, the last {missing} are missing",
+                mark,
+            )
+
+    def damaged(self, where: str, reason: str) -> LedgerRefused:
+        """The refusal of a ledger that the database cannot read."""
+        if self._mark is None:
+            return LedgerRefused(
+                f"the ledger {where} is damaged: {reason}",
+                resolution="restore it from a backup, or move it away to begin a new one",
+            )
+        return self._refusal(f"the ledger {where} is damaged: {reason}", self._mark, usable=False)
+
+    def forget(self) -> None:
+        """The ledger is new from here on."""
+        self._mark = None
+
+    def opened(self, found: Found) -> None:
+        """The ledger is in use. Raises OSError."""
+        if self._mark is not None and (self._new or self._accept):
+            log.warning("going on with this ledger", extra={"ledger": found.identity, "was": self._mark.code})
+        self._file.open(ledger=found.identity or "", highest=found.highest)
+
+    def committed(self, entry: int) -> None:
+        """That entry of the history is in the ledger."""
+        self._file.advance(entry)
+
+    def close(self, *, in_order: bool) -> None:
+        """The ledger is closed; `in_order`: nothing was wrong with it."""
+        self._file.close(in_order=in_order)
+
+    def _refusal(self, problem: str, mark: Mark, *, usable: bool = True, empty: bool = False) -> LedgerRefused:
+        last = datetime.fromtimestamp(mark.at, UTC)
+        known = f"Entry {mark.highest} was written to ledger {mark.ledger[:8]} at {last:%Y-%m-%d %H:%M:%S} UTC"
+        ways = ["restore it, with the -wal file that belongs to it or with none" if self._in_files else "restore it"]
+        if usable and not empty:
+            ways.append(f"start once with --accept-ledger or {ACCEPT_VARIABLE}={mark.code} to go on with what is there")
+        if self._in_files or empty:
+            ways.append(f"start once with --new-ledger or {NEW_VARIABLE}={mark.code} to begin an empty one")
+        return LedgerRefused(
+            f"{problem}{self._log_trouble}. {known}, says {self._file.path}", resolution="; or ".join(ways)
+        )
+
+
+def _is_meant(consent: str, mark: Mark | None) -> bool:
+    return consent == ANY or (mark is not None and consent == mark.code)

@@ -1,0 +1,4 @@
+"""Health of the parts.
+
+Imports alts.shared.
+"""
