@@ -11,7 +11,7 @@ ONCE ?=
 PACKAGE ?=
 # Of one test; those that build images ask for more themselves.
 TEST_TIMEOUT ?= 900
-# Of make test: two processes on two cores; which tests share one, tests/groups.py says.
+# Of make test: two processes on two cores; which tests share one, tests/support/groups.py says.
 AT_ONCE ?= -n 2 --dist loadscope --no-loadscope-reorder
 # How many of the slowest tests are named in the end.
 SLOWEST ?= 10

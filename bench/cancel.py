@@ -24,11 +24,11 @@ import docker
 import httpx
 
 from alts.shared.config import Config
-from tests.acceptance.embedded import EmbeddedService
-from tests.deb_repository import DEAF, build_deb, serving, write_index
-from tests.services.rabbitmq import PrivateRabbitMQ
-from tests.services.s3 import PrivateS3
-from tests.services.stack import ServiceStack, schedule, until, wait_for
+from tests.support.deb_repository import DEAF, build_deb, serving, write_index
+from tests.support.embedded import EmbeddedService
+from tests.support.rabbitmq import PrivateRabbitMQ
+from tests.support.s3 import PrivateS3
+from tests.support.stack import ServiceStack, schedule, until, wait_for
 
 LIMIT = 5.0
 """Seconds that the worst try may take."""

@@ -11,8 +11,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.hostile_bodies import HOSTILE
-from tests.services.crowd import Beside, LoneScheduler, beside
+from tests.support.crowd import Beside, LoneScheduler, beside
+from tests.support.hostile_bodies import HOSTILE
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

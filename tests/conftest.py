@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.fixtures import hello_report, rpm_corpus
-from tests.engine_journal import EngineJournal
-from tests.groups import GroupScheduling, rank
-from tests.leftovers import RUN_LABEL, THIS_RUN, WORKER_LABEL, leftovers, workers_of
-from tests.services.fixtures import database_url, postgresql, rabbitmq, s3
-from tests.suites import NOTHING, suites
+from tests.support.acceptance import hello_report, rpm_corpus
+from tests.support.checkout import ROOT
+from tests.support.engine_journal import EngineJournal
+from tests.support.groups import GroupScheduling, rank
+from tests.support.leftovers import RUN_LABEL, THIS_RUN, WORKER_LABEL, leftovers, workers_of
+from tests.support.servers import database_url, postgresql, rabbitmq, s3
+from tests.support.suites import NOTHING, suites
 
 __all__ = [
     "database_url",
@@ -28,7 +29,6 @@ __all__ = [
     "s3",
 ]
 
-ROOT = Path(__file__).parent.parent
 
 # A shell lets its background jobs ignore Ctrl-C (POSIX, "Asynchronous Lists"), and what ignores it passes that on: the
 # processes that tests start must hear it wherever the tests were started.
@@ -38,7 +38,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> GroupScheduling | None:
-    """Where tests are spread over processes by what they share (make test), that is by tests.groups."""
+    """Where tests are spread over processes by what they share (make test), that is by tests.support.groups."""
     return GroupScheduling(config, log) if config.getoption("dist") == "loadscope" else None
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.support.checkout import ROOT
+
 SOURCES = sorted([*ROOT.glob("alts/**/*.py"), *ROOT.glob("scheduler/**/*.py")])
 
 HOMES = {

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.embedded import EmbeddedService
-from tests.services.stack import schedule, wait_for
+from tests.support.embedded import EmbeddedService
+from tests.support.stack import schedule, wait_for
 
 pytestmark = pytest.mark.docker
 

@@ -8,12 +8,12 @@ from functools import partial
 import pytest
 
 from alts.shared.models.report import Report, Severity
-from tests.acceptance.lab import Lab
-from tests.acceptance.mirror import mirror
-from tests.acceptance.plain_runner import plain_runner
-from tests.acceptance.small_archive import machine_files, names_in, small_archive
 from tests.corpus.deb_builder import repositories
 from tests.corpus.debs import DEBS, ROWS, Row
+from tests.support.lab import Lab
+from tests.support.mirror import mirror
+from tests.support.plain_runner import plain_runner
+from tests.support.small_archive import machine_files, names_in, small_archive
 
 # The first row waits for all: they run several at once.
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(2700)]

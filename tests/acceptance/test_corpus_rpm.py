@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from alts.shared.models.report import Report, Severity
-from tests.acceptance.fixtures import STANDIN
-from tests.acceptance.lab import Lab
-from tests.acceptance.plain_runner import plain_runner
 from tests.corpus.debs import Row
 from tests.corpus.rpm_builder import repositories
 from tests.corpus.rpms import ROWS
+from tests.support.acceptance import STANDIN
+from tests.support.lab import Lab
+from tests.support.plain_runner import plain_runner
 
 # The first row waits for all: they run several at once.
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(2700)]

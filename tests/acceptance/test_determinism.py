@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from _pytest.mark.structures import ParameterSet
 
-from tests.acceptance.embedded import EmbeddedService
-from tests.acceptance.fixtures import STANDIN
 from tests.corpus import deb_builder, every_fault, rpm_builder
 from tests.corpus.debs import DEBS
-from tests.services.stack import schedule, wait_for
+from tests.support.acceptance import STANDIN
+from tests.support.embedded import EmbeddedService
+from tests.support.stack import schedule, wait_for
 
 FEW, MANY = 3, 20
 SECONDS = 1800  # for all of them together on a busy machine

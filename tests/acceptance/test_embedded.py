@@ -12,9 +12,9 @@ import httpx
 import pytest
 
 from alts.pipeline.plans import STANDARD
-from tests.acceptance.embedded import EmbeddedService
-from tests.deb_repository import build_deb, serving, write_index
-from tests.services.stack import schedule, until, wait_for
+from tests.support.deb_repository import build_deb, serving, write_index
+from tests.support.embedded import EmbeddedService
+from tests.support.stack import schedule, until, wait_for
 
 pytestmark = pytest.mark.docker
 

@@ -13,10 +13,10 @@ import pytest
 
 from alts.pipeline.plans import PLANS
 from alts.shared.models.report import Finding, Kind, Outcome, Report, Severity
-from tests.acceptance.fault_lab import PLAN, RESUMED, Course, FaultLab, Incident, keeping
-from tests.acceptance.faults import DebFamily, Family, RpmFamily, strikes
-from tests.acceptance.mirror import Fault, Memory, Mirror, mirror
-from tests.acceptance.small_archive import small_archive
+from tests.support.fault_lab import PLAN, RESUMED, Course, FaultLab, Incident, keeping
+from tests.support.faults import DebFamily, Family, RpmFamily, strikes
+from tests.support.mirror import Fault, Memory, Mirror, mirror
+from tests.support.small_archive import small_archive
 
 # Each case waits for the one before it, and a mirror that hangs is waited for.
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(1800)]
@@ -41,7 +41,7 @@ class Case:
     stage: str
     kinds: frozenset[Kind]
     at: str = ""
-    """See tests.acceptance.fault_lab.Incident."""
+    """See tests.support.fault_lab.Incident."""
     package: str = ""
     """Another one than the family's."""
 

@@ -12,12 +12,12 @@ import pytest
 
 from alts.cli.submit import EXIT_CODES
 from alts.pipeline.plans import STANDARD
-from tests.services.ports import answers, free_ports
-from tests.services.stack import until
+from tests.support.checkout import ROOT
+from tests.support.ports import answers, free_ports
+from tests.support.stack import until
 
 pytestmark = pytest.mark.docker
 
-ROOT = Path(__file__).parent.parent.parent
 # What a developer's shell may have set must not reach the clone.
 ENVIRONMENT = {
     name: value for name, value in os.environ.items() if name not in ("ALTS_CONFIG", "MAKEFLAGS", "VIRTUAL_ENV")

@@ -19,8 +19,6 @@ import docker
 import httpx
 import pytest
 
-from tests.acceptance.embedded import EmbeddedService
-from tests.acceptance.fixtures import STANDIN
 from tests.corpus import deb_builder, hostile_debs, hostile_rpms, rpm_builder
 from tests.corpus.hostile_debs import (
     ESCAPED,
@@ -32,9 +30,11 @@ from tests.corpus.hostile_debs import (
     HostileRow,
 )
 from tests.corpus.hostile_rpms import GOOD_NEIGHBOUR
-from tests.leftovers import WORKER_LABEL, leftovers, workers_of
-from tests.machine_slots import AT_ONCE, SHARED, MachineSlots
-from tests.services.stack import FINISHED, schedule
+from tests.support.acceptance import STANDIN
+from tests.support.embedded import EmbeddedService
+from tests.support.leftovers import WORKER_LABEL, leftovers, workers_of
+from tests.support.machine_slots import AT_ONCE, SHARED, MachineSlots
+from tests.support.stack import FINISHED, schedule
 
 # The first test waits for all: they run several at once.
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(3600)]

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.embedded import EmbeddedService
-from tests.acceptance.fixtures import STANDIN
-from tests.acceptance.mirror import Fault, Memory, mirror
-from tests.deb_repository import build_deb, serving, write_index
-from tests.services.stack import schedule, wait_for
+from tests.support.acceptance import STANDIN
+from tests.support.deb_repository import build_deb, serving, write_index
+from tests.support.embedded import EmbeddedService
+from tests.support.mirror import Fault, Memory, mirror
+from tests.support.stack import schedule, wait_for
 
 pytestmark = pytest.mark.docker
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.acceptance.embedded import EmbeddedService
-from tests.services.stack import schedule, wait_for
+from tests.support.embedded import EmbeddedService
+from tests.support.stack import schedule, wait_for
 
 SECONDS = 2400  # for the whole table; minutes on two idle cores
 

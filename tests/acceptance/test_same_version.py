@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from alts.core.stop import Stop
-from tests.acceptance.embedded import EmbeddedService
-from tests.deb_repository import build_deb, serving, write_index
-from tests.services.debian_image import debian_image
-from tests.services.machine import Machine
-from tests.services.stack import schedule, wait_for
+from tests.support.deb_repository import build_deb, serving, write_index
+from tests.support.debian_image import debian_image
+from tests.support.embedded import EmbeddedService
+from tests.support.machine import Machine
+from tests.support.stack import schedule, wait_for
 
 pytestmark = pytest.mark.docker
 

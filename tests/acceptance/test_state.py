@@ -15,12 +15,12 @@ from alts.core.stop import Stop
 from alts.package_managers.apt.manager import Apt
 from alts.pipeline.context import Observations, StageContext, StageLog
 from alts.pipeline.stages.snapshot import look
-from tests.acceptance.embedded import EmbeddedService
-from tests.builders import a_spec
-from tests.deb_repository import build_deb, serving, write_index
-from tests.services.debian_image import debian_image
-from tests.services.machine import Machine
-from tests.services.stack import schedule, wait_for
+from tests.support.builders import a_spec
+from tests.support.deb_repository import build_deb, serving, write_index
+from tests.support.debian_image import debian_image
+from tests.support.embedded import EmbeddedService
+from tests.support.machine import Machine
+from tests.support.stack import schedule, wait_for
 
 pytestmark = pytest.mark.docker
 

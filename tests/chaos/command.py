@@ -19,9 +19,10 @@ from tests.chaos.invariants import Broken
 from tests.chaos.plan import plan_for
 from tests.chaos.private_engine import PrivateEngine
 from tests.chaos.run import Result, broken_off, run
-from tests.chaos.world import ROOT, Servers
-from tests.services.rabbitmq import PrivateRabbitMQ
-from tests.services.s3 import PrivateS3
+from tests.chaos.world import Servers
+from tests.support.checkout import ROOT
+from tests.support.rabbitmq import PrivateRabbitMQ
+from tests.support.s3 import PrivateS3
 
 FOLDER = ROOT / ".alts/chaos"
 

@@ -17,11 +17,11 @@ from alts.core.stop import Stop
 from alts.images.factory import image_resolver
 from alts.runners.docker.build import DockerBuilds
 from alts.runners.docker.engine import Engine
-from tests.builders import a_config, a_spec
-from tests.processes import pids_of
-from tests.services.server_process import ServerDidNotStart, ServerProcess
+from tests.support.builders import a_config, a_spec
+from tests.support.checkout import ROOT
+from tests.support.processes import pids_of
+from tests.support.server_process import ServerDidNotStart, ServerProcess
 
-ROOT = Path(__file__).parent.parent.parent
 _IMAGE_SECONDS = 600.0
 _STARTS = 3
 _OFFLINE = "rm -rf /etc/apt/sources.list /etc/apt/sources.list.d/* /var/lib/apt/lists/*"

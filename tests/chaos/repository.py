@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.chaos.packages import BAD, ENDLESS, GOOD, SLOW
-from tests.deb_repository import build_deb, serving, write_index
+from tests.support.deb_repository import build_deb, serving, write_index
 
 
 @contextmanager

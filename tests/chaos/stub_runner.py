@@ -16,7 +16,7 @@ from alts.shared.config import Config
 from alts.shared.errors import ProvisionFailed
 from tests.chaos.journal import Journal, Step
 from tests.chaos.packages import BAD, ERRORS_ALWAYS, ERRORS_ONCE, MISSING, PACKAGES, Package
-from tests.fakes import Answer, FakeDebian, FakeInstance
+from tests.support.fakes import Answer, FakeDebian, FakeInstance
 
 MACHINES_FOLDER = "machines"
 

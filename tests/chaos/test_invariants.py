@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from alts.shared.models.report import Outcome
-from tests.builders import a_report
 from tests.chaos.callers import Asked
 from tests.chaos.evidence import Evidence
 from tests.chaos.invariants import Broken, violations
@@ -18,6 +17,7 @@ from tests.chaos.journal import Entry, Step
 from tests.chaos.ledger_file import LedgerTask, Transition
 from tests.chaos.packages import ENDLESS, GOOD, Package
 from tests.chaos.plan import Submission
+from tests.support.builders import a_report
 
 ID = "00000000-0000-4000-8000-000000000001"
 LOG = f"artifacts/{ID}/1/install.log"

@@ -19,15 +19,15 @@ import yaml
 
 from alts.shared.config import load_config
 from scheduler.composition import build_services
-from tests.builders import SECRET, a_spec
-from tests.scheduler_parts import QUEUE, bearer
-from tests.services.ports import answers, free_ports
-from tests.services.stack import until
-from tests.unit.test_ledger_guard import HARM, bring_in_log, damage, page_of, remove, remove_log
+from tests.support.builders import SECRET, a_spec
+from tests.support.checkout import ROOT
+from tests.support.ports import answers, free_ports
+from tests.support.scheduler_parts import QUEUE, bearer
+from tests.support.stack import until
+from tests.unit.scheduler.ledger.test_guard import HARM, bring_in_log, damage, page_of, remove, remove_log
 
 pytestmark = pytest.mark.services
 
-ROOT = Path(__file__).parents[2]
 BODY = {"dist_name": "debian", "dist_version": "12", "dist_arch": "x86_64", "package_name": "hello"}
 
 

@@ -21,7 +21,6 @@ from pydantic import SecretStr
 
 from alts.shared.auth.tokens import issue_token
 from alts.shared.config import Config, parse_config
-from tests.builders import SECRET
 from tests.chaos.clock import WallClock
 from tests.chaos.disk import SmallDisk
 from tests.chaos.journal import FOLDER_VARIABLE, REAL_VARIABLE
@@ -31,14 +30,15 @@ from tests.chaos.private_engine import PrivateEngine
 from tests.chaos.repository import package_repository
 from tests.chaos.run_queue import RunQueue
 from tests.chaos.service import Service
-from tests.services.ports import free_ports
-from tests.services.rabbitmq import PrivateRabbitMQ
-from tests.services.s3 import PrivateS3
+from tests.support.builders import SECRET
+from tests.support.checkout import ROOT
+from tests.support.ports import free_ports
+from tests.support.rabbitmq import PrivateRabbitMQ
+from tests.support.s3 import PrivateS3
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
-ROOT = Path(__file__).parent.parent.parent
 
 LEASE_SECONDS = 1.6
 MAX_ATTEMPTS = 6

@@ -13,8 +13,8 @@ from pydantic import SecretStr
 from alts.shared.errors import StorageUnavailable
 from alts.shared.storage.base import ArtifactStore, FolderStore, artifact_key
 from alts.shared.storage.s3 import S3Store
-from tests.services.ports import free_ports
-from tests.services.s3 import PrivateS3
+from tests.support.ports import free_ports
+from tests.support.s3 import PrivateS3
 
 KEY = artifact_key("artifacts", "00000000-0000-4000-8000-000000000001", 1, "install.log")
 

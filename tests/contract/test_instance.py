@@ -13,9 +13,9 @@ import pytest
 from alts.core.stop import Stop, Stopped, StopReason
 from alts.runners.base import Instance, MachineRuined
 from alts.shared.errors import InstanceLost
-from tests.fakes import Answer, FakeInstance
-from tests.services.debian_image import debian_image
-from tests.services.machine import KeptMachine, Machine
+from tests.support.debian_image import debian_image
+from tests.support.fakes import Answer, FakeInstance
+from tests.support.machine import KeptMachine, Machine
 
 CONTENT = b"the content\n\x00\xff"
 

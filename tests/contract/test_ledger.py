@@ -21,10 +21,10 @@ from alts.shared.models.report import Ending, Finding, Kind, Outcome, StageResul
 from alts.shared.models.task_spec import TaskSpec
 from scheduler.api.application import create_app
 from scheduler.ledger.ledger import SqlLedger
-from tests.builders import TASK_ID, a_report, a_spec
-from tests.fakes import FakeLedger
-from tests.scheduler_parts import QUEUE, HandClock, a_ledger, a_token, lapse, serving, some_services
-from tests.services.postgresql import PrivatePostgreSQL
+from tests.support.builders import TASK_ID, a_report, a_spec
+from tests.support.fakes import FakeLedger
+from tests.support.postgresql import PrivatePostgreSQL
+from tests.support.scheduler_parts import QUEUE, HandClock, a_ledger, a_token, lapse, serving, some_services
 
 STAGES = (StageResult(stage="install", outcome=Outcome.PASSED, seconds=1.5, exit_code=0),)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.corpus.debs import Deb
-from tests.deb_repository import bridge_address, build_deb, serving, write_index
+from tests.support.deb_repository import bridge_address, build_deb, serving, write_index
 
 Body = Mapping[str, Any]
 """One of a request's `repositories`."""

@@ -14,8 +14,8 @@ from alts.core.stop import Stop
 from alts.runners.docker.build import BuildContainer, DockerBuilds
 from alts.runners.docker.engine import Engine
 from tests.corpus.rpms import Rpm
-from tests.deb_repository import bridge_address, serving
-from tests.leftovers import THIS_RUN
+from tests.support.deb_repository import bridge_address, serving
+from tests.support.leftovers import THIS_RUN
 
 BUILD_SECONDS = 300.0
 # Of this process alone: a builder removes all that carries its labels, and another run may be building, too.

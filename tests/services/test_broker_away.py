@@ -14,8 +14,8 @@ from celery import Celery
 from alts.shared.broker import celery_app, check_broker, send_invitation, task_queue
 from alts.shared.config import parse_config
 from alts.shared.errors import BrokerUnavailable
-from tests.services.ports import free_ports
-from tests.services.rabbitmq import PrivateRabbitMQ
+from tests.support.ports import free_ports
+from tests.support.rabbitmq import PrivateRabbitMQ
 
 pytestmark = pytest.mark.services
 

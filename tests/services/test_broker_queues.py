@@ -25,7 +25,7 @@ from alts.shared.broker import (
     task_queue,
 )
 from alts.shared.config import Config, parse_config
-from tests.services.rabbitmq import PrivateRabbitMQ
+from tests.support.rabbitmq import PrivateRabbitMQ
 
 pytestmark = pytest.mark.services
 

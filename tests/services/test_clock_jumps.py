@@ -15,20 +15,20 @@ import httpx
 import pytest
 import yaml
 
-from tests.builders import SECRET
 from tests.chaos.clock import WallClock
 from tests.chaos.journal import FOLDER_VARIABLE
-from tests.services.embedded_process import Embedded, client_of
-from tests.services.ports import answers, free_ports
-from tests.services.postgresql import PrivatePostgreSQL
-from tests.services.rabbitmq import PrivateRabbitMQ
-from tests.services.s3 import PrivateS3
-from tests.services.server_process import ServerProcess
-from tests.services.stack import schedule, until, wait_for
+from tests.support.builders import SECRET
+from tests.support.checkout import ROOT
+from tests.support.embedded_process import Embedded, client_of
+from tests.support.ports import answers, free_ports
+from tests.support.postgresql import PrivatePostgreSQL
+from tests.support.rabbitmq import PrivateRabbitMQ
+from tests.support.s3 import PrivateS3
+from tests.support.server_process import ServerProcess
+from tests.support.stack import schedule, until, wait_for
 
 pytestmark = pytest.mark.services
 
-ROOT = Path(__file__).parent.parent.parent
 HOUR = 3600.0
 PATIENCE = 180.0
 """Seconds for what takes a few on an idle host, with RabbitMQ, S3 and five processes of Python."""

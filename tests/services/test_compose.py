@@ -14,10 +14,11 @@ from pydantic import SecretStr
 
 from alts.shared.models.report import REPORT
 from alts.shared.storage.s3 import S3Store
-from tests.acceptance.reports import same_in_substance
-from tests.leftovers import leftovers
-from tests.services.compose_stack import ROOT, ComposeStack, belongings, compose_command
-from tests.services.stack import schedule, until, wait_for
+from tests.support.checkout import ROOT
+from tests.support.compose_stack import ComposeStack, belongings, compose_command
+from tests.support.leftovers import leftovers
+from tests.support.reports import same_in_substance
+from tests.support.stack import schedule, until, wait_for
 
 # Building all images where nothing is cached takes a few minutes.
 pytestmark = [pytest.mark.compose, pytest.mark.timeout(1200)]

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from tests.deb_repository import serving_slow_package
-from tests.services.rabbitmq import PrivateRabbitMQ
-from tests.services.s3 import PrivateS3
-from tests.services.stack import ServiceStack, schedule, until, wait_for
 from tests.services.test_full_stack import installing
+from tests.support.deb_repository import serving_slow_package
+from tests.support.rabbitmq import PrivateRabbitMQ
+from tests.support.s3 import PrivateS3
+from tests.support.stack import ServiceStack, schedule, until, wait_for
 
 pytestmark = [pytest.mark.docker, pytest.mark.services]
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from tests.deb_repository import serving_slow_package
-from tests.leftovers import machines_of
-from tests.services.rabbitmq import PrivateRabbitMQ
-from tests.services.s3 import PrivateS3
-from tests.services.stack import ServiceStack, schedule, until, wait_for
 from tests.services.test_full_stack import s3_objects
+from tests.support.deb_repository import serving_slow_package
+from tests.support.leftovers import machines_of
+from tests.support.rabbitmq import PrivateRabbitMQ
+from tests.support.s3 import PrivateS3
+from tests.support.stack import ServiceStack, schedule, until, wait_for
 
 pytestmark = [pytest.mark.docker, pytest.mark.services]
 

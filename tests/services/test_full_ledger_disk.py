@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from tests.chaos.disk import SmallDisk
-from tests.services.embedded_process import Embedded
-from tests.services.stack import schedule, until
+from tests.support.embedded_process import Embedded
+from tests.support.stack import schedule, until
 
 pytestmark = pytest.mark.services
 

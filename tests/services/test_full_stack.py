@@ -10,12 +10,12 @@ import boto3
 import docker
 import pytest
 
-from tests.acceptance.reports import same_in_substance
-from tests.deb_repository import serving_slow_package
-from tests.leftovers import machines_of
-from tests.services.rabbitmq import PrivateRabbitMQ
-from tests.services.s3 import PrivateS3
-from tests.services.stack import ServiceStack, schedule, until, wait_for
+from tests.support.deb_repository import serving_slow_package
+from tests.support.leftovers import machines_of
+from tests.support.rabbitmq import PrivateRabbitMQ
+from tests.support.reports import same_in_substance
+from tests.support.s3 import PrivateS3
+from tests.support.stack import ServiceStack, schedule, until, wait_for
 
 pytestmark = [pytest.mark.docker, pytest.mark.services]
 

@@ -25,9 +25,9 @@ from starlette.testclient import TestClient
 from alts.shared.auth.tokens import Scope
 from alts.shared.models.report import Outcome
 from scheduler.api.application import create_app
-from tests.builders import a_report, a_spec
-from tests.scheduler_parts import QUEUE, HandClock, a_ledger, bearer, some_services
-from tests.unit.test_api_scopes import NEEDED
+from tests.support.builders import a_report, a_spec
+from tests.support.scheduler_parts import QUEUE, HandClock, a_ledger, bearer, some_services
+from tests.unit.scheduler.api.test_scopes import NEEDED
 
 pytestmark = pytest.mark.fuzz
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.hostile_bodies import HOSTILE, Hostile
-from tests.services.crowd import LoneScheduler, beside
+from tests.support.crowd import LoneScheduler, beside
+from tests.support.hostile_bodies import HOSTILE, Hostile
 
 pytestmark = pytest.mark.fuzz
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.services.leak_watch import LeakWatch
+from tests.support.leak_watch import LeakWatch
 
 SECRET = secrets.token_hex(16)
 

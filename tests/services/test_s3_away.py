@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.services.rabbitmq import PrivateRabbitMQ
-from tests.services.s3 import PrivateS3
-from tests.services.stack import ServiceStack, schedule, until, wait_for
 from tests.services.test_full_stack import s3_objects
+from tests.support.rabbitmq import PrivateRabbitMQ
+from tests.support.s3 import PrivateS3
+from tests.support.stack import ServiceStack, schedule, until, wait_for
 
 pytestmark = [pytest.mark.docker, pytest.mark.services]
 

@@ -20,8 +20,8 @@ from alts.shared.config import Config, parse_config
 from alts.shared.models.celery_result import summary_content, summary_key, summary_of
 from alts.shared.models.report import Outcome
 from alts.shared.storage.factory import artifact_store
-from tests.builders import a_report
-from tests.services.s3 import PrivateS3
+from tests.support.builders import a_report
+from tests.support.s3 import PrivateS3
 
 pytestmark = pytest.mark.services
 

@@ -17,13 +17,14 @@ import yaml
 from pydantic import SecretStr
 
 from alts.shared.auth.tokens import Scope, issue_token
-from tests.deb_repository import build_deb, serving, write_index
-from tests.services.leak_watch import LeakWatch
-from tests.services.ports import free_ports
-from tests.services.rabbitmq import PrivateRabbitMQ
-from tests.services.s3 import PrivateS3
-from tests.services.server_process import ServerDidNotStart
-from tests.services.stack import ROOT, ServiceStack, schedule, until, wait_for
+from tests.support.checkout import ROOT
+from tests.support.deb_repository import build_deb, serving, write_index
+from tests.support.leak_watch import LeakWatch
+from tests.support.ports import free_ports
+from tests.support.rabbitmq import PrivateRabbitMQ
+from tests.support.s3 import PrivateS3
+from tests.support.server_process import ServerDidNotStart
+from tests.support.stack import ServiceStack, schedule, until, wait_for
 
 pytestmark = pytest.mark.services
 

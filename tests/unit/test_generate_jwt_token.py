@@ -13,8 +13,8 @@ from pydantic import SecretStr
 from alts.shared.auth.keys import TokenKeys
 from alts.shared.auth.tokens import CALLER_SCOPES, OneSecret, Scope, read_token
 from generate_jwt_token import main, read_lifetime
-from tests.builders import SECRET, a_config
-from tests.signing import ALGORITHMS, jwks, key_pair, public_file
+from tests.support.builders import SECRET, a_config
+from tests.support.signing import ALGORITHMS, jwks, key_pair, public_file
 
 
 class Run:

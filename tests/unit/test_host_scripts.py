@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.services.ports import free_ports
+from tests.support.checkout import ROOT
+from tests.support.ports import free_ports
 
-ROOT = Path(__file__).parents[2]
 # What the scripts need to look around; neither apt-get nor anything that they could find missing.
 LOOKING = ("sh", "id", "ls", "cat", "date", "grep", "mkdir", "tail", "uname")
 

@@ -1,0 +1,129 @@
+"""A Debian root that is really made from a mirror, on the worker and inside a worker's container."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import docker
+import pytest
+
+from alts.core.resources import resource
+from alts.core.stop import Stop, Stopped, StopReason
+from alts.images.archive import docker_archive
+from alts.images.bootstrap import bootstrap
+from alts.images.mmdebstrap import root_argv
+from alts.images.recipes import recipes_for
+from alts.runners.docker.engine import Engine
+from tests.support.builders import a_spec
+from tests.support.debian_image import debian_image
+from tests.support.leftovers import processes_in
+from tests.support.machine import HOST, Machine, eventually
+
+pytestmark = pytest.mark.docker
+
+FINISH = resource("images", "debian.sh").read_text()
+(RECIPE, _) = recipes_for(a_spec(), mirrors={}, finish=FINISH)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The id of an image made from scratch, out of no cache."""
+    tar = bootstrap(RECIPE, folder=tmp_path_factory.mktemp("images"), stop=Stop(240), log=print)
+    reference = f"alts-test:{uuid.uuid4().hex[:12]}"
+    engine, sdk = Engine(HOST), docker.DockerClient(base_url=HOST)
+    engine.load(docker_archive(tar, reference=reference, architecture="amd64"), stop=Stop(120))
+    yield str(sdk.images.get(reference).id)
+    sdk.images.remove(reference, force=True)
+    sdk.close()
+    engine.close()
+
+
+@pytest.fixture(scope="module")
+def machine(made: str) -> Iterator[Machine]:
+    with Machine(made) as machine:
+        yield machine
+
+
+def said(machine: Machine, script: str) -> str:
+    return machine.instance.run(["sh", "-c", script], stop=Stop(120)).output
+
+
+def test_it_is_the_release_that_was_asked_for(machine: Machine) -> None:
+    assert said(machine, ". /etc/os-release; echo $ID $VERSION_ID; dpkg --print-architecture") == "debian 12\namd64\n"
+
+
+def test_services_are_not_started_as_in_the_official_image(machine: Machine) -> None:
+    assert said(machine, "/usr/sbin/policy-rc.d; echo $?") == "101\n"
+
+
+def test_nothing_is_in_it_that_would_hide_a_missing_dependency(machine: Machine) -> None:
+    assert said(machine, "command -v python3 perl-doc curl gcc") == ""
+
+
+def test_nothing_is_kept_out_of_what_packages_install(machine: Machine) -> None:
+    assert said(machine, "grep -rs path-exclude /etc/dpkg") == ""
+
+
+def test_nothing_of_the_host_or_of_the_making_is_left_in_it(made: str, machine: Machine) -> None:
+    assert (
+        said(machine, "ls /tmp /var/lib/apt/lists /var/cache/apt/archives | grep -v -e : -e '^$' -e partial -e lock")
+        == ""
+    )
+    assert said(machine, "ls /etc/apt/apt.conf.d /etc/dpkg/dpkg.cfg.d | grep mmdebstrap") == ""
+
+
+def test_packages_can_be_installed_with_all_their_files(machine: Machine) -> None:
+    done = machine.instance.run(
+        ["sh", "-c", "apt-get update -q && apt-get install -qy hello && hello && ls /usr/share/doc/hello/copyright"],
+        stop=Stop(120),
+        env={"DEBIAN_FRONTEND": "noninteractive"},
+    )
+
+    assert done.ok, done.tail()
+    assert "Hello, world!" in done.output
+
+
+def test_a_stop_in_the_middle_leaves_neither_files_nor_processes(tmp_path: Path) -> None:
+    stop = Stop(240)
+
+    def hear(text: str) -> None:
+        if "extracting" in text or "downloading" in text:
+            stop.request(StopReason.CANCELLED)
+
+    with pytest.raises(Stopped):
+        bootstrap(RECIPE, folder=tmp_path, stop=stop, log=hear)
+
+    assert list(tmp_path.iterdir()) == []
+    assert eventually(lambda: not processes_in(tmp_path))
+
+
+def test_it_can_be_made_inside_an_ordinary_container() -> None:
+    """As a worker of docker-compose.yml does: root, but without the capability to mount."""
+    with Machine(debian_image()) as machine:
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode="w") as tar:
+            tar.add(resource("images", "debian.sh"), "finish.sh")
+        machine.put("/root", archive.getvalue())
+        install = "apt-get update -q && apt-get install -qy --no-install-recommends mmdebstrap debian-archive-keyring"
+        installed = machine.instance.run(
+            ["sh", "-c", install], stop=Stop(200), env={"DEBIAN_FRONTEND": "noninteractive"}
+        )
+        assert installed.ok, installed.tail()
+        argv = root_argv(
+            Path("/root/root.tar"),
+            codename=RECIPE.codename,
+            architecture=RECIPE.architecture,
+            mirror=RECIPE.mirror,
+            finish=Path("/root/finish.sh"),
+        )
+
+        done = machine.instance.run(argv, stop=Stop(200))
+
+        assert done.ok, done.tail()
+        listed = machine.instance.run(["tar", "-tf", "/root/root.tar"], stop=Stop(60)).output
+        assert "./usr/sbin/policy-rc.d\n" in listed
+        assert "./etc/hostname" not in listed

@@ -1,0 +1,69 @@
+"""What several acceptance tests compare with; tests/conftest.py offers it to all.
+
+Imports are inside the functions: the fast tests, which load this file too, use none of them.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def hello_report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What the embedded stack reports of `hello` on Debian 12."""
+    from tests.support.embedded import EmbeddedService
+    from tests.support.stack import schedule, wait_for
+
+    with EmbeddedService(tmp_path_factory.mktemp("hello")) as service, service.client as client:
+        report: dict[str, Any] = wait_for(client, schedule(client))["result"]
+        return report
+
+
+STANDIN = {"dist_name": "rpm-standin", "dist_version": "9", "dist_arch": "x86_64"}
+
+
+@pytest.fixture(scope="session")
+def rpm_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The repositories of all packages of tests.corpus that are RPMs, built in a container of the stand-in.
+
+    Once for all processes of a run: those of pytest-xdist have a folder each below that of the run.
+    """
+    from alts.core.stop import Stop
+    from alts.host.host_lock import host_lock
+    from tests.corpus.every_fault import RPM
+    from tests.corpus.hostile_rpms import GOOD_NEIGHBOUR, HOSTILE_RPMS
+    from tests.corpus.rpm_builder import build
+    from tests.corpus.rpms import RPMS
+
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder = shared / "rpms"
+    with host_lock(shared / "rpms.lock", Stop(900)):
+        if not folder.exists():
+            draft = tmp_path_factory.mktemp("rpms-draft")
+            build(draft, (*RPMS, RPM, *HOSTILE_RPMS, GOOD_NEIGHBOUR), **standin_image())
+            draft.rename(folder)
+    return folder
+
+
+def standin_image() -> dict[str, str]:
+    """The stand-in's image, made where it is missing, as tests.corpus.rpm_builder.build wants it: "image" is its id."""
+    from alts.core.stop import Stop
+    from alts.images.factory import image_resolver
+    from alts.runners.docker.build import DockerBuilds
+    from alts.runners.docker.engine import Engine
+    from tests.support.builders import a_config, a_spec
+    from tests.support.checkout import ROOT
+
+    config = a_config(cache_folder=str(ROOT / ".alts/cache"))
+    engine = Engine(config.docker_host)
+    try:
+        resolver = image_resolver(config, engine, DockerBuilds(engine))
+        image = resolver.resolve(a_spec(package_name="rpm", **STANDIN), stop=Stop(900), log=print)
+    finally:
+        engine.close()
+    return {"image": image.id, "docker_host": config.docker_host}

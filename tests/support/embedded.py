@@ -1,0 +1,58 @@
+"""The embedded stack on folders of a test's own."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import unquote, urlsplit
+
+import httpx
+
+from alts.embedded.stack import EmbeddedStack
+from alts.shared.auth.tokens import issue_token
+from tests.support.builders import a_config
+from tests.support.checkout import ROOT
+from tests.support.ports import free_ports
+
+
+class EmbeddedService:
+    """Serves for as long as the `with` lasts."""
+
+    def __init__(self, folder: Path, **changes: Any) -> None:
+        (port,) = free_ports(1)
+        self._config = a_config(
+            database_url=f"sqlite:///{folder}/ledger.sqlite",
+            storage_folder=str(folder / "storage"),
+            work_folder=str(folder / "work"),
+            # Images are the host's: what one test has made serves the next.
+            cache_folder=str(ROOT / ".alts/cache"),
+            # Some tests want a repository that does not answer, on the machine itself.
+            repository_networks_allowed=["127.0.0.0/8"],
+            **{"max_attempts": 1, "drain_timeout": 0.0, **changes},
+        )
+        self._stack = EmbeddedStack(self._config, host="127.0.0.1", port=port)
+
+    def __enter__(self) -> Self:
+        self._stack.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, traceback)
+
+    @property
+    def client(self) -> httpx.Client:
+        token = issue_token(
+            self._config.jwt_secret, algorithm="HS256", email="test@example.com", lifetime=timedelta(hours=1)
+        )
+        return httpx.Client(
+            base_url=self._stack.url, headers={"Authorization": f"Bearer {token}"}, timeout=10, trust_env=False
+        )
+
+    @staticmethod
+    def read(location: str) -> str:
+        """The artifact at a file:// address."""
+        return Path(unquote(urlsplit(location).path)).read_text()

@@ -1,0 +1,115 @@
+"""What is made on the engine while tests run, as the engine's own events tell."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+import uuid
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import docker
+import requests.exceptions
+import urllib3.exceptions
+from docker.errors import DockerException
+
+from tests.support.leftovers import RUN_LABEL, THIS_RUN, WORKER_LABEL
+
+# A machine is called alts-<task>-<attempt>; the helper that seals its network has the same labels and another name.
+_MACHINE = re.compile(r"alts-[0-9a-f-]{36}-\d+")
+_WAIT = 60.0  # seconds until what has just been made must have been told
+_ENDINGS = (DockerException, requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError)
+
+
+@dataclass(frozen=True)
+class Made:
+    """A container that was created."""
+
+    id: str
+    name: str
+    labels: Mapping[str, str]
+
+    @property
+    def machine(self) -> bool:
+        return _MACHINE.fullmatch(self.name) is not None
+
+
+class EngineJournal:
+    """Listens for as long as the `with` lasts."""
+
+    def __init__(self) -> None:
+        self._client = docker.from_env()
+        # What is asked of the environment by a thread fails while pytest writes into it which test it is at.
+        self._client.api.trust_env = False
+        self._made: list[Made] = []
+        self._mounts: list[tuple[str, str]] = []
+        self._seen: set[str] = set()
+        self._closed = False
+        self._stream: Any = None
+        self._thread = threading.Thread(target=self._listen, name="engine journal", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._closed = True
+        # Wakes the thread up, which then sees that it is over.
+        self._beacon()
+        self._thread.join(_WAIT)
+        self._client.close()
+
+    def made(self) -> list[Made]:
+        """Every container with a label of ours that was created up to now."""
+        self._catch_up()
+        return list(self._made)
+
+    def volumes_of(self, containers: Collection[str]) -> set[str]:
+        """Names of the volumes that were ever mounted in the containers of these ids."""
+        self._catch_up()
+        return {volume for volume, container in self._mounts if container in containers}
+
+    def _beacon(self) -> str:
+        volume = self._client.volumes.create(f"alts-test-{uuid.uuid4().hex}", labels=dict(THIS_RUN))
+        volume.remove()
+        return str(volume.name)
+
+    def _catch_up(self) -> None:
+        """Return when everything that was made before this call has been told."""
+        beacon = self._beacon()
+        until = time.monotonic() + _WAIT
+        while beacon not in self._seen:
+            assert time.monotonic() < until, "the engine tells nothing of what is made on it"
+            time.sleep(0.02)
+
+    def _listen(self) -> None:
+        since = time.time()
+        while not self._closed:
+            try:
+                for event in self._client.events(
+                    since=int(since), decode=True, filters={"type": ["container", "volume"]}
+                ):
+                    self._note(event)
+                    if self._closed:
+                        return
+            except _ENDINGS:
+                # The engine was started anew, say: it is asked again, from a moment before.
+                since = time.time() - 60
+                time.sleep(0.2)
+
+    def _note(self, event: Mapping[str, Any]) -> None:
+        actor, what = event["Actor"], (event["Type"], event["Action"])
+        if what == ("container", "create"):
+            labels = {key: value for key, value in actor["Attributes"].items() if key in (WORKER_LABEL, RUN_LABEL)}
+            made = Made(actor["ID"], actor["Attributes"]["name"], labels)
+            if labels and made not in self._made:
+                self._made.append(made)
+        elif what == ("volume", "mount"):
+            self._mounts.append((actor["ID"], actor["Attributes"]["container"]))
+        elif what == ("volume", "create"):
+            self._seen.add(actor["ID"])

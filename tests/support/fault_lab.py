@@ -1,0 +1,207 @@
+"""Attempts on real machines that something happens to: between two stages, or in the midst of a command.
+
+One run without a fault is kept as its machine was before every stage; a case goes on from there on a machine of its
+own, which spares it the way to its fault.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import docker
+
+from alts.core.command import Completed, OutputSink
+from alts.core.stop import Stop
+from alts.pipeline.context import Observations, Stage, StageAnswer, StageContext
+from alts.pipeline.plans import PLANS
+from alts.runners.base import Instance
+from alts.shared.models.report import Kind, Report
+from tests.support.lab import Lab
+from tests.support.leftovers import THIS_RUN
+from tests.support.plain_runner import plain_runner
+
+PLAN = "full"
+RESUMED = "resumed"
+"""The stage that stands for all before the fault."""
+RESUME_SECONDS = 600.0
+
+Strike = Callable[[Instance], None]
+"""Does the harm to a machine."""
+
+
+@dataclass(frozen=True)
+class Incident:
+    """What happens, and when."""
+
+    stage: str
+    strike: Strike
+    at: str = ""
+    """The stage's output that it waits for, such as "Unpacking"; empty for the stage's beginning."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A machine before a stage, and what the stages before had learnt."""
+
+    image: str
+    seen: Observations
+
+
+@dataclass(frozen=True)
+class Course:
+    """A run without a fault: its report, and the way there by the stages' names."""
+
+    spec: Mapping[str, Any]
+    report: Future[Report]
+    checkpoints: dict[str, Checkpoint] = field(default_factory=dict)
+    """Complete once the report is there."""
+
+
+class FaultLab(Lab):
+    """A lab with real machines for whole runs and plain ones for those that go on from a checkpoint."""
+
+    def __init__(self, folder: Path, **changes: Any) -> None:
+        super().__init__(folder, **changes)
+        self._plain = plain_runner(self._config, worker=self._work.identity, folder=self._work.shared)
+
+    def course(self, spec: Mapping[str, Any], *, ready: Strike) -> Course:
+        """Begin a run without a fault; `ready` prepares its machine before the first stage's work."""
+        checkpoints: dict[str, Checkpoint] = {}
+        plan = _prepared([_recorded(stage, checkpoints) for stage in PLANS[PLAN]], ready)
+        return Course(spec, self.submit({"plan": PLAN, **spec}, plan=plan), checkpoints)
+
+    def whole(self, spec: Mapping[str, Any], *, ready: Strike, incident: Incident) -> Future[Report]:
+        """An attempt from its beginning on, with what happens to it."""
+        plan = _prepared([_with_incident(stage, incident) for stage in PLANS[PLAN]], ready)
+        return self.submit({"plan": PLAN, **spec}, plan=plan)
+
+    def rest(
+        self,
+        course: Course,
+        stage: str,
+        *,
+        again: Strike,
+        incident: Incident | None = None,
+        package: str = "",
+        stages: int | None = None,
+    ) -> Future[Report]:
+        """The course from before that stage on, with what happens to it.
+
+        `again` prepares what is no part of an image; `package` is another one to ask for; `stages` is how many run.
+        """
+        checkpoint = course.checkpoints[stage]
+        names = [one.name for one in PLANS[PLAN]]
+        left = PLANS[PLAN][names.index(stage) :][:stages]
+        plan = [_resuming(checkpoint, again), *(_with_incident(one, incident) for one in left)]
+        spec = {"plan": PLAN, **course.spec, **({"package_name": package} if package else {})}
+        return self.submit(spec, plan=plan, runner=dataclasses.replace(self._plain, image=checkpoint.image))
+
+
+@contextmanager
+def keeping(courses: Mapping[str, Course]) -> Iterator[None]:
+    """Remove the courses' images in the end."""
+    try:
+        yield
+    finally:
+        with closing(docker.from_env()) as client:
+            for course in courses.values():
+                for checkpoint in course.checkpoints.values():
+                    client.images.remove(checkpoint.image, force=True)
+
+
+def _recorded(stage: Stage, checkpoints: dict[str, Checkpoint]) -> Stage:
+    def action(context: StageContext) -> StageAnswer:
+        seen = dataclasses.replace(context.seen, snapshots=dict(context.seen.snapshots))
+        checkpoints[stage.name] = Checkpoint(_image_of(context.instance), seen)
+        return stage.action(context)
+
+    return dataclasses.replace(stage, action=action)
+
+
+def _image_of(instance: Instance) -> str:
+    with closing(docker.from_env()) as client:
+        return str(client.containers.get(instance.name).commit(conf={"Labels": dict(THIS_RUN)}).id)
+
+
+def _resuming(checkpoint: Checkpoint, again: Strike) -> Stage:
+    def action(context: StageContext) -> StageAnswer:
+        again(context.instance)
+        seen = dataclasses.replace(checkpoint.seen, snapshots=dict(checkpoint.seen.snapshots))
+        vars(context.seen).update(vars(seen))
+        return StageAnswer()
+
+    return Stage(RESUMED, action, timeout=RESUME_SECONDS, overrun=Kind.INTERNAL)
+
+
+def _prepared(plan: Sequence[Stage], ready: Strike) -> Sequence[Stage]:
+    first, *others = plan
+    return (_after(ready, first), *others)
+
+
+def _with_incident(stage: Stage, incident: Incident | None) -> Stage:
+    if incident is None or incident.stage != stage.name:
+        return stage
+    if not incident.at:
+        return _after(incident.strike, stage)
+
+    def action(context: StageContext) -> StageAnswer:
+        instance = _Stricken(context.instance, incident)
+        answer = stage.action(dataclasses.replace(context, instance=instance))
+        assert instance.struck, f"{stage.name} never said {incident.at!r}"
+        return answer
+
+    return dataclasses.replace(stage, action=action)
+
+
+def _after(strike: Strike, stage: Stage) -> Stage:
+    def action(context: StageContext) -> StageAnswer:
+        strike(context.instance)
+        return stage.action(context)
+
+    return dataclasses.replace(stage, action=action)
+
+
+class _Stricken:
+    """A machine that something happens to as soon as a command says a certain thing."""
+
+    def __init__(self, instance: Instance, incident: Incident) -> None:
+        self.name = instance.name
+        self.struck = False
+        self._instance = instance
+        self._incident = incident
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        stop: Stop,
+        env: Mapping[str, str] | None = None,
+        sink: OutputSink | None = None,
+    ) -> Completed:
+        heard = ""
+
+        def listening(text: str) -> None:
+            nonlocal heard
+            heard += text
+            if sink is not None:
+                sink(text)
+            if self._incident.at in heard and not self.struck:
+                self.struck = True
+                self._incident.strike(self._instance)
+
+        return self._instance.run(argv, stop=stop, env=env, sink=listening)
+
+    def pull(self, path: str, *, stop: Stop, limit: int) -> bytes:
+        return self._instance.pull(path, stop=stop, limit=limit)
+
+    def alive(self) -> bool:
+        return self._instance.alive()
+
+    def check(self) -> None:
+        self._instance.check()

@@ -1,0 +1,203 @@
+"""What may go wrong around a package under test, on machines of either family."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Protocol
+
+import docker
+
+from alts.core.stop import Stop
+from alts.runners.base import Instance
+from tests.corpus.rpms import FAULTY
+from tests.support.deb_repository import build_deb, write_index
+from tests.support.fault_lab import Strike
+from tests.support.mirror import Fault, Mirror
+
+NAME = "mirror.invalid"
+"""Of the test's mirror on RPM machines, as long as names are resolved."""
+
+
+def in_shell(script: str, *arguments: str) -> Strike:
+    """Something that happens to the machine from the inside."""
+
+    def strike(instance: Instance) -> None:
+        done = instance.run(["sh", "-c", script, "sh", *arguments], stop=Stop(60))
+        assert done.ok, done.output
+
+    return strike
+
+
+def killed(instance: Instance) -> None:
+    """Whoever owns the host removes the machine."""
+    client = docker.from_env()
+    try:
+        client.containers.get(instance.name).remove(force=True)
+    finally:
+        client.close()
+
+
+# Fills the file system on which the folders $@ have been put: the 64 MiB of /dev/shm.
+_FILL = """
+set -e
+mkdir /dev/shm/full
+number=0
+for folder do
+    number=$((number + 1))
+    mkdir -p "$folder"
+    cp -a "$folder/." "/dev/shm/full/$number/"
+    rm -rf "$folder"
+    ln -s "/dev/shm/full/$number" "$folder"
+done
+dd if=/dev/zero of=/dev/shm/full/all bs=1M 2>/dev/null || :
+dd if=/dev/zero of=/dev/shm/full/rest bs=1 count=65536 2>/dev/null || :
+"""
+
+# Where the package "fault-big" unpacks what does not fit. No image keeps what is below /dev.
+_SMALL_FOLDER = "mkdir /dev/shm/small"
+_SMALL = f"{_SMALL_FOLDER} && ln -s /dev/shm/small /usr/share/fault-big"
+
+
+class Family(Protocol):
+    """How machines of a family are made ready, and what can go wrong on them."""
+
+    installing: str
+    """What the package manager says when it begins to unpack the package under test."""
+    removing: str
+
+    def spec(self, mirror: Mirror) -> Mapping[str, Any]:
+        """A request for a package that needs all that a plan can do.
+
+        It has a dependency from each side, one of which leaves something behind, and the distribution has an older one.
+        """
+
+    def ready(self, mirror: Mirror) -> Strike:
+        """Everything that the machine fetches comes by way of the mirror from the beginning on."""
+
+    def again(self, mirror: Mirror) -> Strike:
+        """What of that is in no image of the machine, for another one that is made of such an image."""
+
+    def no_names(self, mirror: Mirror) -> Strike:
+        """No name of a server can be resolved any more."""
+
+    def disk_full(self, mirror: Mirror) -> Strike: ...
+
+    def forget(self, mirror: Mirror) -> Strike:
+        """What has been fetched is not there any more."""
+
+
+def strikes(family: Family) -> Mapping[str, Callable[[Mirror], Strike]]:
+    """What happens, by its name; each on a machine that was made ready with the mirror."""
+    # The faults of a mirror's content are those of Debian's mirror alone: what a task brings is under test.
+    own_too = tuple(Fault) if isinstance(family, RpmFamily) else (Fault.UNAVAILABLE,)
+    broken = {fault: _mirror_breaks(family, fault, own_too=fault in own_too) for fault in Fault}
+    return {
+        "killed": lambda mirror: killed,
+        "dns-gone": lambda mirror: both(family.forget(mirror), family.no_names(mirror)),
+        "disk-full": family.disk_full,
+        **{f"mirror-{fault}": breaks for fault, breaks in broken.items() if fault is not Fault.NONE},
+    }
+
+
+def both(*several: Strike) -> Strike:
+    def strike(instance: Instance) -> None:
+        for one in several:
+            one(instance)
+
+    return strike
+
+
+def well(mirror: Mirror) -> Strike:
+    return lambda instance: mirror.is_well(machine=_address_of(instance))
+
+
+def _mirror_breaks(family: Family, fault: Fault, *, own_too: bool) -> Callable[[Mirror], Strike]:
+    def breaking(mirror: Mirror) -> Strike:
+        return both(
+            family.forget(mirror),
+            lambda instance: mirror.break_down(fault, machine=_address_of(instance), own_too=own_too),
+        )
+
+    return breaking
+
+
+def _address_of(instance: Instance) -> str:
+    """Of the machine, as a server on its host sees it."""
+    with closing(docker.from_env()) as client:
+        [network] = client.containers.get(instance.name).attrs["NetworkSettings"]["Networks"].values()
+        return str(network["IPAddress"])
+
+
+class DebFamily:
+    """Debian 12, with the task's packages and Debian's own behind one proxy."""
+
+    installing = "Unpacking hello"
+    removing = "Removing hello"
+    wanted = ("hello", "libonig5")
+    """Of Debian's packages."""
+
+    @staticmethod
+    def build(folder: Path) -> None:
+        build_deb(folder, "hello", version="99.0", fields={"Depends": "fault-library, libonig5"})
+        build_deb(folder, "fault-library", scripts={"postinst": "echo left > /etc/fault-library.conf"})
+        build_deb(folder, "fault-big", files={f"/usr/share/fault-big/{number}": b"\0" * 40_000_000 for number in "12"})
+        write_index(folder)
+
+    def spec(self, mirror: Mirror) -> Mapping[str, Any]:
+        return {"package_name": "hello", "repositories": [{"url": mirror.url, "trusted": True}]}
+
+    def ready(self, mirror: Mirror) -> Strike:
+        script = (
+            'echo "Acquire::http::Proxy \\"$1\\";" > /etc/apt/apt.conf.d/95proxy; '
+            'echo "$2" > /etc/apt/trusted.gpg.d/mirror.asc'
+        )
+        return both(well(mirror), in_shell(script, mirror.url, mirror.key), in_shell(_SMALL))
+
+    def again(self, mirror: Mirror) -> Strike:
+        return both(well(mirror), in_shell(_SMALL_FOLDER))
+
+    def no_names(self, mirror: Mirror) -> Strike:
+        return in_shell("echo nameserver 127.0.0.1 > /etc/resolv.conf; rm /etc/apt/apt.conf.d/95proxy")
+
+    def disk_full(self, mirror: Mirror) -> Strike:
+        return in_shell(_FILL, "/var/lib/dpkg", "/var/cache/apt/alts")
+
+    def forget(self, mirror: Mirror) -> Strike:
+        return in_shell("rm -f /var/cache/apt/alts/*.deb")
+
+
+class RpmFamily:
+    """The stand-in, whose distribution has a second repository: on the mirror, with the packages of the corpus."""
+
+    installing = f"Installing       : {FAULTY}"
+    removing = f"Erasing          : {FAULTY}"
+
+    def spec(self, mirror: Mirror) -> Mapping[str, Any]:
+        return {"dist_name": "rpm-standin", "dist_version": "9", "package_name": FAULTY}
+
+    def ready(self, mirror: Mirror) -> Strike:
+        port = mirror.url.rstrip("/").rpartition(":")[2]
+        script = 'printf "[updates]\\nname=updates\\nbaseurl=%s\\ngpgcheck=0\\n" "$1" > /etc/yum.repos.d/updates.repo'
+        return both(
+            well(mirror), self._named(mirror), in_shell(script, f"http://{NAME}:{port}/plain/"), in_shell(_SMALL)
+        )
+
+    def again(self, mirror: Mirror) -> Strike:
+        return both(well(mirror), self._named(mirror), in_shell(_SMALL_FOLDER))
+
+    def _named(self, mirror: Mirror) -> Strike:
+        """The engine writes /etc/hosts anew for every machine."""
+        host = mirror.url.removeprefix("http://").partition(":")[0]
+        return in_shell(f'echo "$1 {NAME}" >> /etc/hosts', host)
+
+    def no_names(self, mirror: Mirror) -> Strike:
+        # The engine mounts both files: they can be written, and not be replaced.
+        return in_shell("echo nameserver 127.0.0.1 > /etc/resolv.conf; echo 127.0.0.1 localhost > /etc/hosts")
+
+    def disk_full(self, mirror: Mirror) -> Strike:
+        return in_shell(_FILL, "/var/lib/rpm", "/var/cache/dnf", "/var/lib/dnf")
+
+    def forget(self, mirror: Mirror) -> Strike:
+        return in_shell("rm -f /var/cache/dnf/*/packages/*.rpm")

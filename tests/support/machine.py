@@ -1,0 +1,117 @@
+"""A container as a machine, without terraform: for tests of what runs inside."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import docker
+
+from alts.core.stop import Stop
+from alts.runners.docker.engine import DockerInstance, Engine
+from tests.support.engine_proxy import ENGINE
+from tests.support.leftovers import THIS_RUN
+
+HOST = f"unix://{ENGINE}"
+# As it is in the terraform module.
+FIRST_PROCESS = """\
+env --ignore-signal=CHLD true 2>/dev/null && exec env --ignore-signal=CHLD sleep infinity
+exec sleep infinity
+"""
+
+
+class Machine:
+    """Starts with `with` and is gone afterwards; `instance` is what the service would work on."""
+
+    def __init__(self, image: str, *, docker_host: str = HOST, disk_mb: int | None = None, **limits: Any) -> None:
+        """`limits`: in the SDK's words, such as mem_limit and pids_limit."""
+        self.name = f"alts-test-{uuid.uuid4().hex[:8]}"
+        self._image = image
+        self._disk_mb = disk_mb
+        self._limits = limits
+        self._client = docker.DockerClient(base_url=HOST)
+        self._engine = Engine(docker_host)
+
+    def __enter__(self) -> Machine:
+        self._container = self._client.containers.run(
+            self._image,
+            ["/bin/sh", "-c", FIRST_PROCESS],
+            name=self.name,
+            labels={"alts.task": self.name, **THIS_RUN},
+            detach=True,
+            **self._limits,
+        )
+        self.instance: DockerInstance = self._engine.instance(
+            str(self._container.id), name=self.name, disk_mb=self._disk_mb
+        )
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.remove()
+        self._engine.close()
+        self._client.close()
+
+    def kill(self) -> None:
+        """End the machine, as if somebody had pulled its plug. The container stays, dead."""
+        self._container.kill()
+
+    def remove(self) -> None:
+        """Take the container away, as if somebody had tidied up."""
+        self._engine.remove_container(str(self._container.id))
+
+    def put(self, folder: str, archive: bytes) -> None:
+        self._container.put_archive(folder, archive)
+
+    def changes(self) -> set[str]:
+        """Paths of what is not as in the image."""
+        return {change["Path"] for change in self._client.api.diff(str(self._container.id)) or ()}
+
+    def processes(self) -> list[str]:
+        """Command lines of what runs in it, but for what always does."""
+        script = 'for f in /proc/[0-9]*/cmdline; do tr "\\0" " " <"$f" 2>/dev/null; echo; done'
+        lines = self.instance.run(["sh", "-c", script], stop=Stop(10)).output.splitlines()
+        ours = ("sh -c for f in", "tr ")
+        always = ("sleep infinity",)
+        return [line for line in lines if line.strip() and not line.startswith((*ours, *always))]
+
+
+class KeptMachine:
+    """Hands one machine to test after test: a new one to the next, where somebody has left it other than it was."""
+
+    def __init__(self, image: str, *, prepare: Callable[[Machine], object] = lambda machine: None) -> None:
+        self._image = image
+        self._prepare = prepare
+        self._machine: Machine | None = None
+        self._as_it_was: set[str] = set()
+
+    @contextmanager
+    def lent(self) -> Iterator[Machine]:
+        machine = self._machine or self._new()
+        yield machine
+        if not self._is_as_it_was(machine):
+            self.close()
+
+    def close(self) -> None:
+        if self._machine is not None:
+            machine, self._machine = self._machine, None
+            machine.__exit__(None, None, None)
+
+    def _new(self) -> Machine:
+        self._machine = Machine(self._image).__enter__()
+        self._prepare(self._machine)
+        self._as_it_was = self._machine.changes()
+        return self._machine
+
+    def _is_as_it_was(self, machine: Machine) -> bool:
+        return machine.instance.alive() and machine.changes() == self._as_it_was and machine.processes() == []
+
+
+def eventually(condition: Callable[[], object], *, within: float = 5.0) -> bool:
+    """Whether `condition` comes true within that many seconds."""
+    end = time.monotonic() + within
+    while not (holds := bool(condition())) and time.monotonic() < end:
+        time.sleep(0.05)
+    return holds

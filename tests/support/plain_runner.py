@@ -1,0 +1,132 @@
+"""Machines as the Terraform module makes them, asked of the engine itself: seconds less of each, and no provider.
+
+For tests of what happens in a machine. That Terraform and Ansible make machines, and limits and seals hold, is for
+others to test; tests/machines/test_plain_runner.py compares a machine of each kind.
+"""
+
+from __future__ import annotations
+
+import io
+import ipaddress
+import tarfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import docker
+from docker.errors import APIError
+from docker.types import IPAMConfig, IPAMPool, LogConfig
+
+from alts.core.command import OutputSink
+from alts.core.stop import Stop
+from alts.host.download import download
+from alts.package_managers.base import InstanceFile
+from alts.package_managers.registry import PACKAGE_MANAGERS
+from alts.provisioning.repository_hosts import check_hosts
+from alts.provisioning.signing_keys import with_keys
+from alts.runners.base import Order, Provisioned
+from alts.runners.docker.runner import DockerRunner, docker_runner
+from alts.shared.config import Config
+from alts.shared.errors import ProvisionFailed
+from tests.support.machine import FIRST_PROCESS
+
+_SUBNETS = 5  # tries for one that nobody else takes at the same moment
+
+
+@dataclass(frozen=True)
+class PlainRunner:
+    """Everything but the making is the real runner's: image, name, labels, limits, the machine's words, its removal."""
+
+    real: DockerRunner
+    config: Config
+    image: str = ""
+    """Of a machine that goes on where another one was, with what that had; empty for the distribution's."""
+    extra: Sequence[InstanceFile] = ()
+    """Files that a test wants in every machine beside those that the service writes."""
+
+    @contextmanager
+    def provision(self, order: Order, *, stop: Stop, log: OutputSink) -> Iterator[Provisioned]:
+        """See alts.runners.base.Runner."""
+        check_hosts(order.spec, self.config.repository_networks, stop=stop)
+        plan = self.real.plan(order, stop=stop, log=log)
+        variables = {**plan.variables, **({"image": self.image} if self.image else {})}
+        client = docker.DockerClient(base_url=self.config.docker_host)
+        try:
+            outputs = self._make(client, variables)
+            if not self.image:
+                client.containers.get(outputs["id"]).put_archive("/", _archive(self._files(order, stop)))
+            image = {**plan.image, "sealed": "no"}
+            yield Provisioned(instance=self.real.connect(outputs), image=image, tools=self.real.tools())
+        finally:
+            client.close()
+            self.real.remove(order.task_id, order.attempt)
+
+    def __getattr__(self, name: str) -> Any:
+        # Everything else is the runner's own, whatever the protocol asks for one day.
+        return getattr(self.real, name)
+
+    def _files(self, order: Order, stop: Stop) -> Iterator[InstanceFile]:
+        def fetch(url: str, fetch_stop: Stop) -> bytes:
+            return download(url, stop=fetch_stop, rules=self.config.repository_networks)
+
+        yield from PACKAGE_MANAGERS[order.spec.release.tool].files(with_keys(order.spec, stop=stop, fetch=fetch))
+        yield from self.extra
+
+    def _make(self, client: docker.DockerClient, variables: Mapping[str, Any]) -> dict[str, str]:
+        for _ in range(_SUBNETS):
+            try:
+                _network(client, variables)
+                break
+            except APIError as error:
+                other = self.real.instead(variables, ProvisionFailed("no network", details=str(error)))
+                if other is None:
+                    raise
+                variables = other
+        container = client.containers.run(
+            variables["image"],
+            ["/bin/sh", "-c", FIRST_PROCESS],
+            name=variables["name"],
+            hostname=variables["hostname"],
+            labels=variables["labels"],
+            network=variables["name"],
+            security_opt=["no-new-privileges"],
+            cap_drop=["CAP_NET_RAW"],
+            mem_limit=f"{variables['memory_mb']}m",
+            memswap_limit=f"{variables['memory_mb']}m",
+            nano_cpus=int(variables["cpus"] * 1e9),
+            pids_limit=variables["pids"],
+            shm_size="64m",
+            log_config=LogConfig(type="none"),
+            detach=True,
+        )
+        return {"id": str(container.id), "name": str(container.name)}
+
+
+def _network(client: docker.DockerClient, variables: Mapping[str, Any]) -> None:
+    subnet = variables["subnet"]
+    pools = [IPAMPool(subnet=subnet, gateway=str(next(ipaddress.ip_network(subnet).hosts())))] if subnet else []
+    client.networks.create(
+        variables["name"],
+        driver="bridge",
+        options=dict(variables["network_options"]),
+        labels=variables["labels"],
+        ipam=IPAMConfig(pool_configs=pools),
+    )
+
+
+def _archive(files: Iterator[InstanceFile]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for file in files:
+            content = file.content.encode()
+            member = tarfile.TarInfo(file.path.lstrip("/"))
+            member.size, member.mode = len(content), int(file.mode, 8)
+            tar.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def plain_runner(config: Config, *, worker: str, folder: Path, extra: Sequence[InstanceFile] = ()) -> PlainRunner:
+    """What alts.runners.registry calls a maker of runners."""
+    return PlainRunner(docker_runner(config, worker=worker, folder=folder), config, extra=extra)

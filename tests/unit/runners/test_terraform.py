@@ -1,0 +1,168 @@
+"""The life cycle of a machine, with a terraform that is a shell script and fails where the test says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from alts.core.command import OutputSink
+from alts.core.stop import Stop, Stopped
+from alts.runners.base import Instance, Order
+from alts.runners.docker.runner import docker_runner
+from alts.runners.registry import RUNNERS
+from alts.runners.terraform import Plan, TerraformedRunner
+from alts.shared.errors import ImageUnavailable, InfrastructureError, InstanceLost, ProvisionFailed
+from tests.support.builders import an_order
+from tests.support.fakes import FakeInstance
+
+TERRAFORM = """#!/bin/sh
+echo "$1" >>"{calls}"
+[ "$1" != "{fails_at}" ] || {{ echo "Error: no $1 today"; exit 1; }}
+case $1 in
+version) echo "Terraform v1.2.3" ;;
+output) echo '{{"id": {{"value": "1"}}, "name": {{"value": "machine"}}}}' ;;
+esac
+"""
+
+
+class ScriptedRunner(TerraformedRunner):
+    """Makes nothing, but remembers what it was asked to remove."""
+
+    name = "docker"
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        fails_at: str = "",
+        failure: InfrastructureError | None = None,
+        engine_trouble: str = "",
+        machine: FakeInstance | None = None,
+    ) -> None:
+        self.removed: list[tuple[str, int]] = []
+        self._engine_trouble = engine_trouble
+        self._machine = machine or FakeInstance(name="machine")
+        self._failure = failure
+        self._calls = folder / "calls"
+        self._calls.touch()
+        script = folder / "terraform"
+        script.write_text(TERRAFORM.format(calls=self._calls, fails_at=fails_at))
+        script.chmod(0o755)
+        super().__init__(
+            terraform=script, docker_host="unix:///no/such/socket", files_for=lambda spec: (), provider_version=None
+        )
+
+    def plan(self, order: Order, *, stop: Stop, log: OutputSink) -> Plan:
+        if self._failure is not None:
+            raise self._failure
+        return Plan({"name": "machine"}, {"reference": "debian:12"})
+
+    def environment(self, stop: Stop) -> Mapping[str, str]:
+        return {}
+
+    def connect(self, outputs: Mapping[str, object]) -> Instance:
+        return self._machine
+
+    def trouble(self) -> str:
+        return self._engine_trouble
+
+    def seal(self, order: Order, outputs: Mapping[str, object]) -> str:
+        return ""
+
+    def tools(self) -> Mapping[str, str]:
+        return {}
+
+    def remove_by_label(self, order: Order) -> None:
+        self.removed.append((order.task_id, order.attempt))
+
+    @property
+    def calls(self) -> list[str]:
+        return self._calls.read_text().split()
+
+
+def enter(runner: ScriptedRunner, folder: Path, *, stop: Stop | None = None) -> None:
+    order = an_order(folder / "work")
+    order.work_folder.mkdir()
+    with runner.provision(order, stop=stop or Stop(60), log=lambda text: None):
+        pytest.fail("there is no machine to enter")
+
+
+@pytest.mark.parametrize("fails_at", ["version", "init", "apply", "output"])
+def test_wherever_terraform_fails_everything_is_taken_away(tmp_path: Path, fails_at: str) -> None:
+    runner = ScriptedRunner(tmp_path, fails_at=fails_at)
+
+    with pytest.raises(ProvisionFailed, match=f"terraform {fails_at}"):
+        enter(runner, tmp_path)
+
+    assert runner.calls[-1] == "destroy"
+    assert len(runner.removed) == 1
+
+
+def test_a_machine_that_cannot_be_prepared_is_taken_away(tmp_path: Path) -> None:
+    # Ansible is real, and finds no engine.
+    runner = ScriptedRunner(tmp_path)
+
+    with pytest.raises(ProvisionFailed, match="ansible"):
+        enter(runner, tmp_path)
+
+    assert runner.calls == ["version", "init", "apply", "output", "destroy"]
+    assert len(runner.removed) == 1
+
+
+@pytest.mark.parametrize("fails_at", ["version", "apply", ""], ids=["version", "apply", "ansible"])
+def test_where_the_engine_is_lost_that_is_what_is_said(tmp_path: Path, fails_at: str) -> None:
+    trouble = "the Docker engine could not be reached at unix:///x: connection refused"
+    runner = ScriptedRunner(tmp_path, fails_at=fails_at, engine_trouble=trouble)
+
+    with pytest.raises(ProvisionFailed, match=f"while the machine was prepared, {trouble}") as caught:
+        enter(runner, tmp_path)
+
+    assert caught.value.retryable
+    # The tool's own words are kept.
+    assert "failed" in caught.value.details
+
+
+def test_where_the_machine_is_lost_that_is_what_is_said(tmp_path: Path) -> None:
+    machine = FakeInstance(name="machine")
+    machine.kill()
+    runner = ScriptedRunner(tmp_path, machine=machine)
+
+    with pytest.raises(InstanceLost, match="the machine was lost while it was prepared") as caught:
+        enter(runner, tmp_path)
+
+    assert caught.value.retryable
+    assert "ansible failed" in caught.value.details
+
+
+def test_a_stop_before_the_machine_is_there_still_cleans_up_in_its_own_time(tmp_path: Path) -> None:
+    runner = ScriptedRunner(tmp_path)
+
+    with pytest.raises(Stopped):
+        enter(runner, tmp_path, stop=Stop(0))
+
+    assert runner.calls == ["destroy"]
+    assert len(runner.removed) == 1
+
+
+def test_a_destroy_that_fails_does_not_hide_why_there_is_no_machine(tmp_path: Path) -> None:
+    runner = ScriptedRunner(tmp_path, fails_at="destroy")
+
+    with pytest.raises(ProvisionFailed, match="ansible"):
+        enter(runner, tmp_path)
+
+    assert len(runner.removed) == 1
+
+
+def test_without_an_image_terraform_is_not_even_started(tmp_path: Path) -> None:
+    runner = ScriptedRunner(tmp_path, failure=ImageUnavailable("no image"))
+
+    with pytest.raises(ImageUnavailable):
+        enter(runner, tmp_path)
+
+    assert runner.calls == []
+
+
+def test_the_name_in_the_configuration_leads_to_the_runner() -> None:
+    assert RUNNERS["docker"] is docker_runner

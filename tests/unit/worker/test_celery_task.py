@@ -1,0 +1,341 @@
+"""From claim to report: what the ledger hears, whatever happens in between."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from alts.core.command import OutputSink
+from alts.core.stop import Stop
+from alts.package_managers.registry import PACKAGE_MANAGERS
+from alts.pipeline.plans import PLANS
+from alts.runners.base import Order, Provisioned
+from alts.shared.errors import LedgerUnavailable, ProvisionFailed
+from alts.shared.models.ledger import TaskState
+from alts.shared.models.report import REPORT, Outcome, Report
+from alts.worker.celery_task import run_task
+from alts.worker.executor import Executor
+from alts.worker.work_folder import WorkFolder
+from alts.worker.worker import Worker
+from tests.support.builders import a_config, a_spec
+from tests.support.fakes import Answer, FakeDebian, FakeInstance, FakeLedger, FakeRunner, FakeStore, Program
+
+
+@dataclass
+class Bench:
+    """A worker on fakes, with a short heartbeat."""
+
+    folder: Path
+    ledger: FakeLedger = field(default_factory=FakeLedger)
+    runner: FakeRunner = field(default_factory=FakeRunner)
+    waits: list[float] = field(default_factory=list)
+
+    def worker(self) -> Worker:
+        executor = Executor(
+            runner=self.runner,
+            plans=PLANS,
+            packages=PACKAGE_MANAGERS,
+            artifacts=FakeStore(),
+            artifacts_root="artifacts",
+            worker="worker-1",
+        )
+        return Worker(
+            config=a_config(heartbeat_seconds=0.05, worker_name="worker-1"),
+            ledger=self.ledger,
+            folder=WorkFolder(self.folder),
+            executors={"docker": executor},
+            sleep=self.waits.append,
+        )
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def a_debian_that_does_at_install(action: Sequence[object]) -> FakeInstance:
+    """A machine on which installing takes long, after calling the action's parts."""
+    debian = FakeDebian()
+    programs = dict(debian.programs)
+    apt_get = programs["apt-get"]
+
+    def slow(argv: Sequence[str]) -> Answer:
+        if "install" not in argv:
+            return apt_get(argv)
+        for call in action:
+            assert callable(call)
+            call()
+        return Answer(seconds=30)
+
+    return FakeInstance({**programs, "apt-get": slow})
+
+
+def test_a_task_is_claimed_executed_and_reported(bench: Bench) -> None:
+    task_id = bench.ledger.add(a_spec())
+
+    summary = run_task(bench.worker(), task_id)
+
+    assert summary is not None
+    assert (summary["outcome"], summary["attempt"]) == ("passed", 1)
+    task = bench.ledger.get(task_id)
+    assert (task.state, task.outcome, task.worker) == (TaskState.FINISHED, Outcome.PASSED, "worker-1")
+    assert not list(bench.folder.glob("*/tasks/*"))
+
+
+def test_a_second_message_for_the_same_task_costs_one_refused_claim(bench: Bench) -> None:
+    task_id = bench.ledger.add(a_spec())
+    worker = bench.worker()
+
+    assert run_task(worker, task_id) is not None
+    assert run_task(worker, task_id) is None
+
+
+def test_a_message_for_a_task_that_nobody_knows_does_nothing(bench: Bench) -> None:
+    assert run_task(bench.worker(), "nobody-knows-me") is None
+
+
+def test_a_ledger_that_stays_away_at_the_claim_costs_the_invitation_not_the_task(bench: Bench) -> None:
+    task_id = bench.ledger.add(a_spec())
+    bench.ledger.away = True
+
+    worker = bench.worker()
+    worker.clock = lambda: sum(bench.waits)
+
+    assert run_task(worker, task_id) is None
+
+    assert sum(bench.waits) >= 60
+    assert bench.ledger.get(task_id).state is TaskState.ACCEPTED
+
+
+def test_a_ledger_that_is_away_for_a_moment_at_the_claim_costs_nothing(bench: Bench) -> None:
+    task_id = bench.ledger.add(a_spec())
+    worker = bench.worker()
+    bench.ledger.away = True
+
+    def come_back(seconds: float) -> None:
+        bench.ledger.away = False
+
+    worker.sleep = come_back
+
+    assert run_task(worker, task_id) is not None
+
+
+def test_a_ledger_that_is_away_for_the_report_is_waited_for(bench: Bench) -> None:
+    task_id = bench.ledger.add(a_spec())
+    worker = bench.worker()
+
+    def come_back(seconds: float) -> None:
+        bench.waits.append(seconds)
+        bench.ledger.away = len(bench.waits) < 3
+
+    worker.sleep = come_back
+    bench.runner.instances = [FakeInstance({**FakeDebian().programs, "uname": _away(bench.ledger)})]
+
+    assert run_task(worker, task_id) is not None
+
+    assert bench.waits == [0.5, 1.0, 2.0]
+    assert bench.ledger.get(task_id).outcome is Outcome.PASSED
+
+
+def _away(ledger: FakeLedger) -> Program:
+    def leave(argv: Sequence[str]) -> Answer:
+        ledger.away = True
+        return Answer()
+
+    return leave
+
+
+def test_a_second_attempt_removes_what_the_first_has_left(bench: Bench) -> None:
+    task_id = bench.ledger.add(a_spec())
+    bench.ledger.claim(task_id, worker="somebody-else")
+    bench.ledger.release(task_id, 1, reason="gone")
+
+    summary = run_task(bench.worker(), task_id)
+
+    assert summary is not None
+    assert summary["attempt"] == 2
+    assert bench.runner.leftovers_removed == [(task_id, 2)]
+
+
+def test_the_stored_report_tells_of_earlier_attempts_as_the_ledgers_does(bench: Bench) -> None:
+    task_id = bench.ledger.add(a_spec())
+    bench.ledger.claim(task_id, worker="somebody-else")
+    bench.ledger.release(task_id, 1, reason="gone")
+    worker, store = bench.worker(), FakeStore()
+    worker.executors = {"docker": replace(worker.executors["docker"], artifacts=store)}
+
+    run_task(worker, task_id)
+
+    heard = bench.ledger.get(task_id).report
+    assert heard is not None
+    assert [attempt.attempt for attempt in heard.attempts] == [1]
+    assert REPORT.validate_json(store.content[f"artifacts/{task_id}/2/report.json"]) == heard
+
+
+def test_a_cancel_is_heard_in_mid_stage_and_reported(bench: Bench) -> None:
+    task_id = bench.ledger.add(a_spec())
+    bench.runner.instances = [a_debian_that_does_at_install([lambda: bench.ledger.request_cancel(task_id)])]
+
+    run_task(bench.worker(), task_id)
+
+    assert bench.ledger.get(task_id).outcome is Outcome.CANCELLED
+    assert bench.runner.machines_up == 0
+
+
+def test_a_lost_lease_ends_the_attempt_without_a_word(bench: Bench) -> None:
+    task_id = bench.ledger.add(a_spec())
+    bench.runner.instances = [a_debian_that_does_at_install([lambda: bench.ledger.release(task_id, 1, reason="test")])]
+
+    assert run_task(bench.worker(), task_id) is None
+
+    assert bench.ledger.get(task_id).state is TaskState.ACCEPTED
+    assert bench.runner.machines_up == 0
+
+
+def test_a_worker_that_drains_hands_its_task_back(bench: Bench) -> None:
+    task_id = bench.ledger.add(a_spec())
+    worker = bench.worker()
+    bench.runner.instances = [a_debian_that_does_at_install([worker.drain])]
+
+    assert run_task(worker, task_id) is None
+
+    assert bench.ledger.get(task_id).state is TaskState.ACCEPTED
+    assert bench.ledger.get(task_id).released == 1
+
+
+def test_a_worker_that_drains_hands_back_what_still_comes(bench: Bench) -> None:
+    task_id = bench.ledger.add(a_spec())
+    worker = bench.worker()
+    worker.drain()
+
+    assert run_task(worker, task_id) is None
+
+    assert bench.ledger.get(task_id).state is TaskState.ACCEPTED
+    assert bench.ledger.get(task_id).released == 1
+
+
+def test_a_verdict_that_the_ledger_did_not_hear_is_told_by_whoever_works_here_next(bench: Bench) -> None:
+    task_id = bench.ledger.add(a_spec())
+    worker = bench.worker()
+    worker.clock = lambda: sum(bench.waits)
+    bench.runner.instances = [FakeInstance({**FakeDebian().programs, "uname": _away(bench.ledger)})]
+
+    assert run_task(worker, task_id) is None
+    assert bench.ledger.get(task_id).state is TaskState.RUNNING
+    with pytest.raises(LedgerUnavailable):
+        worker.tell_unheard()
+    worker.close()
+    bench.ledger.away = False
+    successor = bench.worker()
+    successor.tell_unheard()
+
+    assert bench.ledger.get(task_id).outcome is Outcome.PASSED
+    assert not list(bench.folder.glob("*/reports/*"))
+
+
+def test_a_verdict_that_comes_too_late_is_forgotten(bench: Bench) -> None:
+    task_id = bench.ledger.add(a_spec())
+    worker = bench.worker()
+    worker.clock = lambda: sum(bench.waits)
+    bench.runner.instances = [FakeInstance({**FakeDebian().programs, "uname": _away(bench.ledger)})]
+    assert run_task(worker, task_id) is None
+    bench.ledger.away = False
+    bench.ledger.release(task_id, 1, reason="the lease has lapsed")
+
+    worker.tell_unheard()
+
+    assert bench.ledger.get(task_id).state is TaskState.ACCEPTED
+    assert not list(bench.folder.glob("*/reports/*"))
+
+
+def test_a_drain_does_not_wait_for_a_ledger_that_is_away(bench: Bench) -> None:
+    task_id = bench.ledger.add(a_spec())
+    worker = bench.worker()
+    bench.runner.instances = [FakeInstance({**FakeDebian().programs, "uname": _away(bench.ledger)})]
+
+    def time_stands_still() -> float:
+        if bench.ledger.away:
+            threading.Timer(0.1, worker.drain).start()
+        return 0.0
+
+    worker.sleep, worker.clock = None, time_stands_still
+
+    assert run_task(worker, task_id) is None
+    assert len(list(bench.folder.glob("*/reports/*"))) == 1
+
+
+def test_an_attempt_that_lost_its_lease_does_not_disturb_its_successor_on_the_same_worker(bench: Bench) -> None:
+    task_id = bench.ledger.add(a_spec())
+    worker = bench.worker()
+    summaries: list[object] = []
+
+    def begin_anew() -> None:
+        bench.ledger.release(task_id, 1, reason="the lease has lapsed")
+        summaries.append(run_task(worker, task_id))
+
+    bench.runner.instances = [a_debian_that_does_at_install([begin_anew]), FakeInstance(FakeDebian().programs)]
+
+    assert run_task(worker, task_id) is None
+    assert summaries[0] is not None
+    assert bench.ledger.get(task_id).outcome is Outcome.PASSED
+
+
+def test_a_report_that_the_ledger_will_never_take_is_not_said_again(bench: Bench) -> None:
+    task_id = bench.ledger.add(a_spec())
+    bench.ledger = StubbornLedger(bench.ledger)
+
+    assert run_task(bench.worker(), task_id) is None
+
+    assert bench.waits == []
+
+
+def test_a_fault_of_ours_is_tried_again_as_often_as_the_ledger_allows(bench: Bench) -> None:
+    task_id = bench.ledger.add(a_spec())
+    bench.runner.failure = ProvisionFailed("terraform apply failed")
+    worker = bench.worker()
+
+    outcomes = [run_task(worker, task_id) for _ in range(3)]
+
+    assert outcomes[:2] == [None, None], "Celery must keep the last attempt's word, not the first's"
+    assert outcomes[2] is not None
+    assert outcomes[2]["outcome"] == "errored"
+    assert bench.ledger.get(task_id).outcome is Outcome.ERRORED
+    assert bench.ledger.get(task_id).attempt == 3
+
+
+def test_a_bug_of_ours_loses_no_task_and_is_tried_once_more(bench: Bench) -> None:
+    task_id = bench.ledger.add(a_spec())
+    bench.runner = BrokenRunner()
+    worker = bench.worker()
+
+    first, second = run_task(worker, task_id), run_task(worker, task_id)
+
+    assert first is None
+    assert second is not None
+    task = bench.ledger.get(task_id)
+    assert (task.state, task.outcome, task.attempt) == (TaskState.FINISHED, Outcome.ERRORED, 2)
+    assert task.report is not None
+    assert task.report.reason == "internal: ZeroDivisionError: a bug"
+
+
+class StubbornLedger(FakeLedger):
+    """Takes no report, and says that it never will."""
+
+    def __init__(self, other: FakeLedger) -> None:
+        super().__init__()
+        self._tasks = other._tasks
+
+    def report(self, task_id: str, attempt: int, report: Report) -> Outcome | None:
+        raise LedgerUnavailable("413 Content Too Large", retryable=False)
+
+
+class BrokenRunner(FakeRunner):
+    @contextmanager
+    def provision(self, order: Order, *, stop: Stop, log: OutputSink) -> Iterator[Provisioned]:
+        raise ZeroDivisionError("a bug")
+        yield
