@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Protocol
 
 from alts.core.command import OutputSink
+from alts.core.instance import Instance
 from alts.core.resources import resource
 from alts.core.stop import Stop, Stopped
 from alts.images.bootstrap import keep
 from alts.images.recipes import StandinRecipe
-from alts.runners.base import Instance
 from alts.shared.errors import ImageUnavailable
 from alts.shared.models.distributions import DEB_ARCHITECTURES
 from alts.shared.models.task_spec import TaskSpec

@@ -7,17 +7,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from alts.core.command import Completed
+from alts.core.instance import InstanceFile
 from alts.shared.models.report import Finding, Kind
 from alts.shared.models.task_spec import TaskSpec
-
-
-@dataclass(frozen=True)
-class InstanceFile:
-    """A file that makes a fresh machine ready for the task."""
-
-    path: str
-    content: str
-    mode: str = "0644"
 
 
 @dataclass(frozen=True)

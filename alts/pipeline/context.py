@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 from alts.checks.state.snapshot import Snapshot
 from alts.core.command import BoundedOutput, Completed, shown
+from alts.core.instance import Instance, MachineRuined
 from alts.core.stop import Stop, Stopped
 from alts.package_managers.base import Candidate, Identity, InstalledPackage, PackageManager
 from alts.pipeline.diagnosis.kernel_limits import what_ruined
-from alts.runners.base import Instance, MachineRuined
 from alts.shared.errors import DiskFull, StateUnreadable
 from alts.shared.models.report import Finding, Kind
 from alts.shared.models.task_spec import TaskSpec

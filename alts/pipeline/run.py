@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from alts.core.command import OutputSink
+from alts.core.instance import Instance, MachineRuined
 from alts.core.stop import Stop, Stopped, StopReason
 from alts.package_managers.base import PackageManager
 from alts.pipeline.context import Observations, PackageManagerBroken, Stage, StageAnswer, StageContext, StageLog
 from alts.pipeline.diagnosis.disk import disk_full
-from alts.runners.base import Instance, MachineRuined
 from alts.shared.errors import (
     DiskFull,
     ImageUnavailable,

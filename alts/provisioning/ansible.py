@@ -16,9 +16,9 @@ from ansible_runner import AnsibleRunnerException, Runner, RunnerConfig
 from pexpect.exceptions import ExceptionPexpect  # type: ignore[import-untyped]
 
 from alts.core.command import BoundedOutput, OutputSink
+from alts.core.instance import InstanceFile
 from alts.core.stop import Stop, Stopped
 from alts.host.process import kill_by_variable
-from alts.package_managers.base import InstanceFile
 from alts.shared.errors import ProvisionFailed
 
 CONNECTION = "community.docker.docker_api"

@@ -2,65 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from alts.core.command import Completed, OutputSink
+from alts.core.command import OutputSink
+from alts.core.instance import Instance
 from alts.core.stop import Stop
-from alts.shared.models.report import AttemptSummary, Kind
+from alts.shared.models.report import AttemptSummary
 from alts.shared.models.task_spec import TaskSpec
-
-
-class MachineRuined(Exception):  # noqa: N818 - what happened
-    """The machine has used up what it may have of the host, kills what we run, or lacks what it is made of. Whose doing
-    that is depends on what has run in it by then."""
-
-    def __init__(self, kind: Kind | None, message: str, *, evidence: str = "") -> None:
-        """`kind`: what a finding about it is called, where it is the package's doing; None for what was being done."""
-        super().__init__(message)
-        self.kind = kind
-        self.evidence = evidence
-
-
-class Instance(Protocol):
-    """A running machine."""
-
-    name: str
-
-    def run(
-        self,
-        argv: Sequence[str],
-        *,
-        stop: Stop,
-        env: Mapping[str, str] | None = None,
-        sink: OutputSink | None = None,
-    ) -> Completed:
-        """Run a program as root, with nothing on its standard input, until it ends or `stop` says so.
-
-        What runs out of time is killed with all that it started; what somebody asked to stop may go on until the
-        machine is taken away, which is what comes next. The result's `stopped` says why. A child that goes on in the
-        background with the output open is not waited for.
-        Raises InstanceLost where the machine is gone, MachineRuined where it has used up what it may have.
-        """
-
-    def pull(self, path: str, *, stop: Stop, limit: int) -> bytes:
-        """The content of a file, in parts: whoever runs in the machine may have made it as long as he likes.
-
-        Raises FileNotFoundError, InstanceLost, Stopped, or MachineRuined where it has more than `limit` bytes.
-        """
-
-    def alive(self) -> bool:
-        """Whether the machine still runs."""
-
-    def check(self) -> None:
-        """Asked before anything is blamed on the package.
-
-        Raises InstanceLost where the machine is gone, MachineRuined where what ran in it has ended it; says nothing of
-        one that had to be ended because a command in it could not be.
-        """
 
 
 @dataclass(frozen=True)

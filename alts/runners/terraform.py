@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alts.core.command import OutputSink
+from alts.core.instance import Instance, InstanceFile, MachineRuined
 from alts.core.resources import resource
 from alts.core.stop import Stop, Stopped, StopReason
 from alts.host.download import download
-from alts.package_managers.base import InstanceFile
 from alts.provisioning.ansible import prepare_variables, run_playbook
 from alts.provisioning.repository_hosts import check_hosts
 from alts.provisioning.signing_keys import with_keys
 from alts.provisioning.terraform.cli import Terraform, write_provider_override
-from alts.runners.base import Instance, MachineRuined, Order, Provisioned
+from alts.runners.base import Order, Provisioned
 from alts.shared.errors import InfrastructureError, InstanceLost, ProvisionFailed
 from alts.shared.models.task_spec import TaskSpec
 from alts.shared.network_rules import DEFAULT_RULES, NetworkRules

@@ -11,11 +11,12 @@ from typing import Protocol
 
 from alts.checks.state.difference import brief_changes, whole_changes
 from alts.core.command import OutputSink
+from alts.core.instance import Instance
 from alts.core.stop import Stop
 from alts.package_managers.base import PackageManager
 from alts.pipeline.context import Observations, Stage
 from alts.pipeline.run import PlanResult, Run, run_plan
-from alts.runners.base import Instance, Order, Provisioned, Runner
+from alts.runners.base import Order, Provisioned, Runner
 from alts.shared.errors import StorageUnavailable
 from alts.shared.models.distributions import Tool
 from alts.shared.models.report import STATE, Outcome, Report, StageResult, outcome_of_stages, reason_of_stages

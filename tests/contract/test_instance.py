@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import pytest
 
+from alts.core.instance import Instance, MachineRuined
 from alts.core.stop import Stop, Stopped, StopReason
-from alts.runners.base import Instance, MachineRuined
 from alts.shared.errors import InstanceLost
 from tests.support.debian_image import debian_image
 from tests.support.fakes import Answer, FakeInstance

@@ -17,8 +17,8 @@ import docker
 import pytest
 from docker.models.containers import Container
 
+from alts.core.instance import InstanceFile
 from alts.core.stop import Stop, Stopped, StopReason
-from alts.package_managers.base import InstanceFile
 from alts.provisioning.ansible import prepare_variables, run_playbook
 from alts.shared.errors import ProvisionFailed
 from tests.support.checkout import ROOT

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from alts.core.instance import MachineRuined
 from alts.core.stop import Stop, Stopped, StopReason
-from alts.runners.base import MachineRuined
 from alts.shared.errors import InstanceLost
 from tests.support.debian_image import debian_image
 from tests.support.engine_proxy import EngineProxy

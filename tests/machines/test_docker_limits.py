@@ -7,8 +7,8 @@ from contextlib import closing
 import docker
 import pytest
 
+from alts.core.instance import MachineRuined
 from alts.core.stop import Stop, StopReason
-from alts.runners.base import MachineRuined
 from alts.runners.docker.disk import DiskWatch
 from alts.runners.docker.engine import DockerInstance, Engine
 from alts.shared.errors import DiskFull, InstanceLost

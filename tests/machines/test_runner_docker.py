@@ -15,9 +15,9 @@ from pathlib import Path
 import docker
 import pytest
 
+from alts.core.instance import InstanceFile
 from alts.core.stop import Stop, Stopped, StopReason
 from alts.images.factory import image_resolver
-from alts.package_managers.base import InstanceFile
 from alts.provisioning.terraform.cli import VARIABLES_NAME, find_terraform
 from alts.provisioning.terraform.provider.process import ProviderProcess
 from alts.runners.base import Order

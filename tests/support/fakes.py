@@ -12,10 +12,11 @@ from pathlib import Path
 
 from alts.checks.state.capture import CAPTURE_PATH
 from alts.core.command import BoundedOutput, Completed, OutputSink
+from alts.core.instance import MachineRuined
 from alts.core.stop import Stop
 from alts.package_managers.apt.sources import ARCHIVES
 from alts.pipeline.output_file import OUTPUT_PATH
-from alts.runners.base import Machine, MachineRuined, Order, Provisioned
+from alts.runners.base import Machine, Order, Provisioned
 from alts.shared.errors import (
     InfrastructureError,
     InstanceLost,

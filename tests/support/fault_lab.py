@@ -17,10 +17,10 @@ from typing import Any
 import docker
 
 from alts.core.command import Completed, OutputSink
+from alts.core.instance import Instance
 from alts.core.stop import Stop
 from alts.pipeline.context import Observations, Stage, StageAnswer, StageContext
 from alts.pipeline.plans import PLANS
-from alts.runners.base import Instance
 from alts.shared.models.report import Kind, Report
 from tests.support.lab import Lab
 from tests.support.leftovers import THIS_RUN

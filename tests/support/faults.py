@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 import docker
 
+from alts.core.instance import Instance
 from alts.core.stop import Stop
-from alts.runners.base import Instance
 from tests.corpus.rpms import FAULTY
 from tests.support.deb_repository import build_deb, write_index
 from tests.support.fault_lab import Strike

@@ -20,9 +20,9 @@ from docker.errors import APIError
 from docker.types import IPAMConfig, IPAMPool, LogConfig
 
 from alts.core.command import OutputSink
+from alts.core.instance import InstanceFile
 from alts.core.stop import Stop
 from alts.host.download import download
-from alts.package_managers.base import InstanceFile
 from alts.package_managers.registry import PACKAGE_MANAGERS
 from alts.provisioning.repository_hosts import check_hosts
 from alts.provisioning.signing_keys import with_keys

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from alts.package_managers.base import InstanceFile
+from alts.core.instance import InstanceFile
 from tests.corpus.deb_builder import SigningKey, signing_key
 from tests.support.mirror import Answer, Memory
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from alts.core.command import Completed
+from alts.core.instance import InstanceFile
 from alts.package_managers.apt import debconf
 from alts.package_managers.apt import explain as apt_why
 from alts.package_managers.apt import output as apt_output
@@ -15,7 +16,7 @@ from alts.package_managers.apt import served as apt_served
 from alts.package_managers.apt.dpkg import APT_CACHE, APT_GET, DpkgState
 from alts.package_managers.apt.sources import ARCHIVES, LIST_LAST, brought_by_task, files_for, repository_findings
 from alts.package_managers.apt.versions import compare, version_key
-from alts.package_managers.base import Candidate, Identity, InstalledPackage, InstanceFile
+from alts.package_managers.base import Candidate, Identity, InstalledPackage
 from alts.shared.models.distributions import DEB_ARCHITECTURES
 from alts.shared.models.report import Finding, Kind
 from alts.shared.models.task_spec import TaskSpec

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from alts.core.instance import InstanceFile
 from alts.package_managers import served
-from alts.package_managers.base import InstanceFile
 from alts.shared.models.report import Finding, Kind
 from alts.shared.models.repository import Repository
 from alts.shared.models.task_spec import TaskSpec

@@ -11,8 +11,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from alts.core.command import Completed
+from alts.core.instance import InstanceFile
 from alts.package_managers import served
-from alts.package_managers.base import Candidate, Identity, InstanceFile
+from alts.package_managers.base import Candidate, Identity
 from alts.package_managers.dnf import explain as dnf_problems
 from alts.package_managers.dnf import output as dnf_output
 from alts.package_managers.dnf import served as dnf_served

@@ -6,7 +6,7 @@ import configparser
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from alts.package_managers.base import InstanceFile
+from alts.core.instance import InstanceFile
 from alts.shared.models.repository import Repository
 from alts.shared.models.task_spec import TaskSpec
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from alts.core.command import Completed
-from alts.runners.base import MachineRuined
+from alts.core.instance import MachineRuined
 from alts.shared.errors import InfrastructureError
 from alts.shared.models.report import Kind
 

@@ -27,8 +27,8 @@ from docker import errors as docker_errors
 from docker.transport import UnixHTTPAdapter
 
 from alts.core.command import BoundedOutput, Completed, OutputSink
+from alts.core.instance import MachineRuined
 from alts.core.stop import Stop, StopReason
-from alts.runners.base import MachineRuined
 from alts.runners.docker.death import ended_by_itself, ran_out_of_memory
 from alts.runners.docker.disk import DiskWatch
 from alts.runners.docker.exec import Command, CommandSurvives

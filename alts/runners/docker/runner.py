@@ -8,12 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from alts.core.command import OutputSink
+from alts.core.instance import Instance
 from alts.core.stop import Stop
 from alts.images.factory import Image, ImageResolver, image_resolver
 from alts.package_managers.registry import PACKAGE_MANAGERS
 from alts.provisioning.terraform.cli import find_terraform
 from alts.provisioning.terraform.provider.process import ProviderProcess
-from alts.runners.base import Instance, Machine, Order
+from alts.runners.base import Machine, Order
 from alts.runners.docker.build import DockerBuilds
 from alts.runners.docker.engine import Engine, EngineFailed
 from alts.runners.docker.seal import NoHelper, deny_networks

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from alts.runners.base import MachineRuined
+from alts.core.instance import MachineRuined
 from alts.shared.models.report import Kind
 
 _WAIT = 30  # seconds that a new container may take

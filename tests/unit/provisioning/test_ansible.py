@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alts.package_managers.base import InstanceFile
+from alts.core.instance import InstanceFile
 from alts.provisioning.ansible import prepare_variables
 
 ARGUMENT_LIMIT = 131_072

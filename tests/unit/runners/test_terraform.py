@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from alts.core.command import OutputSink
+from alts.core.instance import Instance
 from alts.core.stop import Stop, Stopped
-from alts.runners.base import Instance, Order
+from alts.runners.base import Order
 from alts.runners.docker.runner import docker_runner
 from alts.runners.registry import RUNNERS
 from alts.runners.terraform import Plan, TerraformedRunner
