@@ -13,6 +13,7 @@ from fastapi.routing import APIRoute
 from alts.shared.errors import AltsError
 from scheduler.api.auth import Requires
 from scheduler.api.body_reader import BodyReader
+from scheduler.api.dependencies import parts_of
 from scheduler.api.middleware.body_limit import WORKER_PREFIX
 
 
@@ -70,6 +71,5 @@ class _Refused(HTTPException):
 
 
 def _reader(request: Request) -> BodyReader:
-    state = request.app.state
-    reader: BodyReader = state.worker_bodies if request.scope["path"].startswith(WORKER_PREFIX) else state.caller_bodies
-    return reader
+    parts = parts_of(request)
+    return parts.worker_bodies if request.scope["path"].startswith(WORKER_PREFIX) else parts.caller_bodies

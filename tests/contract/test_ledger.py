@@ -73,7 +73,8 @@ class Server:
     app: FastAPI
 
     def serve(self, ledger: SqlLedger) -> None:
-        self.app.state.services = replace(self.app.state.services, ledger=ledger)
+        parts = self.app.state.parts
+        self.app.state.parts = replace(parts, services=replace(parts.services, ledger=ledger))
 
 
 @pytest.fixture(scope="module")

@@ -14,14 +14,13 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from alts.shared.bounds import AtMost, has_more_values
-from scheduler.api import application as api
-from scheduler.api.routes import workers as worker_api
+from scheduler.api.routes import artifacts, health, tasks, workers
 
 COLLECTIONS = (list, tuple, set, frozenset, dict, Mapping, Sequence)
 BODIES = {
     f"{route.path}": route.body_field.field_info.annotation
-    for router in (api.tasks, api.service, worker_api.router)
-    for route in router.routes
+    for routes in (tasks, artifacts, workers, health)
+    for route in routes.router.routes
     if isinstance(route, APIRoute) and route.body_field is not None
 }
 
