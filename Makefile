@@ -75,6 +75,7 @@ check: $(VENV)  ## ruff, mypy --strict and the fast tests: under a minute, needs
 check-style: $(VENV)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/lint-imports --no-cache
 
 check-types: $(VENV)
 	$(BIN)/mypy

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import signal
 import sys
 from datetime import timedelta
@@ -20,7 +19,6 @@ from alts.shared.config import ASYMMETRIC, Config, load_config
 from alts.shared.errors import AltsError, ConfigurationError
 from alts.shared.logs import log_to_file
 from alts.shared.models.report import Outcome
-from scheduler.ledger.guard import ANY, Consent
 
 DEFAULT_CONFIG = Path("configs/embedded.yaml")
 LOCAL_EMAIL = "you@localhost"
@@ -68,7 +66,8 @@ def _run(config: Config, options: argparse.Namespace) -> int:
     _token(config)
     _say(f"log file: {options.log_file}")
     log_to_file(options.log_file, logging.INFO)
-    stack = EmbeddedStack(config, host=HOST, port=options.port, consent=_consent(options))
+    consent = {"new_ledger": options.new_ledger, "accept_ledger": options.accept_ledger}
+    stack = EmbeddedStack(config, host=HOST, port=options.port, **consent)
     ending = _Ending(stack)
     verdict = INTERRUPTED
     try:
@@ -84,11 +83,6 @@ def _run(config: Config, options: argparse.Namespace) -> int:
         # Whoever asked for one verdict has none; a service that was asked to end has done so.
         return INTERRUPTED if options.once and verdict == INTERRUPTED else 0
     return verdict
-
-
-def _consent(options: argparse.Namespace) -> Consent:
-    said = Consent.of(os.environ)
-    return Consent(ANY if options.new_ledger else said.new, ANY if options.accept_ledger else said.accept)
 
 
 class _Ending:

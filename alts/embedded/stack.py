@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 import time
@@ -28,7 +29,7 @@ from alts.worker.maintenance import Upkeep
 from alts.worker.worker import Worker, open_worker
 from scheduler.api.application import create_app
 from scheduler.composition import build_services
-from scheduler.ledger.guard import Consent
+from scheduler.ledger.guard import ANY, Consent
 
 # Each holds a machine: on two cores more of them only wait for each other.
 CONCURRENCY = 4
@@ -47,12 +48,18 @@ class EmbeddedStack:
         *,
         host: str,
         port: int,
-        consent: Consent = Consent(),  # noqa: B008
+        new_ledger: bool = False,
+        accept_ledger: bool = False,
         runners: Mapping[str, MakeRunner] = RUNNERS,
     ) -> None:
-        """`consent`: what may be given up of a lost ledger; `runners` makes those that the configuration names."""
+        """`new_ledger`: begin an empty ledger where it is lost; `accept_ledger`: go on with an old copy.
+
+        What the environment consents to (scheduler.ledger.guard) counts as well. `runners` makes those that the
+        configuration names.
+        """
         self._config = config
-        self._consent = consent
+        said = Consent.of(os.environ)
+        self._consent = Consent(ANY if new_ledger else said.new, ANY if accept_ledger else said.accept)
         self._runners = runners
         self._host = host
         self._port = port
