@@ -3,7 +3,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-run setup-test run token test test-long chaos bench-cancel bench-hostile \
-    check check-style check-types check-fast lock up down
+    check check-style check-types check-fast lock docs-picture up down
 
 PYTHON ?= python3
 PORT ?= 8000
@@ -30,7 +30,7 @@ VENV := .venv/ready
 COMPOSE = $$(command -v docker-compose || echo docker compose)
 
 help:  ## this list
-	@awk -F ':.*##' '/^[a-z-]+:.*##/ { printf "make %-7s%s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*##' '/^[a-z-]+:.*##/ { printf "make %-14s%s\n", $$1, $$2 }' Makefile
 
 setup: setup-test  ## install whatever is missing: virtualenv, system packages, Docker engine
 
@@ -89,6 +89,10 @@ lock: $(VENV)  ## choose the newest versions that requirements/ allow
 	  $(BIN)/uv pip compile --quiet --upgrade --no-header --no-emit-index-url --no-emit-find-links \
 	    --python-version 3.11 requirements/tests.txt requirements/setup.txt; } >requirements/lock.txt.new
 	@mv requirements/lock.txt.new requirements/lock.txt
+
+docs-picture: $(VENV)  ## draw docs/rooms.svg anew, from the imports in the code
+	@resources/host/packages.sh docs
+	@$(BIN)/python -m docs.draw_rooms
 
 up:  ## build and start the docker-compose stack, see README.md
 	$(COMPOSE) up -d --build

@@ -1,12 +1,12 @@
 #!/bin/sh
-# Install those of the given Debian packages that are missing: resources/host/packages.sh venv|engine|run|test
+# Install those of the given Debian packages that are missing: resources/host/packages.sh venv|engine|run|test|docs
 #
 # From the project's root. Quick where nothing is missing; what apt says goes to .alts/apt.log. Nothing that gets
 # installed is started, and services that run already stay as they are. Where it may not install (not root, not
 # Debian) it says in one line per missing thing what to install; exit 1.
 set -eu
 
-want=${1:?usage: packages.sh venv|engine|run|test}
+want=${1:?usage: packages.sh venv|engine|run|test|docs}
 missing=""
 
 # need PACKAGE WHY TEST...: the package is missing where the test fails.
@@ -51,8 +51,11 @@ case $want in
         need postgresql "for the tests' private PostgreSQL" has_postgresql
         need docker-compose "for the test of docker-compose.yml" has_compose
         ;;
+    docs)
+        need graphviz "to draw docs/rooms.svg" has dot
+        ;;
     *)
-        echo "packages.sh: unknown set $want; choose venv, engine, run or test" >&2
+        echo "packages.sh: unknown set $want; choose venv, engine, run, test or docs" >&2
         exit 2
         ;;
 esac

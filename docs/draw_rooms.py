@@ -1,0 +1,71 @@
+"""Draws the rooms and who imports whom, from the code itself: `make docs-picture`.
+
+Writes docs/rooms.dot, and docs/rooms.svg by graphviz's dot. An arrow means: some module there imports some module here.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import grimp
+
+DOCS = Path(__file__).parent
+DOT, SVG = DOCS / "rooms.dot", DOCS / "rooms.svg"
+# From the top: import-linter's contracts (pyproject.toml) let imports go down only.
+ROOMS = {
+    "alts": (
+        "cli",
+        "embedded",
+        "app",
+        "worker",
+        "pipeline",
+        "runners",
+        "checks",
+        "images",
+        "provisioning",
+        "package_managers",
+        "host",
+        "client",
+        "core",
+        "shared",
+    ),
+    "scheduler": ("app", "composition", "api", "admission", "background", "ledger", "monitoring"),
+}
+
+
+def room_of(module: str) -> str:
+    """The first two parts of a module's name."""
+    return ".".join(module.split(".")[:2])
+
+
+def arrows() -> set[tuple[str, str]]:
+    """Room → room, for each import of one room by another."""
+    graph = grimp.build_graph("alts", "scheduler", cache_dir=None)
+    found = {
+        (room_of(importer), room_of(imported))
+        for importer in graph.modules
+        for imported in graph.find_modules_directly_imported_by(importer)
+    }
+    rooms = {f"{package}.{name}" for package, names in ROOMS.items() for name in names}
+    return {(above, below) for above, below in found if above != below and {above, below} <= rooms}
+
+
+def dot(found: set[tuple[str, str]]) -> str:
+    """The picture in graphviz's language; the same arrows make the same text."""
+    lines = ["digraph rooms {", '  graph [rankdir=TB, fontname="sans-serif"]', "  node [shape=box, style=rounded]"]
+    for package, names in ROOMS.items():
+        lines += [f"  subgraph cluster_{package} {{", f'    label="{package}"']
+        lines += [f'    "{package}.{name}" [label="{name}"]' for name in names]
+        lines.append("  }")
+    lines += [f'  "{above}" -> "{below}"' for above, below in sorted(found)]
+    return "\n".join([*lines, "}", ""])
+
+
+def main() -> None:
+    DOT.write_text(dot(arrows()))
+    subprocess.run(["dot", "-Tsvg", "-o", SVG, DOT], check=True)
+
+
+if __name__ == "__main__":
+    main()
