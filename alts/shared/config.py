@@ -26,6 +26,7 @@ from pydantic import (
 )
 
 from alts.shared.errors import ConfigurationError
+from alts.shared.models.runner_names import RUNNER_NAMES
 from alts.shared.network_rules import DENIED, Network, NetworkRules
 
 DEFAULT_PATH = Path("configs/alts_config.yaml")
@@ -173,8 +174,8 @@ class Config(_Section):
     @field_validator("runners")
     @classmethod
     def _runners_exist(cls, runners: dict[str, RunnerConfig]) -> dict[str, RunnerConfig]:
-        if unknown := set(runners) - {"docker"}:
-            raise ValueError(f"unknown runner {', '.join(sorted(unknown))}; choose of: docker")
+        if unknown := set(runners) - set(RUNNER_NAMES):
+            raise ValueError(f"unknown runner {', '.join(sorted(unknown))}; choose of: {', '.join(RUNNER_NAMES)}")
         if not runners:
             raise ValueError("at least one runner is needed, such as docker: {}")
         return runners

@@ -11,8 +11,8 @@ from pydantic_core.core_schema import ValidationInfo
 from alts.shared.bounds import AtMost
 from alts.shared.models.distributions import ARCHITECTURES, DISTRIBUTIONS, HOST_ARCHITECTURES, Family, Release
 from alts.shared.models.repository import Repository
+from alts.shared.models.runner_names import RunnerType
 
-RunnerType = Literal["docker", "any"]
 PlanName = Literal["standard", "full"]
 Architecture = Literal["x86_64", "i686", "amd64", "aarch64", "arm64"]
 
