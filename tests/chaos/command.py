@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import subprocess
 import threading
 import time
 import traceback
@@ -79,9 +80,17 @@ class Lanes:
         return Servers(self._stack.enter_context(PrivateRabbitMQ()), self._stack.enter_context(PrivateS3()))
 
 
+def _remove(folder: Path) -> None:
+    """What a run of that seed has left that failed, or was killed with its disk still mounted."""
+    while (folder / "disk").is_mount():
+        subprocess.run(["umount", "--lazy", str(folder / "disk")], check=True)
+    if folder.exists():
+        shutil.rmtree(folder)
+
+
 def _run_one(seed: int, lanes: Lanes, *, tasks: int, folder: Path) -> Result:
     mine = folder / f"seed-{seed}"
-    shutil.rmtree(mine, ignore_errors=True)
+    _remove(mine)
     mine.mkdir(parents=True)
     plan = plan_for(seed, tasks=tasks)
     try:
