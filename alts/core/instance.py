@@ -46,14 +46,14 @@ class Instance(Protocol):
     ) -> Completed:
         """Run a program as root, with nothing on its standard input, until it ends or `stop` says so.
 
-        What runs out of time is killed with all that it started; what somebody asked to stop may go on until the
-        machine is taken away, which is what comes next. The result's `stopped` says why. A child that goes on in the
-        background with the output open is not waited for.
+        A program that runs out of time is killed with all its children. A program that is asked to stop may go on until
+        the machine is destroyed, which follows. The result's `stopped` says why. Children that stay in the background
+        with the output open are not waited for.
         Raises InstanceLost where the machine is gone, MachineRuined where it has used up what it may have.
         """
 
     def pull(self, path: str, *, stop: Stop, limit: int) -> bytes:
-        """The content of a file, in parts: whoever runs in the machine may have made it as long as he likes.
+        """Read a file in chunks. Its size is under the package's control, so at most `limit` bytes are read.
 
         Raises FileNotFoundError, InstanceLost, Stopped, or MachineRuined where it has more than `limit` bytes.
         """

@@ -16,7 +16,7 @@ from alts.shared.models.report import Finding, Kind
 from alts.shared.models.task_spec import TaskSpec
 
 NOT_RUN = (126, 127)
-"""Exit codes of a program that is none (any more), or not there (POSIX, "Exit Status for Commands")."""
+"""Shell exit codes: 126 not executable, 127 not found (POSIX, "Exit Status for Commands")."""
 
 LOG_HEAD = 4_000_000
 LOG_TAIL = 1_000_000

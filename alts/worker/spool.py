@@ -243,8 +243,7 @@ class Spool:
                     return
 
     def _write_held(self, group: str) -> None:
-        """Let the disk have what it did not take before. Called by whoever has the group, so that none writes what
-        another one has just brought away."""
+        """Retry writing in-memory artifacts to disk. Only the thread that uploads the group may call this."""
         with self._changed:
             held = [waiting for waiting in self._waiting.get(group, ()) if waiting.held is not None]
         for waiting in held:

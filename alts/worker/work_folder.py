@@ -88,7 +88,7 @@ class WorkFolder:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def reset(self) -> None:
-        """Empty the own slot of what its last holder left. Only before the first attempt."""
+        """Remove what the slot's previous owner left behind. Only before the first attempt."""
         _empty(self.path)
         self.shared.mkdir(parents=True, exist_ok=True)
 

@@ -1,4 +1,4 @@
-"""What the API answers with: the models in its documentation, and a task in their words. Pure."""
+"""Request and response models of the API, and their conversion from ledger rows. Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ENDINGS: dict[Outcome | None, CeleryState] = {Outcome.PASSED: "SUCCESS", Outcom
 
 
 def celery_state(row: TaskRow) -> CeleryState:
-    """Where the task is, in Celery's words."""
+    """The task's state as a Celery state."""
     if row.state is TaskState.FINISHED:
         return _ENDINGS.get(row.outcome, "FAILURE")
     if row.state is TaskState.RUNNING:
@@ -39,24 +39,24 @@ class ScheduledTask(BaseModel):
 
 
 class TaskResult(BaseModel):
-    """The verdict, once there is one."""
+    """The verdict; `result` and `outcome` are null until the task has ended."""
 
     task_id: str
     state: CeleryState
     outcome: Outcome | None
-    submitted_by: str = Field(description="Who asked for it, as their token said")
+    submitted_by: str = Field(description="The caller's name, from the token")
     result: Report | None
 
 
 class TaskDetails(BaseModel):
-    """Everything that is known of a task. Times are ISO 8601, UTC."""
+    """A task with its request and its stages so far. Times are ISO 8601, UTC."""
 
     task_id: str
     state: CeleryState
-    phase: TaskState = Field(description="Where the task is, in the ledger's own words")
+    phase: TaskState = Field(description="The task's state in the ledger")
     outcome: Outcome | None
     reason: str
-    attempt: int = Field(description="The last attempt that was begun; 0 before the first")
+    attempt: int = Field(description="Number of the latest attempt; 0 before the first")
     worker: str | None
     queue: str
     cancel_requested: bool
@@ -74,16 +74,16 @@ class Transition(BaseModel):
 
     at: str
     event: Event
-    phase: TaskState = Field(description="What the task was from then on, in the ledger's own words")
+    phase: TaskState = Field(description="The task's state in the ledger after the transition")
     attempt: int
     worker: str | None
-    outcome: Outcome | None = Field(description="Of the attempt that was reported, or of the task")
+    outcome: Outcome | None = Field(description="Outcome of the reported attempt, or of the task")
     reason: str
     artifacts: str | None
 
 
 class TaskHistory(BaseModel):
-    """Every transition of a task, the first one first; those before an upgrade from the first release are not known."""
+    """Every transition of a task, oldest first. Transitions before an upgrade from the first release are missing."""
 
     task_id: str
     history: list[Transition]
@@ -98,7 +98,7 @@ class CancelAnswer(BaseModel):
 
 
 class CancelRequest(BaseModel):
-    """Which tasks are not wanted any more."""
+    """Ids of the tasks to cancel, at most 1000."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -106,7 +106,7 @@ class CancelRequest(BaseModel):
 
 
 class CancelledTask(BaseModel):
-    """What has become of one: REVOKED, STARTED until its worker has stopped, or null with the reason why not."""
+    """State of one task after the request: REVOKED, STARTED until its worker has stopped, or null with the problem."""
 
     task_id: str
     state: CeleryState | None
@@ -115,27 +115,27 @@ class CancelledTask(BaseModel):
 
 
 class CancelAnswers(BaseModel):
-    """One for each id, in the order of the request."""
+    """One entry per id, in request order."""
 
     tasks: list[CancelledTask]
 
 
 class Part(BaseModel):
-    """Whether a part can be reached."""
+    """Health of one part of the service."""
 
     ok: bool
-    detail: str = Field(default="", description="Why it cannot be; empty for requests without a token")
+    detail: str = Field(default="", description="What is wrong; empty without a token")
 
 
 class HealthAnswer(BaseModel):
-    """`ok` when every part can be reached, `degraded` when tasks are still accepted, `down` when not."""
+    """`ok`: every part works; `degraded`: tasks are still accepted; `down`: they are not."""
 
     status: Literal["ok", "degraded", "down"]
     parts: dict[str, Part]
 
 
 def health_answer(parts: Mapping[str, PartHealth], *, with_details: bool) -> dict[str, Any]:
-    """A HealthAnswer. Reasons name folders, sockets and hosts: strangers get none."""
+    """Build a HealthAnswer. Reasons name folders, sockets and hosts, so requests without a token get none."""
     status = "ok" if all(part.ok for part in parts.values()) else "degraded"
     if not parts["ledger"].ok:
         status = "down"
@@ -144,7 +144,7 @@ def health_answer(parts: Mapping[str, PartHealth], *, with_details: bool) -> dic
 
 
 def task_result(row: TaskRow) -> dict[str, Any]:
-    """A TaskResult; the report as it was written, whatever version wrote it."""
+    """Build a TaskResult. The report stays as its version wrote it."""
     return {
         "task_id": row.task_id,
         "state": celery_state(row),
@@ -155,7 +155,7 @@ def task_result(row: TaskRow) -> dict[str, Any]:
 
 
 def task_details(row: TaskRow) -> dict[str, Any]:
-    """A TaskDetails; stages and request as they were written, whatever version wrote them."""
+    """Build a TaskDetails. Stages and request stay as their version wrote them."""
     return {
         "task_id": row.task_id,
         "state": celery_state(row),
@@ -177,7 +177,7 @@ def task_details(row: TaskRow) -> dict[str, Any]:
 
 
 def task_history(task_id: str, entries: Iterable[Entry]) -> TaskHistory:
-    """In the API's words."""
+    """Build a TaskHistory."""
     return TaskHistory(
         task_id=task_id,
         history=[

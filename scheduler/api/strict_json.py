@@ -1,4 +1,4 @@
-"""Bodies in JSON that mean one thing to everybody: no key twice, no number that is none, nothing that is no text."""
+"""Strict JSON bodies: no duplicate keys, no NaN or Infinity, valid UTF-8 only."""
 
 from __future__ import annotations
 

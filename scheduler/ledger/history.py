@@ -64,10 +64,7 @@ class Entry:
 
 
 def is_noted(times: int) -> bool:
-    """Whether the history has what happens for the so many-th time: the 1st, 2nd, 4th, 8th ... time only.
-
-    What may happen again and again for days must not fill the disk.
-    """
+    """Whether the nth repetition is recorded: powers of two only, so that repeats for days cannot fill the disk."""
     return times & (times - 1) == 0
 
 

@@ -210,7 +210,7 @@ def _above(path: str) -> Iterator[str]:
 
 
 def _kept_homes(before: Snapshot, after: Snapshot, accounts: Mapping[str, Severity]) -> set[str]:
-    """The folders of users who may stay, so that these may, too."""
+    """Home directories of accounts that are allowed to stay."""
     fresh = after.users.keys() - before.users.keys()
     return {_home(after.users[name]) for name in fresh if accounts[name] is Severity.INFO}
 

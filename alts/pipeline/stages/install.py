@@ -51,7 +51,7 @@ def _declared(context: StageContext) -> frozenset[str]:
 
 
 def _passed_over(context: StageContext, candidate: Candidate) -> Iterator[Finding]:
-    """Whoever brings a package means that one; a user of the distribution gets the newer one, and so did the test."""
+    """Warn when the distribution's version was preferred to the one in the task's repository."""
     spec, packages = context.spec, context.packages
     brought = [one for one in context.seen.candidates if one.origin and not packages.from_distribution(spec, one)]
     if spec.package_version is None and brought and packages.from_distribution(spec, candidate):

@@ -50,7 +50,7 @@ class Ledger(Protocol):
         """
 
     def decline(self, task_id: str, *, worker: str, reason: str) -> None:
-        """Not now, such as with a full disk: the task stays unclaimed, and an invitation follows some seconds later.
+        """Decline for now (e.g. the disk is full). The task stays unclaimed and is offered again after a delay.
 
         Each time it takes longer, up to a minute. A task that is not to be had is left alone.
         """

@@ -16,7 +16,7 @@ router = APIRouter(tags=["service"])
     "/health", response_model=HealthAnswer, responses={503: {"model": HealthAnswer, "description": "No ledger"}}
 )
 async def health(request: Request, parts: PartsDep) -> JSONResponse:
-    """Which parts can be reached. Needs no token; with a good one of any scope, `detail` says why a part cannot be."""
+    """Say which parts of the service work. No token is needed; with a valid one, `detail` says what is wrong."""
     found = await parts.health_threads.run(parts.services.health.ask)
     caller: Caller | None = request.state.caller
     content = health_answer(found, with_details=caller is not None and bool(caller.scopes))

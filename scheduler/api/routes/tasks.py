@@ -38,10 +38,10 @@ router = APIRouter(prefix="/tasks", tags=["tasks"], route_class=StrictRoute)
 
 @router.post("/schedule", status_code=201, response_model=ScheduledTask, responses=responses(409))
 def schedule(spec: TaskSpec, caller: Writer, parts: PartsDep, idempotency_key: IdempotencyKey = None) -> ScheduledTask:
-    """Ask for a package to be tested. The answer comes when the task is on disk.
+    """Schedule the test of a package. The response comes when the task is on disk.
 
-    With an `Idempotency-Key`, a random text of your own, the request can be sent again when its answer got lost: the
-    same request gets the same task (201 as before), another one 409.
+    With an `Idempotency-Key`, a random text of your own, you can send the request again if its response was lost. The
+    same request returns the same task (201 again); a different request with that key returns 409.
     """
     task_id = parts.intake.accept(spec, caller, key=idempotency_key)
     return ScheduledTask(task_id=task_id)
@@ -49,19 +49,19 @@ def schedule(spec: TaskSpec, caller: Writer, parts: PartsDep, idempotency_key: I
 
 @router.get("/{task_id}/result", response_model=TaskResult, responses=responses(404))
 def result(task_id: str, _caller: Reader, parts: PartsDep) -> JSONResponse:
-    """The verdict: `result` is null until the task has ended."""
+    """Get the verdict. `result` is null until the task has ended."""
     return JSONResponse(task_result(parts.ledger.get(task_id)))
 
 
 @router.get("/{task_id}/history", response_model=TaskHistory, responses=responses(404))
 def history(task_id: str, _caller: Reader, parts: PartsDep) -> TaskHistory:
-    """Every transition of a task: when, which attempt, on which worker, why."""
+    """List every transition of a task, with its time, attempt, worker and reason."""
     return task_history(task_id, parts.ledger.history(task_id))
 
 
 @router.get("/{task_id}", response_model=TaskDetails, responses=responses(404))
 def details(task_id: str, _caller: Reader, parts: PartsDep) -> JSONResponse:
-    """Everything that is known of a task, with the stages so far."""
+    """Get a task with its request, its state and the stages that have ended so far."""
     return JSONResponse(task_details(parts.ledger.get(task_id)))
 
 
@@ -71,11 +71,10 @@ def details(task_id: str, _caller: Reader, parts: PartsDep) -> JSONResponse:
     responses={**responses(404, 409), 202: {"model": CancelAnswer, "description": "The worker is asked to stop"}},
 )
 def cancel(task_id: str, caller: Writer, parts: PartsDep) -> JSONResponse:
-    """End a waiting task at once (200), or ask the worker of a running one to stop (202).
+    """Cancel a task. A waiting task ends at once (200); the worker of a running task is asked to stop (202).
 
-    Saying it again is harmless, also when the task has been cancelled; 409 where it has ended otherwise.
-
-    Only for who asked for it, and for admins.
+    Cancelling a cancelled task again is harmless. A task that has ended otherwise returns 409. Callers cancel their
+    own tasks; admins cancel any task.
     """
     check_may_cancel(caller, parts.ledger.get(task_id).submitted_by)
     row = parts.ledger.request_cancel(task_id)
@@ -85,10 +84,9 @@ def cancel(task_id: str, caller: Writer, parts: PartsDep) -> JSONResponse:
 
 @router.post("/cancel", response_model=CancelAnswers, responses=responses())
 def cancel_many(wanted: CancelRequest, caller: Writer, parts: PartsDep) -> CancelAnswers:
-    """Cancel each of the tasks, as far as it can be: the answer says of each what has become of it, in their order.
+    """Cancel several tasks. The response has one entry per id, in request order.
 
-    It counts as one request for each id. A list is never refused for its length; what is over the limit has to be
-    waited for before the next request.
+    The rate limit counts one request per id. A list over the limit is still carried out; the next request then waits.
     """
     # The gate has counted one, when it did not know how many there are.
     if not caller.is_admin:

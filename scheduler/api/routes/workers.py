@@ -1,4 +1,4 @@
-"""The worker API, alts.shared.models.ledger.Ledger over HTTP; alts.client.worker_api is its client."""
+"""The worker API: alts.shared.models.ledger.Ledger over HTTP. Its client is alts.client.worker_api."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ from scheduler.api.strict_route import StrictRoute
 
 
 class Claim(BaseModel):
-    """Who wants the task."""
+    """The worker that claims the task, and the claim's own random key."""
 
     worker: str = Field(min_length=1, max_length=200)
     key: str = Field(default="", max_length=100)
 
 
 class ClaimAnswer(BaseModel):
-    """The claimed task, or null where it is not to be had."""
+    """The claimed task; null when another worker has it or it has ended."""
 
     assignment: Assignment | None
 
 
 class Heartbeat(BaseModel):
-    """The stages so far; empty where there is nothing new."""
+    """The stages so far; empty when nothing is new."""
 
     progress: Annotated[tuple[StageResult, ...], AtMost(MOST_STAGES)] = ()
 
 
 class HeartbeatAnswer(BaseModel):
-    """Whether the worker is to stop."""
+    """Whether the worker must stop the attempt."""
 
     cancel: bool
 
 
 class ReportAnswer(BaseModel):
-    """The task's outcome; null where another attempt follows."""
+    """The task's outcome; null when another attempt follows."""
 
     outcome: Outcome | None
 
@@ -54,20 +54,20 @@ class Release(BaseModel):
 
 
 class Decline(BaseModel):
-    """Who cannot take the task now, and why."""
+    """The worker that cannot take the task now, and the reason."""
 
     worker: str = Field(min_length=1, max_length=200)
     reason: str = Field(max_length=1000)
 
 
 class Announcement(BaseModel):
-    """Who is there, and whether it takes tasks."""
+    """A worker's presence: its queues, and whether it takes tasks."""
 
     worker: str = Field(min_length=1, max_length=200)
     ready: bool
     reason: str = Field(default="", max_length=1000)
     queues: Annotated[list[Annotated[str, Field(max_length=100)]], AtMost(100)] = []
-    free: int | None = Field(default=None, ge=0, le=2**31 - 1, description="How many more tasks it would begin now")
+    free: int | None = Field(default=None, ge=0, le=2**31 - 1, description="Number of tasks it could begin now")
 
 
 class Attempts(BaseModel):
@@ -76,13 +76,13 @@ class Attempts(BaseModel):
     attempts: Annotated[list[tuple[Annotated[str, Field(max_length=100)], int]], AtMost(1000)]
 
 
-# These routes are async, and take threads of their own: sync ones would wait where all that callers ask waits.
+# Async, with threads of their own: sync routes share a thread pool with callers' requests and would wait for those.
 router = APIRouter(prefix="/worker", tags=["worker"], route_class=StrictRoute)
 
 
 @router.post("/tasks/{task_id}/claim", response_model=ClaimAnswer, responses=responses())
 async def claim(task_id: str, body: Claim, _caller: Worker, parts: PartsDep) -> ClaimAnswer:
-    """Take the task for its next attempt."""
+    """Claim the task for its next attempt."""
     return ClaimAnswer(
         assignment=await parts.worker_threads.run(parts.ledger.claim, task_id, worker=body.worker, key=body.key)
     )
@@ -90,7 +90,7 @@ async def claim(task_id: str, body: Claim, _caller: Worker, parts: PartsDep) -> 
 
 @router.post("/tasks/{task_id}/decline", status_code=204, responses=responses())
 async def decline(task_id: str, body: Decline, _caller: Worker, parts: PartsDep) -> None:
-    """Leave the task for later, or for another worker."""
+    """Decline the invitation. The task is offered again later, or to another worker."""
     await parts.worker_threads.run(parts.ledger.decline, task_id, worker=body.worker, reason=body.reason)
 
 
@@ -98,7 +98,7 @@ async def decline(task_id: str, body: Decline, _caller: Worker, parts: PartsDep)
 async def heartbeat(
     task_id: str, attempt: AttemptNumber, body: Heartbeat, _caller: Worker, parts: PartsDep
 ) -> HeartbeatAnswer:
-    """Prolong the lease, show the stages so far."""
+    """Prolong the lease and store the stages so far."""
     return HeartbeatAnswer(
         cancel=await parts.worker_threads.run(parts.ledger.heartbeat, task_id, attempt, progress=body.progress)
     )
@@ -106,19 +106,19 @@ async def heartbeat(
 
 @router.post("/tasks/{task_id}/attempts/{attempt}/report", response_model=ReportAnswer, responses=responses(409))
 async def report(task_id: str, attempt: AttemptNumber, body: Report, _caller: Worker, parts: PartsDep) -> ReportAnswer:
-    """End the attempt; saying the same report again is harmless."""
+    """Report the attempt's result. Sending the same report again is harmless."""
     return ReportAnswer(outcome=await parts.worker_threads.run(parts.ledger.report, task_id, attempt, body))
 
 
 @router.post("/tasks/{task_id}/attempts/{attempt}/release", status_code=204, responses=responses(409))
 async def release(task_id: str, attempt: AttemptNumber, body: Release, _caller: Worker, parts: PartsDep) -> None:
-    """Hand the task back unfinished."""
+    """Hand the unfinished task back."""
     await parts.worker_threads.run(parts.ledger.release, task_id, attempt, reason=body.reason)
 
 
 @router.post("/presence", status_code=204, responses=responses())
 async def announce(body: Announcement, _caller: Worker, parts: PartsDep) -> None:
-    """Be there, ready or not."""
+    """Announce the worker, and whether it is ready."""
     await parts.worker_threads.run(
         parts.ledger.announce, body.worker, ready=body.ready, reason=body.reason, queues=body.queues, free=body.free
     )
@@ -126,5 +126,5 @@ async def announce(body: Announcement, _caller: Worker, parts: PartsDep) -> None
 
 @router.post("/attempts/over", response_model=Attempts, responses=responses())
 async def over(body: Attempts, _caller: Worker, parts: PartsDep) -> Attempts:
-    """Those of the attempts that own their task no more; one that is not known is not among them."""
+    """List those attempts that no longer own their task. Unknown attempts are left out."""
     return Attempts(attempts=sorted(await parts.worker_threads.run(parts.ledger.over, body.attempts)))
