@@ -80,7 +80,7 @@ def _run(config: Config, options: argparse.Namespace) -> int:
             ending.begun = True
     except KeyboardInterrupt:
         _say("stopped")
-        # Whoever asked for one verdict has none; a service that was asked to end has done so.
+        # With --once the verdict is missing; a service that was told to end has done so.
         return INTERRUPTED if options.once and verdict == INTERRUPTED else 0
     return verdict
 

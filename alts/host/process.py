@@ -153,7 +153,7 @@ def _attend(
             if stopped and time.monotonic() >= kill_at:
                 _kill_group(process)
             pipe.read(output, seconds=_LOOK_INTERVAL)
-        # Whoever inherited the pipe may hold it open for as long as it likes: what is there is taken, no more.
+        # A child that inherited the pipe may hold it open forever: only what is there is read.
         drained_at = time.monotonic() + _DRAIN_SECONDS
         while pipe.open and (left := drained_at - time.monotonic()) > 0:
             pipe.read(output, seconds=left)

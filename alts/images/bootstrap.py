@@ -40,7 +40,7 @@ def bootstrap(
     """
     tar = folder / f"{recipe.name}.tar"
     prefix = f"{recipe.name}.draft-"
-    # Whoever was killed half way had the lock that is now ours.
+    # Left by a process that was killed while it held the lock that we hold now.
     for stale in folder.glob(f"{prefix}*"):
         shutil.rmtree(stale)
     if tar.exists():

@@ -51,7 +51,7 @@ class Recipe:
 
     @property
     def suites(self) -> str:
-        """For whoever reads the log."""
+        """The suites, as text for the log."""
         if self.mirror is None:
             return f"{self.codename} with its updates and security suites"
         return f"{self.codename} from {self.mirror} alone"
@@ -87,7 +87,7 @@ class StandinRecipe:
 
     @property
     def suites(self) -> str:
-        """For whoever reads the log."""
+        """The suites, as text for the log."""
         return f"packages of Debian {self.base}, turned into RPMs"
 
     @property

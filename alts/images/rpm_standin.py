@@ -25,7 +25,7 @@ from alts.shared.models.distributions import DEB_ARCHITECTURES
 from alts.shared.models.task_spec import TaskSpec
 
 BUILD_LABEL = "alts.build"
-"""On the container: the recipe's name. Whoever holds the recipe's lock owns what carries it."""
+"""On the container: the recipe's name. The holder of the recipe's lock owns containers with it."""
 
 _BASE = "12"  # the version of Debian
 _BUILD_SECONDS = 900.0  # 20 s where the mirror is near
@@ -76,7 +76,7 @@ def build_standin(
     tar = folder / f"{recipe.name}.tar"
     prefix = f"{recipe.name}.draft-"
     labels = {BUILD_LABEL: recipe.name}
-    # Whoever was killed half way had the lock that is now ours.
+    # Left by a process that was killed while it held the lock that we hold now.
     for stale in folder.glob(f"{prefix}*"):
         shutil.rmtree(stale)
     engine.remove_labelled(labels)

@@ -34,7 +34,7 @@ class Order:
     attempt: int
     spec: TaskSpec
     work_folder: Path
-    """Exists, is empty and belongs to this attempt alone; whoever made it removes it."""
+    """Exists, is empty and belongs to this attempt alone; its maker removes it."""
     earlier: tuple[AttemptSummary, ...] = ()
     """What the attempts before this one have brought, for the report."""
 
@@ -44,7 +44,7 @@ class Machine:
     """A machine, or what is left of one, as its labels say."""
 
     worker: str
-    """The identity of whoever made it."""
+    """The identity of the worker that made it."""
     task_id: str
     attempt: int
 
@@ -66,7 +66,7 @@ class Runner(Protocol):
         """Destroy every machine of the worker of that identity, which is known to be dead; says how many."""
 
     def machines(self) -> Iterable[Machine]:
-        """Every machine that is there, whoever made it, also of other workers and installations."""
+        """Every machine on the engine, also those of other workers and installations."""
 
     def remove(self, task_id: str, attempt: int) -> int:
         """Destroy what that attempt has on the engine; says how many machines."""

@@ -107,7 +107,7 @@ def _transport_settings(config: Config) -> dict[str, object]:
     if config.broker == "memory":
         return {"broker_transport_options": {"polling_interval": 0.01}}
     return {
-        # kombu tries for 6 s by itself, and longer the longer it may; whoever publishes has a better plan: try later.
+        # kombu itself retries for 6 s and more; the publisher has a better plan: try later.
         "broker_transport_options": {"confirm_publish": True, "max_retries": 1, "interval_start": 0.2},
         "broker_heartbeat": 30,
         "broker_connection_timeout": 4,

@@ -250,7 +250,7 @@ def _check_token_secrets(config: Config) -> None:
 def _check_strength(key: str, value: SecretStr, algorithm: str) -> None:
     needed = SECRET_BYTES[algorithm]
     secret = value.get_secret_value()
-    # A public key is no secret at all: whoever reads it could sign with it.
+    # A public key as an HMAC secret lets each of its readers sign tokens.
     if "-----BEGIN" in secret:
         raise ConfigurationError(key, "is a key file's content, no secret", resolution="see jwt_public_key_file")
     # A key of one repeated word has the length, not the strength: eight different characters is what hex of a

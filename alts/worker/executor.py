@@ -27,7 +27,8 @@ from alts.worker.report_size import fitted, fitted_stages
 
 log = logging.getLogger(__name__)
 
-# Whoever hears the verdict wants to read its logs at once; a store that is slow or away is not waited for (seconds).
+# Seconds to wait for uploads before the verdict is told, so that its logs can be read at once; a slow store is not
+# waited for longer.
 SETTLE_SECONDS = 5.0
 
 

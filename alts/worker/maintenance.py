@@ -19,7 +19,7 @@ _REPORT_INTERVAL = 5.0  # a lease is let live for 30 s once the ledger is back
 
 
 def _consume_anyway(wanted: bool) -> None:
-    """For whoever has no queue to turn away from: invitations are declined one by one."""
+    """For a worker without a consumer to pause: it declines invitations one by one."""
 
 
 class Upkeep:
@@ -60,7 +60,7 @@ class Upkeep:
 
     def close(self) -> None:
         for loop in self._loops:
-            # Whatever is under way is done again by whoever comes next.
+            # The next worker repeats a step that is cut off.
             loop.close(seconds=1.0)
 
     def look(self) -> float:

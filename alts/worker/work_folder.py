@@ -34,7 +34,7 @@ class DeadSlot:
 class WorkFolder:
     """One slot below `root`, held until close() or the end of the process.
 
-    `identity` is the slot's own, the same for whoever holds it, and stands on all that its holder starts.
+    `identity` belongs to the slot and outlives its holders. It is a label on everything that a holder starts.
     """
 
     def __init__(self, root: Path) -> None:

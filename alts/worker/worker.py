@@ -124,7 +124,7 @@ class Worker:
                 Heartbeat(self.ledger, assignment, stop=stop, interval=self.config.heartbeat_seconds) as heart,
             ):
                 if assignment.attempt > 1:
-                    # Whoever had it before may have died on this host.
+                    # The worker of the attempt before may have died on this host.
                     self.remove_leftovers()
                 order = Order(assignment.task_id, assignment.attempt, assignment.spec, folder, assignment.earlier)
                 return executor.execute(order, stop=stop, show=heart.show)
@@ -200,7 +200,7 @@ class Worker:
     def remove_leftovers(self, *, own: bool = False) -> None:
         """Destroy the machines and folders of workers on this host that have died.
 
-        `own`: also those of whoever held our slot before; only before the first task.
+        `own`: also those of our slot's previous holder; only before the first task.
         """
         if own:
             self._remove_all_of(self.folder.identity)

@@ -13,7 +13,7 @@ from alts.shared.errors import TooManyRequests
 # A count over a long index costs milliseconds: for so long what was counted and what has come since will do.
 FRESH_SECONDS = 2.0
 RETRY_AFTER = 30  # seconds; a task takes about as long
-# Callers are few; whoever makes tokens for a million of them must not fill the memory.
+# Callers are few; tokens for a million of them must not fill the memory.
 MOST_REMEMBERED = 10_000
 
 

@@ -28,7 +28,7 @@ class AllBusyError(Exception):
 
 
 class Threads:
-    """So many calls at once; whoever comes then waits, first come first served, and holds no thread meanwhile."""
+    """Run a limited number of calls at once. Further calls wait in order, and hold no thread meanwhile."""
 
     def __init__(self, most: int, *, patience: float | None = None) -> None:
         """`patience`: seconds that a call waits for its turn; None for as long as it takes."""

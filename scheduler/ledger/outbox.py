@@ -74,7 +74,7 @@ def give_back(db: Connection, taken: Iterable[Invitation], *, relay: str) -> Non
 def sent(db: Connection, invitations: Iterable[Invitation], *, now: float) -> None:
     """Strike them out; the tasks that nobody claimed meanwhile are QUEUED now."""
     entries = {invitation.entry: invitation.task_id for invitation in invitations}
-    # The tasks first, and in order: whoever claims one does the same, and nobody waits in a circle.
+    # The tasks first, and in order, as a claim does: that avoids deadlocks.
     locked = select(tasks.c.id).where(tasks.c.id.in_(sorted(set(entries.values())))).order_by(tasks.c.id)
     db.execute(locked.with_for_update()).all()
     struck = delete(outbox).where(outbox.c.entry.in_(entries)).returning(outbox.c.task_id)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from alts.shared.errors import AltsError
 
 CHECK_SECONDS = 2.0
-# /health needs no token: whoever asks it in a loop must not make the parts busy with answering.
+# /health needs no token: a client that asks in a loop must not keep the parts busy.
 KEPT_SECONDS = 1.0
 
 
@@ -27,8 +27,8 @@ class PartHealth:
 class Health:
     """Asks the parts how they are.
 
-    A check raises an AltsError where its part is away. One that hangs is not started a second time, so whoever asks
-    often costs no more threads.
+    A check raises an AltsError where its part is away. A hanging check is not started a second time, so frequent
+    requests cost no more threads.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Health:
         kept: float = KEPT_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`kept`: seconds for which an answer serves whoever asks next."""
+        """`kept`: seconds for which an answer is reused."""
         self._checks = checks
         self._seconds = seconds
         self._kept = kept
@@ -51,7 +51,7 @@ class Health:
         self._running: dict[str, Future[None]] = {}
 
     def ask(self) -> dict[str, PartHealth]:
-        """How each part is, by name, within `seconds`. Whoever comes while somebody asks gets the same answer."""
+        """The health of each part by name, within `seconds`. Concurrent callers share one answer."""
         with self._lock:
             if self._clock() >= self._answers_until:
                 self._answers = self._look()

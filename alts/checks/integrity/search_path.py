@@ -19,7 +19,7 @@ _MOST_ELEMENTS = 256  # that are looked at; none that means what it says has a t
 
 # Anybody may put a library there.
 _WRITABLE = re.compile(r"/(?:tmp|var/tmp|dev/shm|run/user|var/lock|run/lock)(?:/|\Z)")
-# Where packages are built: whoever has the same folder on his machine loads what he did not want.
+# Where packages are built: a user with the same folder would load other libraries from it.
 _BUILD = re.compile(
     r"\A/(?:build|builddir|buildd|home|root|usr/src|var/lib/jenkins|workspace)(?:/|\Z)"
     r"|/BUILD(?:ROOT)?(?:/|\Z)|/\.libs(?:/|\Z)"

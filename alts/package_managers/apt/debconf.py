@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 
 ANSWERS_PATH = "/.alts-answers"
-"""A file of ANSWERS, read by whoever runs with ENVIRONMENT."""
+"""A file of ANSWERS; programs that run with ENVIRONMENT read it."""
 ENVIRONMENT = {"DEBCONF_DB_FALLBACK": f"File{{filename:{ANSWERS_PATH} readonly:true}}"}
 
 # What any administrator of a container answers, because the default cannot work there: the engine has mounted

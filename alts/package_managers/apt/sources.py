@@ -29,7 +29,7 @@ Dir::Etc::sourcelist "/dev/null";
 """
 
 # Of one version in several repositories apt takes the one that it has read first, and it reads sources.list before all
-# else (apt-pkg/sourcelist.cc, ReadMainList). Whoever brings a package means that one: the distribution's come last.
+# else (apt-pkg/sourcelist.cc, ReadMainList). The task's package is meant, so the distribution's sources come last.
 LIST_LAST = f"""\
 [ ! -e /etc/apt/sources.list ] || ln -sf ../sources.list /etc/apt/sources.list.d/zz-distribution.list
 {served.BOUNDED}

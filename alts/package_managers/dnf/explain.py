@@ -122,8 +122,8 @@ def _way(package: str, target: str, rules: Sequence[str]) -> list[str]:
 def _next(name: str, needs: Mapping[str, Sequence[str]], target: str) -> Iterator[tuple[str, str]]:
     """Whom a package needs of those that the problem is about, and by which words.
 
-    libsolv names what is needed, and not who would have it. Where none of it is a package's name, whoever comes next
-    in the problem must be it: its rules go from the package on down.
+    libsolv names what is needed, and not who would have it. Where none of it is a package's name, the next
+    package in the problem must be it: its rules go from the package on down.
     """
     names = list(dict.fromkeys([*needs, target]))
     named = [(need.split(maxsplit=1)[0], need) for need in needs.get(name, ())]

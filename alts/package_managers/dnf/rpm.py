@@ -134,7 +134,7 @@ def _verify_findings(output: str) -> Iterator[Finding]:
         if match["tests"] == "missing":
             yield Finding(kind=Kind.MISSING_FILE, message=f"{match['path']} is missing", evidence=line.strip())
         elif changed := [word for test, word in _TESTS.items() if test in match["tests"]]:
-            # A configuration file may be written by the package's own scripts, as by whoever installs it.
+            # The package's own scripts may write a configuration file, as an administrator may.
             yield Finding(
                 kind=Kind.MODIFIED_FILE,
                 message=f"{match['path']} is not as it was shipped: {', '.join(changed)} differs",

@@ -55,7 +55,7 @@ def what_ruined(failed: Completed, ask: Ask) -> MachineRuined | None:
     if not killed and not unforked and failed.exit_code != _KILLED:
         return None
     counts = _counts(ask)
-    # Whoever prints the words without cause is not excused: the kernel's count must bear them out.
+    # The words alone excuse nothing: the kernel's count must confirm them.
     if unforked and _first_known(counts, _REFUSED):
         return MachineRuined(
             Kind.PROCESS_LIMIT_EXCEEDED,

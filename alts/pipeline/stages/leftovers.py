@@ -25,8 +25,8 @@ _DATA = ("/var/lib/", "/srv/")
 _LOOKS = 8
 _LOOK_INTERVAL = 0.5  # seconds
 
-# Takes away what is in the arguments before the "--", and the lines of the users and groups after it, so that whoever
-# makes them again can be seen to do so. Passwords lie in the files with an "s".
+# Removes the paths before the "--", and the lines of the users and groups after it: a process that makes them again is
+# seen then. Passwords lie in the files with an "s".
 _FORGET = r"""
 set -e
 while [ "$1" != -- ]; do

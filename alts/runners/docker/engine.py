@@ -219,7 +219,7 @@ class Engine:
         )
 
     def remove_network(self, network: str) -> None:
-        """Remove a network, whoever is still on it. One that is not there is fine."""
+        """Remove a network and disconnect its containers. A missing network is fine."""
         with engine_errors(f"remove the network {network}"), contextlib.suppress(docker_errors.NotFound):
             try:
                 self._client.remove_network(network)
@@ -268,7 +268,7 @@ class Engine:
             return self._shared
 
     def connect(self, *, timeout: int) -> APIClient:
-        """Connections of their own, for whoever waits longer than a plain request does; the caller closes them."""
+        """Open a client of its own for requests that wait longer than usual. The caller closes it."""
         with engine_errors(f"be reached at {self._docker_host}"):
             client = APIClient(self._docker_host, version="auto", timeout=timeout, max_pool_size=_CONNECTIONS)
             scheme, _, path = self._docker_host.partition("://")

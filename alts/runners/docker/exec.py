@@ -28,7 +28,7 @@ _PIECE = 65_536
 _WRAPPER = 'read -r _ || exit; echo $$; exec "$@" </dev/null 2>&1'
 
 # Kills the process $1 and all that it started, however deep and even in sessions of their own (apt runs dpkg in one):
-# its session, their children, and whoever has the variable $2 in its environment. Fields of stat: proc(5).
+# its session, their children, and processes with the variable $2 in their environment. Fields of stat: proc(5).
 _KILLER = r"""
 doomed=" $1 " mark=$2 round=0
 while [ $((round += 1)) -le 20 ]; do

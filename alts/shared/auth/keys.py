@@ -37,8 +37,8 @@ _PublicKeys = Mapping[str | None, Any]
 class TokenKeys:
     """All keys of a configuration. Implements alts.shared.auth.tokens.Keys.
 
-    The callers' keys grant nothing that is the workers', unless callers and workers share `jwt_secret`: whoever has
-    that may do everything.
+    The callers' keys grant nothing that is the workers', unless callers and workers share `jwt_secret`: its
+    holder may do everything.
     """
 
     def __init__(self, config: Config, *, clock: Callable[[], float] = time.monotonic) -> None:

@@ -45,8 +45,8 @@ class Ledger(Protocol):
     def claim(self, task_id: str, *, worker: str, key: str = "") -> Assignment | None:
         """Take the task for its next attempt; None where it is not to be had (unknown, claimed, finished).
 
-        `key`: random, the claim's own. Whoever did not hear the answer asks again with the same key, and gets the
-        same answer; without a key, nobody does.
+        `key`: random, one per claim. A worker that missed the answer asks again with the same key and gets the same
+        answer. Without a key a second claim is refused.
         """
 
     def decline(self, task_id: str, *, worker: str, reason: str) -> None:

@@ -52,7 +52,7 @@ class FolderStore:
         path = self._path(key)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            # Under another name first: whoever reads meanwhile sees the old content or the new, never a part.
+            # Under another name first: a reader sees the old content or the new, never a part.
             handle, name = tempfile.mkstemp(dir=path.parent, prefix=".")
             try:
                 with os.fdopen(handle, "wb") as file:

@@ -24,7 +24,7 @@ LARGEST_HEADERS = 32 << 10  # bytes, of all names and values
 class Gate:
     """Lets in who has a good token and is not over the limit; the caller is `request.state.caller` from here on.
 
-    Whoever is refused costs no thread, no look into the ledger and no memory for a body.
+    A refused request costs no thread, no look into the ledger and no memory for a body.
     """
 
     def __init__(self, app: ASGIApp, *, reader: TokenReader, rate_limit: RateLimit) -> None:

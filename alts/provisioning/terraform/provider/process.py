@@ -131,7 +131,7 @@ class ProviderProcess:
         return process, value
 
     def _prepare_socket(self) -> Path:
-        """Whoever may enter the socket's folder may use the provider: it is ours alone."""
+        """Make the socket's folder, for our user alone: access to it is access to the provider."""
         if self._socket is None:
             socket = self._folder / "socket.d" / _SOCKET_NAME
             if len(os.fsencode(socket)) > _SOCKET_PATH_LIMIT:

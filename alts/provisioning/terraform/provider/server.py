@@ -1,4 +1,4 @@
-"""Serve the provider on a Unix socket, for any number of terraforms to attach to, until whoever started us is gone."""
+"""Serve the provider on a Unix socket, for any number of terraforms to attach to, until the parent process is gone."""
 
 from __future__ import annotations
 
