@@ -1,4 +1,4 @@
-"""Names of hosts: where they lead to, without waiting for a name server that does not answer."""
+"""DNS lookup that can be stopped while a name server does not answer."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from alts.shared.network_rules import Address, literal_address
 
 Resolve = Callable[[str], Sequence[Address]]
 
-_LOOK = 0.1  # seconds between looks at the Stop
+_LOOK = 0.1  # seconds between checks of the Stop
 
 
 def addresses_of(host: str) -> tuple[Address, ...]:
-    """What a host's name leads to here, in the order to try; none where it is not known."""
+    """Resolve a host name. Returns addresses in the order to try; empty if unknown."""
     if (literal := literal_address(host)) is not None:
         return (literal,)
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):  # UnicodeError: what cannot be a name, such as "a..b"
+    except (OSError, UnicodeError):  # UnicodeError: an invalid name, e.g. "a..b"
         return ()
-    # Of a link-local address the part behind % is no part of the address itself.
+    # Drop the zone after % of a link-local address.
     return tuple(dict.fromkeys(ipaddress.ip_address(str(one[4][0]).partition("%")[0]) for one in found))
 
 
 def look_up(host: str, *, stop: Stop, resolve: Resolve) -> Sequence[Address]:
-    """What `resolve` says of a host, for as long as `stop` allows to wait for it. Raises Stopped."""
+    """Call `resolve` for a host and wait until `stop`. Raises Stopped, or RuntimeError if `resolve` raised."""
     stop.check()
     found: list[Sequence[Address]] = []
-    # Nothing ends a getaddrinfo: it waits 10 s and more for a silent name server. Its thread is left behind then, and
-    # is a daemon because those of an executor are waited for when the process, or an event loop, ends.
+    # getaddrinfo cannot be cancelled and waits 10 s and more for a silent name server. Its thread is then abandoned.
+    # It is a daemon thread, as process exit waits for executor threads.
     thread = threading.Thread(target=lambda: found.append(resolve(host)), name="look up", daemon=True)
     thread.start()
     while thread.is_alive():

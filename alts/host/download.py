@@ -1,4 +1,4 @@
-"""Small files from the web, such as a repository's key: bounded in time, in size and in where they may come from."""
+"""Download of small files (e.g. repository keys) with limits on time, size and network address."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from alts.shared.network_rules import Address, NetworkRules
 
 SIZE_LIMIT = 64_000  # bytes; the keyrings of distributions have less
 TIME_LIMIT = 60.0  # seconds for one file, redirects included
-_SILENCE = 15.0  # seconds without a byte, after which a server is taken for away
-_LOOK = 0.1  # seconds between looks at the Stop
+_SILENCE = 15.0  # seconds without a byte until a timeout
+_LOOK = 0.1  # seconds between checks of the Stop
 _REDIRECTS = 20
 
 
@@ -30,10 +30,10 @@ def download(
     time_limit: float = TIME_LIMIT,
     resolve: Resolve = addresses_of,
 ) -> bytes:
-    """What is at an http(s) URL, redirects followed. Not for a thread that runs an event loop.
+    """Download an http(s) URL, following redirects. Not for a thread that runs an event loop.
 
-    Raises RepositoryUnreachable where it cannot be had, is where the rules allow nothing to be fetched from, is
-    larger than `size_limit`, is compressed, or takes longer than `time_limit` seconds; Stopped.
+    Raises RepositoryUnreachable if the download fails, `rules` deny the address, the file exceeds `size_limit` bytes,
+    is compressed, or takes longer than `time_limit` seconds; Stopped.
     """
     stop.check()
     limit = stop.within(time_limit)
@@ -49,7 +49,7 @@ def download(
 
 
 async def _until(limit: Stop, work: Coroutine[None, None, bytes]) -> bytes:
-    """The work's result, or Stopped: wherever it waits, also where a server's every byte starts a timeout anew."""
+    """Return the work's result, or raise Stopped at any await, even if every byte restarts the read timeout."""
     task = asyncio.create_task(work)
     while not task.done():
         if limit.reason:
@@ -65,7 +65,7 @@ async def _fetch(url: str, limit: Stop, transport: httpx.AsyncBaseTransport, siz
     headers = {"Accept-Encoding": "identity"}
     async with httpx.AsyncClient(transport=transport, timeout=_SILENCE, headers=headers) as client:
         request = client.build_request("GET", url)
-        # Followed here, because httpx reads what a redirect has for a body: all of it, and unpacked.
+        # Redirects are followed here, because httpx reads and unpacks a redirect's whole body.
         for _ in range(_REDIRECTS + 1):
             answer = await client.send(request, stream=True)
             async with aclosing(answer):
@@ -84,7 +84,7 @@ async def _content(url: str, answer: httpx.Response, limit: Stop, size_limit: in
         )
     content = bytearray()
     async for piece in answer.aiter_raw():
-        # Many tiny chunks that came together are handed out without a pause in which _until could look.
+        # Tiny chunks that arrived together come without an await in which _until could check.
         limit.check()
         content += piece
         if len(content) > size_limit:
@@ -93,9 +93,9 @@ async def _content(url: str, answer: httpx.Response, limit: Stop, size_limit: in
 
 
 class _Guarded(httpx.AsyncBaseTransport):
-    """Connects to an address that was looked at, not to a name that may lead elsewhere a moment later.
+    """Transport that connects to the checked address, not to a name that may resolve differently later.
 
-    No proxy is used: where it would connect to cannot be looked at.
+    Uses no proxy, because the proxy's target address cannot be checked.
     """
 
     def __init__(self, rules: NetworkRules, resolve: Resolve, limit: Stop) -> None:
@@ -131,7 +131,7 @@ class _Guarded(httpx.AsyncBaseTransport):
             await connection.aclose()
 
     def _to(self, address: Address, request: httpx.Request) -> httpx.Request:
-        """The same request, with its Host header and the name that the certificate must have, to that address."""
+        """Redirect the request to an address, keeping its Host header and the TLS server name."""
         return httpx.Request(
             request.method,
             request.url.copy_with(host=str(address)),
@@ -140,6 +140,6 @@ class _Guarded(httpx.AsyncBaseTransport):
         )
 
     async def _traced(self, event: str, info: Mapping[str, Any]) -> None:
-        """Called by httpcore with all that it does (its documentation, "Request Extensions", "trace")."""
+        """Record new connections. httpcore calls this for every event ("Request Extensions", "trace")."""
         if event == "connection.connect_tcp.complete":
             self._connections.append(info["return_value"])

@@ -1,4 +1,4 @@
-"""A lock that threads and processes of one host wait for, until they are told to stop."""
+"""Host-wide lock file for threads and processes, with a stoppable wait."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TRY_INTERVAL = 0.2  # seconds
 
 @contextmanager
 def host_lock(path: Path, stop: Stop) -> Iterator[None]:
-    """Hold the lock on the file at `path`, which is made and stays. Raises Stopped where `stop` comes first."""
+    """Hold the lock on the file `path`. The file is created and never removed. Raises Stopped if `stop` comes first."""
     while (descriptor := try_lock(path)) is None:
         stop.check()
         stop.sleep(_TRY_INTERVAL)

@@ -1,4 +1,4 @@
-"""Run a program on the worker itself: bounded in time and in output, and gone with all it started when it is over."""
+"""Subprocesses on the worker's host: bounded time and output, and the process group is killed at the end."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from alts.core.command import BoundedOutput, Completed, OutputSink, shown
 from alts.core.stop import Stop, StopReason
 from alts.shared.errors import InfrastructureError
 
-_LOOK_INTERVAL = 0.1  # seconds between two looks at the Stop and at the program
-_DRAIN_SECONDS = 0.3  # for output that is still on its way when the program has ended
-_END_INTERVAL = 0.01  # seconds, once the output is closed: most programs end in the same moment
-_HURRIED_GRACE = 2.0  # seconds to end by itself where somebody asked to stop, and waits for it
-_DEATH_SECONDS = 5.0  # for a killed process to be gone
+_LOOK_INTERVAL = 0.1  # seconds between two checks of the Stop and the program
+_DRAIN_SECONDS = 0.3  # for output still in the pipe when the program has ended
+_END_INTERVAL = 0.01  # seconds, once the output is closed: most programs exit at the same moment
+_HURRIED_GRACE = 2.0  # seconds of grace for a requested stop, which somebody waits for
+_DEATH_SECONDS = 5.0  # seconds for killed processes to disappear
 _EXEC_LOOKS, _EXEC_INTERVAL = 20, 0.001  # seconds; execve(2) takes microseconds, unless the machine is busy
 _PIECE = 65_536  # bytes, the size of a pipe
 
@@ -36,12 +36,12 @@ def run_process(
     sink: OutputSink | None = None,
     interrupt_grace: float = 0.0,
 ) -> Completed:
-    """Run a program, with nothing on its standard input, until it ends or `stop` says so.
+    """Run a program with empty standard input until it ends or `stop` is set.
 
-    `env` is its complete environment. What it leaves running in its process group is killed when it ends.
-    When stopped it gets SIGINT and `interrupt_grace` seconds to end by itself, then SIGKILL; `exit_code` is None then.
-    Where somebody asked to stop, rather than the time being up, the grace is two seconds at most.
-    Raises InfrastructureError where the program cannot be started.
+    `env` is the complete environment. When the program ends, the rest of its process group is killed.
+    On a stop the program gets SIGINT, `interrupt_grace` seconds to end, then SIGKILL; `exit_code` is then None.
+    Unless the stop is a deadline, the grace is at most two seconds.
+    Raises InfrastructureError if the program cannot be started.
     """
     started = time.monotonic()
     if reason := stop.reason:
@@ -63,26 +63,26 @@ def run_process(
 
 
 def kill_by_variable(name: str, value: str) -> int:
-    """Kill every process that was started with NAME=VALUE in its environment; says how many there were.
+    """Kill every process that was started with NAME=VALUE in its environment. Returns their number.
 
-    For programs whose children leave the process group. The value must be nobody else's, such as a new folder's path.
-    They are gone when this returns, but for one that the kernel does not let go within five seconds.
+    For programs whose children leave the process group. The value must be unique, e.g. the path of a new folder.
+    Waits up to five seconds for the processes to disappear.
     """
     wanted = os.fsencode(f"{name}={value}")
     return _kill_all(lambda environment: wanted in environment)
 
 
 def kill_at_home_below(folder: Path) -> int:
-    """Kill every process that was started with a HOME below the folder: what a dead worker has left running there.
+    """Kill every process started with a HOME below the folder (left by a dead worker). Returns their number.
 
-    Everything that a worker starts for an attempt has its HOME in the attempt's folder. As kill_by_variable.
+    All processes of an attempt have their HOME in the attempt's folder. Waits like kill_by_variable.
     """
     wanted = b"HOME=" + os.fsencode(folder.absolute()) + b"/"
     return _kill_all(lambda environment: any(variable.startswith(wanted) for variable in environment))
 
 
 def _kill_all(known: Callable[[list[bytes]], bool]) -> int:
-    """Of the processes whose environment, as NAME=VALUE, is `known`."""
+    """Kill the processes whose environment (a list of NAME=VALUE) satisfies `known`. Returns their number."""
     killed: set[int] = set()
     end = time.monotonic() + _DEATH_SECONDS
     while (marked := set(_processes(known))) and time.monotonic() < end:
@@ -97,19 +97,19 @@ def _kill_all(known: Callable[[list[bytes]], bool]) -> int:
 def _processes(known: Callable[[list[bytes]], bool]) -> Iterator[int]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
-            # It may end while we look, or be another user's; a zombie has no environment any more.
+            # The process may end meanwhile or belong to another user. A zombie has no environment.
             with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):
                 if known(_environment(entry).split(b"\0")):
                     yield int(entry.name)
 
 
 def _environment(process: Path) -> bytes:
-    """Of a process in /proc. Raises FileNotFoundError or ProcessLookupError where it has none: it has ended, or is a
-    thread of the kernel."""
+    """Read the environment of a process folder in /proc. Raises FileNotFoundError or ProcessLookupError if the process
+    has ended or is a kernel thread."""
     for _ in range(_EXEC_LOOKS):
         if environment := (process / "environ").read_bytes():
             return environment
-        # In the middle of execve(2) a process has its new program already, and its environment a moment later.
+        # During execve(2) a process gets its environment a moment after its new program.
         (process / "exe").readlink()
         time.sleep(_EXEC_INTERVAL)
     return b""
@@ -139,7 +139,7 @@ def _start(argv: Sequence[str], *, cwd: Path | None, env: Mapping[str, str]) -> 
 def _attend(
     process: subprocess.Popen[bytes], output: BoundedOutput, *, stop: Stop, interrupt_grace: float
 ) -> StopReason | None:
-    """Read what the program says until it has ended. Says why it was stopped, None where it ended by itself."""
+    """Read the output until the program ends. Returns the stop reason, None if it ended by itself."""
     stopped: StopReason | None = None
     kill_at = 0.0
     assert process.stdout is not None  # noqa: S101 - for the type checker: it was started with PIPE
@@ -153,7 +153,7 @@ def _attend(
             if stopped and time.monotonic() >= kill_at:
                 _kill_group(process)
             pipe.read(output, seconds=_LOOK_INTERVAL)
-        # A child that inherited the pipe may hold it open forever: only what is there is read.
+        # A child may hold the inherited pipe open, so only the output of the next _DRAIN_SECONDS is read.
         drained_at = time.monotonic() + _DRAIN_SECONDS
         while pipe.open and (left := drained_at - time.monotonic()) > 0:
             pipe.read(output, seconds=left)
@@ -161,7 +161,7 @@ def _attend(
 
 
 class _Pipe:
-    """The reading end of a program's output, which never makes the reader wait longer than asked."""
+    """Non-blocking read end of a program's output pipe."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -177,7 +177,7 @@ class _Pipe:
         self._selector.close()
 
     def read(self, output: BoundedOutput, *, seconds: float) -> None:
-        """Take what is there, waiting for it that long at most; less where the pipe is closed and nothing can come."""
+        """Read available output, waiting at most `seconds`; less if the pipe is closed."""
         if not self.open:
             time.sleep(min(seconds, _END_INTERVAL))
             return
@@ -195,12 +195,12 @@ class _Pipe:
 
 
 def _has_ended(process: subprocess.Popen[bytes]) -> bool:
-    """Whether the program has ended, without reaping it: for as long as it is not reaped, its id stays its group's."""
+    """Return whether the program has ended, without reaping it. Until reaped, its id stays reserved for its group."""
     return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    # Not reaped yet, so the group cannot be somebody else's. It is ours by start_new_session.
+    # Not reaped yet, so the group id cannot be reused. start_new_session made the group.
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, number)
 

@@ -34,13 +34,13 @@ class MakeRoot(Protocol):
 def bootstrap(
     recipe: Recipe, *, folder: Path, stop: Stop, log: OutputSink, make_root: MakeRoot = mmdebstrap.make_root
 ) -> Path:
-    """The tar of a recipe in the cache folder; made when it is not there. The caller holds the recipe's lock.
+    """Return the recipe's tar in the cache folder; build it if missing. The caller holds the recipe's lock.
 
     Raises ImageUnavailable or Stopped.
     """
     tar = folder / f"{recipe.name}.tar"
     prefix = f"{recipe.name}.draft-"
-    # Left by a process that was killed while it held the lock that we hold now.
+    # We hold the lock, so these drafts are from killed workers.
     for stale in folder.glob(f"{prefix}*"):
         shutil.rmtree(stale)
     if tar.exists():
@@ -68,7 +68,7 @@ def bootstrap(
 
 
 def keep(draft: Path, tar: Path) -> None:
-    """Give it its name when all of it is on the disk: a cache with half an image in it would fail for ever."""
+    """Fsync the draft, then rename it to `tar`: a truncated image in the cache would fail forever."""
     with draft.open("rb") as file:
         os.fsync(file.fileno())
     draft.replace(tar)

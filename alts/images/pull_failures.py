@@ -1,4 +1,4 @@
-"""Which pulls have failed lately, so that not every task waits for a registry that is away."""
+"""Cache of recent pull failures, so tasks do not wait for an unreachable registry."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ class PullMemory:
         self._clock = clock
 
     def failure(self, name: str) -> str | None:
-        """Why the last pull failed; None where there was none in the last MEMORY_SECONDS."""
+        """Return why a pull failed within the last MEMORY_SECONDS; None if none did."""
         path = self._path(name)
         try:
             age = self._clock() - path.stat().st_mtime
             reason = path.read_text(encoding="utf-8")
         except FileNotFoundError:
             return None
-        # One from the future was written before the clock was set back.
+        # A negative age means that the clock was set back.
         return reason if 0 <= age < MEMORY_SECONDS else None
 
     def remember(self, name: str, reason: str) -> None:

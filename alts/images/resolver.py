@@ -1,4 +1,4 @@
-"""Find or make the base image for a task: whatever is in the engine first, then a registry, then a mirror."""
+"""Base image resolver: looks in the engine first, then pulls from a registry, then bootstraps from a mirror."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Image:
     """A base image in the engine."""
 
     reference: str
-    """Such as "debian:12" or "alts/debian:12-amd64-0123456789ab"."""
+    """E.g. "debian:12" or "alts/debian:12-amd64-0123456789ab"."""
     id: str
     origin: str
     """How it came to be there: "local", "pulled" or "bootstrapped"."""
@@ -42,7 +42,7 @@ class Image:
 
 
 class FoundImage(Protocol):
-    """What the engine says of an image."""
+    """Image data from the engine."""
 
     @property
     def id(self) -> str: ...
@@ -52,7 +52,7 @@ class FoundImage(Protocol):
 
 
 class ImageEngine(Protocol):
-    """What the resolver needs of an engine; alts.runners.docker.engine.Engine has the words."""
+    """Engine interface for the resolver; documented in alts.runners.docker.engine.Engine."""
 
     def image(self, reference: str) -> FoundImage | None: ...
 
@@ -64,7 +64,7 @@ class ImageEngine(Protocol):
 
 
 class Bootstrap(Protocol):
-    """Makes the tar of a recipe, or finds it in the cache folder; see alts.images.bootstrap."""
+    """Builds the tar of a recipe or finds it in the cache folder; see alts.images.bootstrap."""
 
     def __call__(self, recipe: Recipe, *, folder: Path, stop: Stop, log: OutputSink) -> Path: ...
 
@@ -80,26 +80,26 @@ class BuildStandin(Protocol):
 
 @dataclass(frozen=True)
 class _Wanted:
-    """The image of one task, by all the names that it may have."""
+    """The image of one task with all its possible names."""
 
     official: str
     ours: str
-    """Under which a pulled one of a foreign architecture is kept."""
+    """Tag for a pulled image whose official name another architecture holds."""
     architecture: str
     """In Docker's words."""
     recipes: Sequence[AnyRecipe]
     no_recipe: str
-    """Why there is none, where there is none."""
+    """Why there is no recipe; else empty."""
 
     @property
     def file_name(self) -> str:
-        """The official name, or the one of a recipe, as a file may be called."""
+        """The official or the first recipe's name, made safe as a file name."""
         name = self.official or self.recipes[0].name
         return "".join(letter if letter.isalnum() or letter in ".-" else "-" for letter in name)
 
     @property
     def names(self) -> Iterable[tuple[str, str]]:
-        """Name and origin, the preferred one first."""
+        """Pairs of name and origin, preferred first."""
         if self.official:
             yield self.official, "local"
             yield self.ours, "pulled"
@@ -150,7 +150,7 @@ class ImageResolver:
             self._folder.mkdir(parents=True, exist_ok=True)
             # By the official name alone: pulling one architecture moves that name away from another.
             with host_lock(self._folder / f"{wanted.file_name}.lock", stop):
-                # Made by somebody while we waited?
+                # Another task may have made it meanwhile.
                 return self._find(wanted) or self._get(wanted, stop=stop, log=log)
         except OSError as error:
             raise ImageUnavailable(f"the cache folder {self._folder} cannot be used", details=str(error)) from error
@@ -167,7 +167,7 @@ class ImageResolver:
         )
 
     def _recipes(self, spec: TaskSpec) -> tuple[Sequence[AnyRecipe], str]:
-        """How the image can be made here; where it cannot, why."""
+        """Return the recipes for the image, or the reason why there are none."""
         if spec.dist_name == STANDIN:
             return (standin_recipe(spec),), ""
         keyring = KEYRINGS.get(spec.dist_name)
@@ -227,7 +227,7 @@ class ImageResolver:
             self._memory.remember(memory_name, f"{error}: {error.details}" if error.details else str(error))
             raise
         finally:
-            # An engine knows one architecture by a name: give it back to the one that had it.
+            # The engine keeps one architecture per name: restore the previous one.
             if before is not None:
                 self._engine.tag(before.id, wanted.official)
         reference = wanted.official if before is None else wanted.ours
@@ -268,5 +268,5 @@ class ImageResolver:
 
 
 def _debian(recipe: StandinRecipe) -> TaskSpec:
-    """A request whose image is what the stand-in is made of."""
+    """Return a request whose image is the stand-in's base."""
     return TaskSpec(dist_name="debian", dist_version=recipe.base, dist_arch="amd64", package_name="dnf")

@@ -34,13 +34,13 @@ _OUTPUT = "/alts-build.tar"
 
 
 class Builder(Instance, Protocol):
-    """A container to make something in."""
+    """Build container interface."""
 
     def push(self, path: str, archive: bytes) -> None:
         """Unpack a tar into the folder `path`, which is there."""
 
     def fetch(self, path: str) -> Iterable[bytes]:
-        """A file as a tar with one member, in pieces."""
+        """Read a file as a one-member tar, in chunks."""
 
 
 class BuildEngine(Protocol):
@@ -69,14 +69,14 @@ def standin_recipe(spec: TaskSpec) -> StandinRecipe:
 def build_standin(
     recipe: StandinRecipe, *, base: str, folder: Path, stop: Stop, log: OutputSink, engine: BuildEngine
 ) -> Path:
-    """The tar of a recipe in the cache folder; made when it is not there. The caller holds the recipe's lock.
+    """Return the recipe's tar in the cache folder; build it if missing. The caller holds the recipe's lock.
 
     `base`: the id of the Debian image. Raises ImageUnavailable, EngineFailed or Stopped; no container stays.
     """
     tar = folder / f"{recipe.name}.tar"
     prefix = f"{recipe.name}.draft-"
     labels = {BUILD_LABEL: recipe.name}
-    # Left by a process that was killed while it held the lock that we hold now.
+    # We hold the lock, so these drafts are from killed workers.
     for stale in folder.glob(f"{prefix}*"):
         shutil.rmtree(stale)
     engine.remove_labelled(labels)
@@ -116,7 +116,7 @@ def _archive(files: Mapping[str, bytes]) -> bytes:
 
 
 def _write_member(pieces: Iterable[bytes], target: Path, *, stop: Stop) -> None:
-    """Write the one file of a tar that comes in pieces."""
+    """Write the single file of a chunked tar to `target`."""
     with tarfile.open(fileobj=_Pieces(pieces, stop), mode="r|") as tar, target.open("wb") as file:  # type: ignore[call-overload]
         for member in tar:
             content = tar.extractfile(member)
@@ -125,7 +125,7 @@ def _write_member(pieces: Iterable[bytes], target: Path, *, stop: Stop) -> None:
 
 
 class _Pieces:
-    """What tarfile needs of a file that is only read once. Raises Stopped."""
+    """Read-only file object over chunks, for tarfile's stream mode. Raises Stopped."""
 
     def __init__(self, pieces: Iterable[bytes], stop: Stop) -> None:
         self._pieces = iter(pieces)

@@ -1,4 +1,4 @@
-"""What a runner gives: a machine to test on, made ready, and gone afterwards."""
+"""Runner interface: provisions test machines and removes them."""
 
 from __future__ import annotations
 
@@ -17,65 +17,65 @@ from alts.shared.models.task_spec import TaskSpec
 
 @dataclass(frozen=True)
 class Provisioned:
-    """A ready machine, and what it was made of."""
+    """A ready machine with its image and tool versions."""
 
     instance: Instance
     image: Mapping[str, str]
     """reference, id, origin."""
     tools: Mapping[str, str]
-    """Versions of terraform, ansible and docker, as they said when they ran."""
+    """Versions of terraform, ansible and docker, as reported at run time."""
 
 
 @dataclass(frozen=True)
 class Order:
-    """What a runner is asked for."""
+    """A request for a machine."""
 
     task_id: str
     attempt: int
     spec: TaskSpec
     work_folder: Path
-    """Exists, is empty and belongs to this attempt alone; its maker removes it."""
+    """Existing empty folder for this attempt alone. Its creator removes it."""
     earlier: tuple[AttemptSummary, ...] = ()
-    """What the attempts before this one have brought, for the report."""
+    """Results of earlier attempts, for the report."""
 
 
 @dataclass(frozen=True)
 class Machine:
-    """A machine, or what is left of one, as its labels say."""
+    """A machine or its remains, as described by its labels."""
 
     worker: str
-    """The identity of the worker that made it."""
+    """Identity of the worker that made it."""
     task_id: str
     attempt: int
 
 
 class Runner(Protocol):
-    """A way to get machines."""
+    """Provider of machines."""
 
     def provision(self, order: Order, *, stop: Stop, log: OutputSink) -> AbstractContextManager[Provisioned]:
-        """A ready machine for as long as the `with` lasts. Entering it succeeds or leaves nothing behind.
+        """Provide a ready machine for the `with` block. Entering succeeds or leaves nothing behind.
 
-        The machine is named and labelled with task and attempt. What terraform and ansible say goes to `log`.
+        The machine is named and labelled with task and attempt. Output of terraform and ansible goes to `log`.
         Raises ProvisionFailed, ImageUnavailable, RepositoryUnreachable or Stopped.
         """
 
     def remove_leftovers(self, task_id: str, *, below: int) -> int:
-        """Destroy what attempts of this task before `below` have left behind; says how many machines."""
+        """Destroy what this task's attempts before `below` left behind. Returns the number of machines."""
 
     def remove_all_of(self, worker: str) -> int:
-        """Destroy every machine of the worker of that identity, which is known to be dead; says how many."""
+        """Destroy every machine of a worker known to be dead. Returns their number."""
 
     def machines(self) -> Iterable[Machine]:
-        """Every machine on the engine, also those of other workers and installations."""
+        """List all machines, including those of other workers and installations."""
 
     def remove(self, task_id: str, attempt: int) -> int:
-        """Destroy what that attempt has on the engine; says how many machines."""
+        """Destroy what an attempt has on the engine. Returns the number of machines."""
 
     def trouble(self) -> str:
-        """Why no machine can be made now, in one line; empty where one can. Answers within seconds, raises nothing."""
+        """Return why no machine can be made now, in one line; empty if one can. Takes seconds at most. Never raises."""
 
     def folders(self) -> Iterable[Path]:
-        """Folders of this host that machines take room in."""
+        """Return the folders of this host whose disk space machines use."""
 
     def close(self) -> None:
-        """Give back what the runner holds for all tasks, such as the provider's process."""
+        """Release resources shared by all tasks, e.g. the provider process."""

@@ -1,4 +1,4 @@
-"""The life cycle that every machine made by Terraform shares: make, prepare with Ansible, take away."""
+"""Base runner for Terraform machines: create, prepare with Ansible, destroy."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ from alts.shared.network_rules import DEFAULT_RULES, NetworkRules
 
 log = logging.getLogger(__name__)
 
-# Taking a machine away is not part of the task's time: it must work when that has run out (seconds).
+# Seconds. Destroying a machine has its own limit, as it must work after the task's deadline.
 REMOVE_TIMEOUT = 120.0
 
-_OTHER_VARIABLES = 3  # times that a machine is asked for anew, with variables that are chosen again
+_OTHER_VARIABLES = 3  # retries with newly chosen variables
 
 FilesFor = Callable[[TaskSpec], Sequence[InstanceFile]]
-"""The repositories and settings that a fresh machine needs for a task."""
+"""Returns the repository and settings files that a fresh machine needs for a task."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What Terraform is to make, and of what."""
+    """Terraform variables and image of a machine."""
 
     variables: Mapping[str, object]
     image: Mapping[str, str]
 
 
 class TerraformedRunner(ABC):
-    """A runner whose machines are one Terraform module, resources/terraform/<name>/."""
+    """Runner whose machines come from one Terraform module, resources/terraform/<name>/."""
 
     name: str
-    """Of the module, and of the runner in the configuration."""
+    """Name of the module and of the runner in the configuration."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class TerraformedRunner(ABC):
         provider_version: str | None,
         networks: NetworkRules = DEFAULT_RULES,
     ) -> None:
-        """`provider_version`: the registry's, such as "~> 3.6"; None where the embedded one is attached."""
+        """`provider_version`: constraint for the registry's provider, e.g. "~> 3.6"; None if embedded."""
         self._networks = networks
         self._terraform = terraform
         self._docker_host = docker_host
@@ -71,31 +71,31 @@ class TerraformedRunner(ABC):
         """Choose the image and the variables. Raises ImageUnavailable or Stopped."""
 
     def instead(self, variables: Mapping[str, object], error: ProvisionFailed) -> Mapping[str, object] | None:  # noqa: ARG002
-        """Other variables to try, where these were refused for what may change from one moment to the next."""
+        """Return other variables to retry with after a transient refusal; None for no retry."""
         return None
 
     @abstractmethod
     def environment(self, stop: Stop) -> Mapping[str, str]:
-        """What Terraform needs in its environment to find the provider. Raises InfrastructureError or Stopped."""
+        """Return environment variables for Terraform to find the provider. Raises InfrastructureError or Stopped."""
 
     @abstractmethod
     def connect(self, outputs: Mapping[str, object]) -> Instance:
-        """The machine that the module's outputs describe, with all its limits. Raises ProvisionFailed."""
+        """Return the machine that the module's outputs describe, with all limits set. Raises ProvisionFailed."""
 
     @abstractmethod
     def seal(self, order: Order, outputs: Mapping[str, object]) -> str:
-        """Close the machine off from networks that are not for it; why that was not to be done, else empty.
+        """Block the machine's access to denied networks. Returns why it is not sealed; empty if it is.
 
-        Raises ProvisionFailed where it must be done, and could not be.
+        Raises ProvisionFailed if sealing is mandatory and failed.
         """
 
     @abstractmethod
     def tools(self) -> Mapping[str, str]:
-        """Versions of what the machine runs on, such as {"docker": "20.10.24"}."""
+        """Return versions of the machine's platform, e.g. {"docker": "20.10.24"}."""
 
     @abstractmethod
     def remove_by_label(self, order: Order) -> None:
-        """Take away what Terraform has lost track of. Raises InfrastructureError."""
+        """Remove objects that Terraform has lost track of. Raises InfrastructureError."""
 
     @abstractmethod
     def trouble(self) -> str:
@@ -135,7 +135,7 @@ class TerraformedRunner(ABC):
 
     def _prepare(self, order: Order, outputs: Mapping[str, object], *, stop: Stop, log: OutputSink) -> tuple[str, str]:
         """Seal the machine and bring it the task's files; return why it is not sealed, and Ansible's version."""
-        # Side by side: neither has anything to do with the other, and both must be over before anything else runs.
+        # In parallel: the two are independent, and both must finish before anything else runs.
         with ThreadPoolExecutor(1) as pool:
             sealing = pool.submit(self.seal, order, outputs)
             version = run_playbook(
@@ -150,14 +150,14 @@ class TerraformedRunner(ABC):
         return sealing.result(), version
 
     def _blaming_the_engine(self, error: ProvisionFailed) -> InfrastructureError | None:
-        """What to say in place of a tool's failure where the machines' engine is lost; None where it answers."""
+        """Return the error that replaces a tool's failure if the engine is down; None if it answers."""
         trouble = self.trouble()
         if not trouble:
             return None
         return ProvisionFailed(f"while the machine was prepared, {trouble}", details=_said(error))
 
     def _blaming_the_machine(self, error: ProvisionFailed, outputs: Mapping[str, object]) -> InfrastructureError | None:
-        """The same where the machine itself is lost; None where it is there."""
+        """Return the error that replaces a tool's failure if the machine is lost; None if it is alive."""
         try:
             self.connect(outputs).check()
         except (InfrastructureError, MachineRuined) as lost:
@@ -179,11 +179,11 @@ class TerraformedRunner(ABC):
         return download(url, stop=stop, rules=self._networks)
 
     def _module(self, folder: Path, log: OutputSink, stop: Stop) -> Terraform:
-        # With the environment of now: the provider may have been started anew since the machine was made.
+        # Uses the current environment: the provider may have restarted since the machine was made.
         return Terraform(folder, executable=self._terraform, environment=self.environment(stop), sink=log)
 
     def _destroy_at_once(self, order: Order) -> bool:
-        """Without terraform, whose state goes with the work folder: somebody waits for the machine to be gone."""
+        """Destroy without terraform, as the caller waits. Its state goes with the work folder. Returns success."""
         try:
             self.remove_by_label(order)
         except InfrastructureError as error:
@@ -193,7 +193,7 @@ class TerraformedRunner(ABC):
         return True
 
     def _destroy(self, order: Order, folder: Path, sink: OutputSink) -> None:
-        """Cleaning up reports its own trouble, and leaves the verdict alone."""
+        """Destroy the machine. Failures are logged and do not change the verdict."""
         task = {"task_id": order.task_id, "attempt": order.attempt}
         try:
             stop = Stop(REMOVE_TIMEOUT)
@@ -201,7 +201,7 @@ class TerraformedRunner(ABC):
         except (InfrastructureError, Stopped, OSError) as error:
             details = getattr(error, "details", "")
             log.warning("terraform destroy failed", extra={**task, "error": str(error), "details": details})
-        # Also after a destroy that went well: the state may have been cut short before it named the machine.
+        # Even after a successful destroy: an interrupted create may be missing from the state.
         try:
             self.remove_by_label(order)
         except InfrastructureError as error:

@@ -1,4 +1,4 @@
-"""Containers of a Docker engine in which something is made, and which are gone afterwards."""
+"""Temporary build containers on a Docker engine."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from contextlib import closing, contextmanager
 
 from alts.runners.docker.engine import DockerInstance, Engine, engine_errors
 
-_ANSWER_TIMEOUT = 120  # seconds that the engine may be silent while it packs a file
+_ANSWER_TIMEOUT = 120  # seconds of silence allowed while the engine packs a file
 
 
 class BuildContainer(DockerInstance):
-    """A machine that files can be put into and taken from: alts.images.rpm_standin.Builder."""
+    """Container with file upload and download: alts.images.rpm_standin.Builder."""
 
     def push(self, path: str, archive: bytes) -> None:
-        """Unpack a tar into the folder `path`, which is there. Raises EngineFailed."""
+        """Unpack a tar into the existing folder `path`. Raises EngineFailed."""
         with engine_errors(f"write files into {self.name}"):
             self._client.put_archive(self._container, path, archive)
 
     def fetch(self, path: str) -> Iterator[bytes]:
-        """A file as a tar with one member, in pieces. Raises EngineFailed."""
+        """Read a file as a one-member tar, in chunks. Raises EngineFailed."""
         with engine_errors(f"read {path} from {self.name}"):
             pieces: Iterable[bytes]
             pieces, _ = self._client.get_archive(self._container, path)
@@ -28,14 +28,14 @@ class BuildContainer(DockerInstance):
 
 
 class DockerBuilds:
-    """Makes such containers: alts.images.rpm_standin.BuildEngine."""
+    """Factory of build containers: alts.images.rpm_standin.BuildEngine."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     @contextmanager
     def builder(self, image: str, *, labels: Mapping[str, str], seconds: float) -> Iterator[BuildContainer]:
-        """A container of the image with that id. It ends by itself after `seconds`, whatever becomes of us.
+        """Start a container of the image id. It ends by itself after `seconds`, even if the worker dies.
 
         Raises EngineFailed; entering it succeeds or leaves nothing behind.
         """
@@ -48,7 +48,7 @@ class DockerBuilds:
                     client.start(made["Id"])
                 yield BuildContainer(client, made["Id"], name="the build container")
             finally:
-                # By the labels: of a container whose making was cut short nobody has told us the id.
+                # By labels: the id of a container whose creation was interrupted is unknown.
                 self.remove_labelled(labels)
 
     def remove_labelled(self, labels: Mapping[str, str]) -> None:

@@ -1,7 +1,7 @@
-"""What a dead container died of: what ran in it, or somebody outside. Pure; when not sure, the latter.
+"""Cause of a container's death: its own processes or an outside actor. Pure functions; in doubt, the latter.
 
-`state` is what the engine says when it inspects the container; `events` are all that the engine remembers, of any
-container, the oldest first: it keeps the last 256 (moby, daemon/events), and none from before its own start.
+`state` is the container's State from inspect. `events` are all events that the engine remembers, of any container,
+oldest first. The engine keeps the last 256 (moby, daemon/events), none from before its own start.
 """
 
 from __future__ import annotations
@@ -9,31 +9,31 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-_SIGNALS = 128  # exit codes from here on: ended by a signal, or unknown
+_SIGNALS = 128  # exit codes from here up: killed by a signal, or unknown
 _REACHES_BACK = 1_000_000_000  # nanoseconds before a death that the engine must still remember
 
 
 def ran_out_of_memory(container: str, state: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether the kernel has ended the container because its own memory was full, and nobody else had a hand in it."""
+    """Return whether the kernel OOM-killed the container at its own memory limit, with no kill through the engine."""
     return bool(state.get("OOMKilled")) and _nobody_else(container, events)
 
 
 def ended_by_itself(container: str, state: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether the container's first process has called exit(2), which a sleep without end never does: something that
-    runs in the container has had it do so, such as by ptrace(2).
+    """Return whether the container's init process called exit(2). An endless sleep never does so by itself: another
+    process in the container made it, e.g. by ptrace(2).
 
-    Nobody outside ends it like that: of their signals only SIGKILL reaches a first process that waits for none
-    (pid_namespaces(7)), and the engine itself says 128 and more of what was killed, or lost.
+    An outside actor cannot cause this. Only SIGKILL reaches an init process without signal handlers
+    (pid_namespaces(7)), and the engine reports 128 or more for killed or lost processes.
     """
     code = state.get("ExitCode")
     return isinstance(code, int) and 0 <= code < _SIGNALS and _nobody_else(container, events)
 
 
 def _nobody_else(container: str, events: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether the engine remembers the death, and that it has not killed the container."""
+    """Return whether the engine remembers the death and no kill of the container."""
     own = [event for event in events if event.get("Actor", {}).get("ID") == container]
     deaths = [event["timeNano"] for event in own if event.get("Action") == "die"]
-    # An engine that has forgotten the death, or what was before it, may have killed the container itself.
+    # If the death or the events before it are forgotten, the engine may have killed the container.
     if not deaths or events[0]["timeNano"] > deaths[-1] - _REACHES_BACK:
         return False
     return not any(event.get("Action") == "kill" for event in own)

@@ -1,7 +1,7 @@
-"""How much of the host's disk a container has filled, found out cheaply enough to ask again and again.
+"""Disk usage of a container, measured cheaply enough to poll.
 
-Where the engine is on this host, and we may, by du(1) on the container's own layer: it counts blocks, so that a sparse
-file weighs what it takes. Elsewhere by the engine, which adds up lengths.
+If the container's own layer is readable on this host, du(1) measures it in blocks, so sparse files count as what they
+use. Otherwise the engine measures it and adds up file lengths.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from typing import Any, Protocol
 from alts.core.stop import Stop
 from alts.host.process import run_process
 
-_LOOK_INTERVAL = 2.0  # seconds between two looks, at least
-_COST = 20  # a look that took a second is followed by twenty without one
-_LONGEST_PAUSE = 30.0  # seconds; who makes looks slow, by a million small files, is not to gain time by it
-_LONGEST_LOOK = 120.0  # seconds
-_BLOCK = 4096  # bytes: an empty file takes room, too, and a host has only so many
+_LOOK_INTERVAL = 2.0  # minimum seconds between two measurements
+_COST = 20  # pause after a measurement, as a multiple of its duration
+_LONGEST_PAUSE = 30.0  # seconds; a package with a million small files gains no more time than this
+_LONGEST_LOOK = 120.0  # seconds for one measurement
+_BLOCK = 4096  # bytes charged per inode at least: empty files use inodes, and a host has few
 _MEBIBYTE = 1024 * 1024
-_HOST_ROOM = 1024 * _MEBIBYTE  # with less, the host is full for everybody else
-_PART = 20  # a machine that has less than this part of its limit has not filled the host
+_HOST_ROOM = 1024 * _MEBIBYTE  # bytes; with less free, the host counts as full
+_PART = 20  # a machine below 1/20 of its limit is not blamed for a full host
 _ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C"}
 
 
 class DiskApi(Protocol):
-    """The part of the SDK's APIClient that tells where a container's files are; its errors come through."""
+    """The part of the SDK's APIClient that locates a container's files. Its errors are not translated."""
 
     def inspect_container(self, container: str) -> Mapping[str, Any]: ...
 
@@ -37,13 +37,13 @@ class DiskApi(Protocol):
 
 
 def _free(folder: str) -> int:
-    """Bytes that anybody may still write where the folder is."""
+    """Return the free bytes for unprivileged users on the folder's file system."""
     found = os.statvfs(folder)
     return found.f_bavail * found.f_frsize
 
 
 class DiskWatch:
-    """Whether a container has filled more than it may, or than its host has; asked often, it looks seldom."""
+    """Detects that a container exceeds its disk limit or fills its host. Rate-limits the measurements."""
 
     def __init__(
         self,
@@ -63,16 +63,16 @@ class DiskWatch:
         self._folders: Sequence[str] | None = None
         self._process = 0
         self.used = 0
-        """Bytes, at the last look."""
+        """Bytes at the last measurement."""
         self.fills_host = False
-        """Whether the host is full before the container's limit is reached: then the limit was too high for it."""
+        """Whether the host was full before the container reached its limit, i.e. the limit is too high for the host."""
 
     @property
     def exceeded(self) -> bool:
         return self.used > self.limit_mb * _MEBIBYTE
 
     def look(self, stop: Stop) -> bool:
-        """Whether there is too much by now. Once there was, there always is."""
+        """Return whether the container uses too much. Measures if due. Once True, stays True."""
         if self.exceeded or self.fills_host or self._clock() < self._next_look:
             return self.exceeded or self.fills_host
         started = self._clock()
@@ -84,7 +84,7 @@ class DiskWatch:
         return self.exceeded or self.fills_host
 
     def _measure(self, stop: Stop) -> int:
-        """Bytes; none where there was no time to see them all."""
+        """Measure the used bytes. A du(1) that ran out of time counts as 0."""
         if self._folders is None:
             inspected = self._client.inspect_container(self._container)
             self._process = int(inspected["State"]["Pid"])
@@ -99,7 +99,7 @@ class DiskWatch:
 
 
 def _readable_folders(inspected: Mapping[str, Any]) -> Sequence[str]:
-    """The container's own layer and its volumes; none where they are not to be seen from here."""
+    """Return the container's layer and volumes; empty if any is not readable from here."""
     layer = (inspected.get("GraphDriver", {}).get("Data") or {}).get("UpperDir")
     volumes = [mount["Source"] for mount in inspected.get("Mounts", ()) if mount.get("Type") == "volume"]
     folders = [layer, *volumes] if layer else []
@@ -107,7 +107,7 @@ def _readable_folders(inspected: Mapping[str, Any]) -> Sequence[str]:
 
 
 def _disk_usage(folders: Sequence[str], stop: Stop) -> int:
-    """Bytes of all their files, each counted for a block at least; nothing where there was no time to see them all."""
+    """Return the bytes in the folders, at least one block per inode. A du(1) that ran out of time counts as 0."""
     sizes, names = (
         _last_number(run_process(["du", "-sxc", how, "--", *folders], stop=stop, env=_ENVIRONMENT).output)
         for how in ("--block-size=1", "--inodes")
@@ -116,7 +116,7 @@ def _disk_usage(folders: Sequence[str], stop: Stop) -> int:
 
 
 def _last_number(output: str) -> int:
-    """Of du's line "total"; nothing where it was stopped before it came to that."""
+    """Return the number in du's "total" line; 0 if du was stopped before it."""
     for line in reversed(output.splitlines()):
         number, _, name = line.partition("\t")
         if name == "total" and number.isdecimal():
@@ -125,9 +125,9 @@ def _last_number(output: str) -> int:
 
 
 def _deleted_files(process: int) -> Iterator[int]:
-    """Bytes of the files that the container's processes hold open and that have no name any more: du misses them.
+    """Yield the bytes of each deleted file that the container's processes hold open. du(1) misses these.
 
-    Nothing where the container's processes are not to be seen from here.
+    Yields nothing if the container's processes are not visible from here.
     """
     seen: set[tuple[int, int]] = set()
     with suppress(OSError):
@@ -136,7 +136,7 @@ def _deleted_files(process: int) -> Iterator[int]:
         for entry in Path("/proc").iterdir():
             if not entry.name.isdecimal():
                 continue
-            # It may end while we look.
+            # The process may end meanwhile.
             with suppress(OSError):
                 if (entry / "ns/pid").stat().st_ino != own:
                     continue

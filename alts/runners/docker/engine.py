@@ -1,6 +1,6 @@
-"""The Docker engine: images, containers found by label, and a container as a machine to run commands in.
+"""Docker engine client: images, containers and networks found by label, and containers that run commands.
 
-The only user of the docker SDK beside the embedded Terraform provider. Engines are reached by unix:// and tcp://.
+Only this module and the embedded Terraform provider use the docker SDK. Supports unix:// and tcp:// hosts.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ from alts.runners.docker.startup import why_nothing_starts
 from alts.shared.errors import DiskFull, InstanceLost, ProvisionFailed
 from alts.shared.models.report import Kind
 
-_ANSWER_TIMEOUT = 30  # seconds that the engine may be silent in a plain request
-_PING_TIMEOUT = 3  # seconds in which an engine that can be worked with says that it is there
-_LOAD_TIMEOUT = 300  # seconds in which the engine must have unpacked an image it was sent
-_CONNECTIONS = 32  # kept open for the threads of one worker
+_ANSWER_TIMEOUT = 30  # seconds of silence allowed in a plain request
+_PING_TIMEOUT = 3  # seconds for a usable engine to answer a ping
+_LOAD_TIMEOUT = 300  # seconds for the engine to unpack an uploaded image
+_CONNECTIONS = 32  # connections kept open for one worker's threads
 
 _KILLED = 137  # 128 + SIGKILL
-_STARTS = 5  # times that a command is started which was not: a machine with hardly a process to spare does it by chance
-_START_INTERVAL = 0.5  # seconds between two of them
+_STARTS = 5  # attempts to start a command: near the process limit, a start succeeds only by chance
+_START_INTERVAL = 0.5  # seconds between two attempts
 _DEATH_SECONDS = 1.5  # from the end of a machine's commands to its own
-_ALIVE_INTERVAL = 0.1  # seconds between two looks whether it is there
-_TAR_ROOM = 1 << 20  # bytes of an archive that are not its one file's
-_LINKS = 8  # symbolic links in a row that are followed
+_ALIVE_INTERVAL = 0.1  # seconds between two liveness checks
+_TAR_ROOM = 1 << 20  # bytes of tar overhead allowed besides the file itself
+_LINKS = 8  # maximum length of a symlink chain
 
-# urllib3's errors come through where the SDK reads a stream without the help of requests.
+# urllib3 errors are not wrapped where the SDK reads a stream without requests.
 _FRACTION = re.compile(r"\.\d+")
 _ENGINE_ERRORS = (
     docker_errors.DockerException,
@@ -60,7 +60,7 @@ _ENGINE_ERRORS = (
 
 
 class EngineFailed(ProvisionFailed):
-    """The Docker engine does not answer, or refused what it was asked for."""
+    """The Docker engine did not answer, or refused a request."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,9 @@ class EngineImage:
     """An image in the engine."""
 
     id: str
-    """Such as "sha256:c333b6c3..."."""
+    """Image id, e.g. "sha256:c333b6c3..."."""
     architecture: str
-    """In Docker's words: "amd64", "386", "arm64"."""
+    """Docker's architecture name: "amd64", "386", "arm64"."""
 
 
 @dataclass(frozen=True)
@@ -90,13 +90,13 @@ class Network:
     name: str
     labels: Mapping[str, str]
     subnets: tuple[str, ...]
-    """Such as ("172.17.0.0/16",)."""
+    """Subnets in CIDR notation, e.g. ("172.17.0.0/16",)."""
     options: Mapping[str, str]
 
 
 @contextmanager
 def engine_errors(doing: str) -> Iterator[None]:
-    """Whatever the SDK raises becomes EngineFailed, saying what the engine could not do."""
+    """Turn SDK errors into EngineFailed. `doing` names the failed operation in the message."""
     try:
         yield
     except _ENGINE_ERRORS as error:
@@ -104,15 +104,15 @@ def engine_errors(doing: str) -> Iterator[None]:
 
 
 def _said(error: Exception) -> str:
-    """The engine's own words, where there are some, without the SDK's request around them."""
+    """Return the engine's own explanation if there is one, else the SDK's error text."""
     explanation = getattr(error, "explanation", None)
     return str(explanation or error)
 
 
 class Engine:
-    """A Docker engine. Threads may share it; it is reached for with the first call.
+    """Client of one Docker engine. Thread-safe. Connects on first use.
 
-    Every method raises EngineFailed where the engine does not answer or refuses.
+    Methods raise EngineFailed if the engine does not answer or refuses, unless they say otherwise.
     """
 
     def __init__(self, docker_host: str) -> None:
@@ -122,17 +122,17 @@ class Engine:
         self._data_root: Path | None = None
 
     def version(self) -> str:
-        """Such as "20.10.24+dfsg1"."""
+        """Return the engine version, e.g. "20.10.24+dfsg1"."""
         with engine_errors("say its version"):
             return str(self._client.version()["Version"])
 
     def architecture(self) -> str:
-        """Of the host that it runs on, in Docker's words: "amd64" or "arm64"."""
+        """Return the engine host's architecture by Docker's name: "amd64" or "arm64"."""
         with engine_errors("say its architecture"):
             return str(self._client.version()["Arch"])
 
     def image(self, reference: str) -> EngineImage | None:
-        """The image of that name or id; None where the engine has none."""
+        """Look up an image by name or id. Returns None if the engine does not have it."""
         with engine_errors(f"look up the image {reference}"):
             try:
                 found: Mapping[str, Any] = self._client.inspect_image(reference)
@@ -141,30 +141,30 @@ class Engine:
         return EngineImage(id=found["Id"], architecture=found["Architecture"])
 
     def pull(self, reference: str, *, platform: str, stop: Stop, log: OutputSink, answer_within: float) -> None:
-        """Fetch an image such as "debian:12" for a platform such as "linux/amd64".
+        """Pull an image (e.g. "debian:12") for a platform (e.g. "linux/amd64").
 
-        `answer_within`: seconds that the registry has for its first word. Raises Stopped, EngineFailed.
+        `answer_within`: seconds until the registry's first response. Raises Stopped, EngineFailed.
         """
         with closing(self.connect(timeout=_ANSWER_TIMEOUT)) as client:
             _Pull(client, reference, platform=platform).follow(stop=stop, log=log, answer_within=answer_within)
 
     def load(self, archive: Iterable[bytes], *, stop: Stop) -> None:
-        """Take in the images of a docker-archive. Raises Stopped, EngineFailed."""
+        """Load the images of a docker-archive. Raises Stopped, EngineFailed."""
         with engine_errors("load an image"), closing(self.connect(timeout=_LOAD_TIMEOUT)) as client:
             for event in client.load_image(_until(stop, archive)):
                 if "error" in event:
                     raise docker_errors.ImageLoadError(event["error"])
 
     def tag(self, image: str, reference: str) -> None:
-        """Give an image one more name."""
+        """Add a name:tag reference to an image."""
         name, _, tag = reference.rpartition(":")
         with engine_errors(f"tag an image as {reference}"):
             self._client.tag(image, name, tag)
 
     def trouble(self) -> str:
-        """Why it answers nobody now, in one line; empty where it does. Waits three seconds for it, raises nothing."""
+        """Return why the engine does not answer, in one line; empty if it does. Times out in 3 s; no EngineFailed."""
         try:
-            # Asks for the version first: a connection of its own, as one that is kept may be of an engine that is gone.
+            # connect() asks for the version first. Uses a new connection: a kept one may belong to a dead engine.
             with engine_errors("answer"), closing(self.connect(timeout=_PING_TIMEOUT)) as client:
                 client.ping()
         except EngineFailed as error:
@@ -172,7 +172,7 @@ class Engine:
         return ""
 
     def data_root(self) -> Path | None:
-        """The folder of this host that images and containers are in; None where the engine is on another."""
+        """Return the engine's data folder on this host; None if the engine is not on a unix socket."""
         if not self._docker_host.startswith("unix://"):
             return None
         if self._data_root is None:
@@ -181,7 +181,7 @@ class Engine:
         return self._data_root
 
     def containers(self, labels: Mapping[str, str | None]) -> tuple[Container, ...]:
-        """The containers, running or not, that carry all these labels; None stands for any value."""
+        """List containers, running or not, that have all these labels. A None value matches any value."""
         wanted = _label_filters(labels)
         with engine_errors("list containers"):
             found = self._client.containers(all=True, filters={"label": wanted})
@@ -191,19 +191,19 @@ class Engine:
         )
 
     def remove_container(self, container: str) -> None:
-        """Kill and remove a container and its anonymous volumes. One that is not there is fine."""
+        """Kill and remove a container and its anonymous volumes. Ignores a missing container."""
         with engine_errors(f"remove the container {container}"):
             try:
                 self._client.remove_container(container, force=True, v=True)
             except docker_errors.NotFound:
                 return
             except docker_errors.APIError as error:
-                # Somebody else is at it: "removal of container ... is already in progress".
+                # Another client is removing it: "removal of container ... is already in progress".
                 if error.status_code != requests.codes.conflict:
                     raise
 
     def networks(self, labels: Mapping[str, str | None] | None = None) -> tuple[Network, ...]:
-        """The networks that carry all these labels, None stands for any value; all, where none are given."""
+        """List networks that have all these labels; all networks if none are given. None matches any value."""
         wanted = _label_filters(labels or {})
         with engine_errors("list networks"):
             found = self._client.networks(filters={"label": wanted})
@@ -219,23 +219,23 @@ class Engine:
         )
 
     def remove_network(self, network: str) -> None:
-        """Remove a network and disconnect its containers. A missing network is fine."""
+        """Remove a network, even with containers attached. Ignores a missing network."""
         with engine_errors(f"remove the network {network}"), contextlib.suppress(docker_errors.NotFound):
             try:
                 self._client.remove_network(network)
             except docker_errors.APIError as error:
                 if error.status_code != requests.codes.forbidden:
                     raise
-                # It "has active endpoints": a container that the engine has lost track of keeps it.
+                # "has active endpoints": a container that the engine has lost track of is still attached.
                 for container in self._client.inspect_network(network)["Containers"] or ():
                     with contextlib.suppress(docker_errors.NotFound):
                         self._client.disconnect_container_from_network(container, network, force=True)
                 self._client.remove_network(network)
 
     def instance(self, container: str, *, name: str, disk_mb: int | None = None) -> DockerInstance:
-        """A running container as a machine. What runs on a 32-bit PC's image is told that the kernel is one, too.
+        """Return a running container as a machine. On an i386 image, commands see a 32-bit kernel.
 
-        `disk_mb`: how much it may fill; None for no limit.
+        `disk_mb`: disk limit in MiB; None for no limit.
         """
         with engine_errors(f"look up the container {name}"):
             image: Mapping[str, Any] = self._client.inspect_image(self._client.inspect_container(container)["Image"])
@@ -248,9 +248,9 @@ class Engine:
         )
 
     def limit_processes(self, container: str, *, pids: int) -> None:
-        """How many processes a running container may have, from now on. Raises EngineFailed."""
+        """Set the process limit of a running container. Raises EngineFailed."""
         with engine_errors(f"limit the processes of {container}"):
-            # The SDK's update_container() has no word for it.
+            # The SDK's update_container() has no parameter for it.
             url = f"{self._client.base_url}/v{self._client.api_version}/containers/{container}/update"
             self._client.post(url, json={"PidsLimit": pids}, timeout=_ANSWER_TIMEOUT).raise_for_status()
 
@@ -268,7 +268,7 @@ class Engine:
             return self._shared
 
     def connect(self, *, timeout: int) -> APIClient:
-        """Open a client of its own for requests that wait longer than usual. The caller closes it."""
+        """Open a separate client with its own `timeout` (seconds). The caller closes it. Raises EngineFailed."""
         with engine_errors(f"be reached at {self._docker_host}"):
             client = APIClient(self._docker_host, version="auto", timeout=timeout, max_pool_size=_CONNECTIONS)
             scheme, _, path = self._docker_host.partition("://")
@@ -283,10 +283,10 @@ def _label_filters(labels: Mapping[str, str | None]) -> list[str]:
 
 
 class _OnePool(UnixHTTPAdapter):
-    """One pool of connections for an engine.
+    """Adapter with one connection pool per engine.
 
-    The SDK has one for each URL, which has a container's or a command's id in it, and closes the oldest of 25 even
-    while another thread is about to take a connection from it (docker/transport/unixconn.py).
+    The SDK keeps one pool per URL, and URLs contain container or exec ids. It closes the oldest of 25 pools even while
+    another thread is about to take a connection from it (docker/transport/unixconn.py).
     """
 
     def get_connection(self, url: str | bytes, proxies: Any = None) -> Any:  # noqa: ARG002
@@ -300,7 +300,7 @@ def _until(stop: Stop, chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 class _Pull:
-    """One pull, read in a thread of its own: the engine is silent for as long as the registry is."""
+    """One pull, read in its own thread, because the engine is silent while the registry is."""
 
     def __init__(self, client: APIClient, reference: str, *, platform: str) -> None:
         self._client = client
@@ -322,14 +322,14 @@ class _Pull:
                     raise EngineFailed(f"no registry answered for {self._reference} in {answer_within:.0f} s")
                 if "error" in event:
                     raise EngineFailed(f"{self._reference} could not be pulled", details=str(event["error"]))
-                # What has a "progress" comes many times a second and a layer.
+                # "progress" events arrive many times a second per layer.
                 if "status" in event and "progress" not in event:
                     log(" ".join(filter(None, (event.get("id"), event["status"]))) + "\n")
         finally:
             self._abandoned.set()
 
     def _next(self) -> Mapping[str, Any] | None:
-        """The next event; an empty one where nothing came in a while, None at the end."""
+        """Return the next event, {} after 0.1 s without one, None at the end. Raises EngineFailed."""
         try:
             event = self._events.get(timeout=0.1)
         except queue.Empty:
@@ -344,7 +344,7 @@ class _Pull:
             for event in self._client.pull(name, tag=tag, platform=self._platform, stream=True, decode=True):
                 self._events.put(event)
                 if self._abandoned.is_set():
-                    # The engine ends a pull whose client hangs up, which is what leaving the stream does.
+                    # Leaving the stream closes the connection, and the engine then cancels the pull.
                     return
             self._events.put(None)
         except _ENGINE_ERRORS as error:
@@ -363,7 +363,7 @@ class DockerInstance:
         prefix: Sequence[str] = (),
         disk: DiskWatch | None = None,
     ) -> None:
-        """`prefix`: a program that sets something and becomes the command, such as linux32(1)."""
+        """`prefix`: a wrapper program that executes the command, e.g. linux32(1)."""
         self._client = client
         self._container = container
         self._prefix = prefix
@@ -392,7 +392,7 @@ class DockerInstance:
                 raise self._not_started(output.text()[-2000:])
             stop.sleep(_START_INTERVAL)
             output, stopped, exit_code = BoundedOutput(sink), stop.reason, None
-        # A machine that is killed takes its commands along, and they end as if somebody had killed them.
+        # A killed machine's commands also end with SIGKILL.
         if exit_code == _KILLED and self._dies():
             raise self._death(output.text()[-2000:])
         return Completed(
@@ -406,8 +406,8 @@ class DockerInstance:
     def _run(
         self, argv: Sequence[str], *, stop: Stop, env: Mapping[str, str], output: BoundedOutput
     ) -> tuple[bool, StopReason | None, int | None]:
-        """Whether the command has started, why it was stopped, and its exit code. Raises InstanceLost or
-        MachineRuined."""
+        """Run a command once. Returns whether it started, its stop reason and its exit code. Raises InstanceLost,
+        MachineRuined or DiskFull."""
         command = Command(self._client, self._container, argv, env=env, output=output, errors=_ENGINE_ERRORS)
         disk = self._disk
         try:
@@ -416,7 +416,7 @@ class DockerInstance:
         except (CommandSurvives, *_ENGINE_ERRORS) as error:
             if not command.killing or not self.alive():
                 raise self._death(_said(error)) from error
-            # Nothing can be started in the machine any more that would end the command: the machine goes with it.
+            # No killer can be started in the machine any more, so the whole machine is killed.
             self._end()
             stopped, exit_code = stop.reason, None
         if disk is not None and disk.exceeded:
@@ -433,7 +433,7 @@ class DockerInstance:
         return command.started, stopped, exit_code
 
     def _not_started(self, said: str) -> InstanceLost | MachineRuined:
-        """Why the engine cannot start anything in the machine. `said`: in its own words, or in the shell's."""
+        """Return why the engine cannot start anything in the machine. `said`: the engine's or the shell's message."""
         if self._dies():
             return self._death(said)
         try:
@@ -449,7 +449,7 @@ class DockerInstance:
                 chunks, _stat = self._client.get_archive(self._container, path)
                 archive = io.BytesIO(_joined(chunks, path, stop=stop, limit=limit))
             except docker_errors.APIError as error:
-                # 404 also where the machine is gone; 500 for links in a circle.
+                # 404 also if the machine is gone; 500 for a symlink loop.
                 if self.alive():
                     raise FileNotFoundError(path) from error
                 raise self._death(_said(error)) from error
@@ -464,12 +464,12 @@ class DockerInstance:
                     return content.read()
             if member is None or not member.issym():
                 break
-            # The engine follows links in the folders above, not the last one.
+            # The engine follows symlinks in parent folders, not the last component.
             path = posixpath.join(posixpath.dirname(path), member.linkname)
         raise FileNotFoundError(f"{path} is not a file")
 
     def _dies(self) -> bool:
-        """Whether the machine is dead, or just dying: its commands end before the engine hears of its own end."""
+        """Return whether the machine is dead or dying. Its commands end before the engine notices its death."""
         until = time.monotonic() + _DEATH_SECONDS
         while self.alive():
             if time.monotonic() > until:
@@ -493,18 +493,18 @@ class DockerInstance:
         self._ended = True
 
     def _engine_time(self) -> int:
-        """Seconds since the epoch, by the engine's clock."""
-        # Such as "2026-11-27T02:31:04.123456789Z"; datetime reads no more than six digits of a second.
+        """Return the engine's clock in seconds since the epoch."""
+        # E.g. "2026-11-27T02:31:04.123456789Z"; datetime parses at most six fractional digits.
         said = _FRACTION.sub("", self._client.info()["SystemTime"])
         return int(datetime.fromisoformat(said).timestamp())
 
     def _death(self, details: str) -> InstanceLost | MachineRuined:
-        """Why the machine is not there any more, as far as that can be told."""
+        """Return the error for a machine that is gone or silent, with the cause if it can be determined."""
         try:
             state = self._client.inspect_container(self._container)["State"]
             if not state["Running"]:
-                # A second from now: the engine tells of a kill just after it was done.
-                # By the engine's clock: where ours is ahead the engine would wait for that time to come.
+                # A second from now: the engine reports a kill shortly after it.
+                # By the engine's clock: if ours were ahead, the engine would wait until that time.
                 events = list(self._client.events(since=1, until=self._engine_time() + 1, decode=True))
                 if ran_out_of_memory(self._container, state, events):
                     return MachineRuined(
@@ -520,13 +520,13 @@ class DockerInstance:
         except docker_errors.NotFound:
             return InstanceLost(f"{self.name} is gone", details=details)
         except _ENGINE_ERRORS as error:
-            # The machine's own silence is the smaller news.
+            # An unreachable engine matters more than the silent machine.
             return InstanceLost(f"the Docker engine does not answer: {_said(error)[:300]}", details=details)
         return InstanceLost(f"{self.name} does not answer", details=details)
 
 
 def _joined(chunks: Generator[bytes, None, None], path: str, *, stop: Stop, limit: int) -> bytes:
-    """The archive of one file. Raises Stopped, or MachineRuined: see Instance.pull."""
+    """Join the chunks of one file's tar. Raises Stopped, or MachineRuined if it is too long: see Instance.pull."""
     archive = bytearray()
     with closing(chunks):
         for chunk in chunks:
@@ -541,6 +541,6 @@ def _too_long(path: str, limit: int) -> MachineRuined:
     return MachineRuined(None, f"{path} has grown to more than {limit} bytes")
 
 
-# Without it `uname -m` says x86_64 in an i386 container, and what looks at that builds or fetches the wrong thing. It
-# is in util-linux, which every Debian has.
+# Without linux32, `uname -m` prints x86_64 in an i386 container, and programs build or fetch the wrong thing.
+# linux32 is in util-linux, which every Debian has.
 _PREFIXES: Mapping[str, Sequence[str]] = {"386": ("linux32",)}

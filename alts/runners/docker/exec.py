@@ -1,4 +1,4 @@
-"""One command in a container: its output taken off the wire, and killed with all that it started when it must stop."""
+"""Docker exec of one command: reads its output and, on a stop, kills it with all its descendants."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from alts.core.command import BoundedOutput
 from alts.core.stop import Stop, StopReason
 from alts.runners.docker.frames import STDOUT, FirstLine, FrameReader
 
-_START_TIMEOUT = 30  # seconds for the engine to take our word to start
-_LOOK_INTERVAL = 0.1  # seconds between two looks at the Stop
-_INSPECT_INTERVAL = 0.2  # seconds between two questions whether a command still runs
-_DRAIN_SECONDS = 0.3  # for output that is on its way when a command has ended
-_CLOSED_INTERVAL = 0.02  # seconds between two such questions once its output is closed: it ends in that moment
-_KILL_SECONDS = 5.0  # for a command to be gone once it was killed, with all it started, or with all there is
+_START_TIMEOUT = 30  # seconds for the engine to accept the start line
+_LOOK_INTERVAL = 0.1  # seconds between two checks of the Stop
+_INSPECT_INTERVAL = 0.2  # seconds between two checks whether a command still runs
+_DRAIN_SECONDS = 0.3  # for output still in transit when a command has ended
+_CLOSED_INTERVAL = 0.02  # seconds between two such checks once its output is closed: it usually ends at once
+_KILL_SECONDS = 5.0  # for a killed command to disappear, for each kill method
 _PIECE = 65_536
 
-# Waits for our word, so that no output can come together with the engine's reply, of which the SDK gives us only the
-# connection and drops what it has read ahead. Without the word (we were killed) nothing is started. Then says its
-# process id and becomes the program, argv[0] and on.
-# Standard output and error are one pipe, which keeps their order: the engine reads two in whichever order it likes.
+# Waits for a line on stdin, so no output arrives together with the engine's reply: the SDK gives us only the connection
+# and drops what it has read ahead. Without the line (the worker was killed) nothing starts. Then prints its process id
+# and executes the program (argv[0] and on).
+# stdout and stderr share one pipe, which keeps their order: the engine reads two pipes in any order.
 _WRAPPER = 'read -r _ || exit; echo $$; exec "$@" </dev/null 2>&1'
 
-# Kills the process $1 and all that it started, however deep and even in sessions of their own (apt runs dpkg in one):
-# its session, their children, and processes with the variable $2 in their environment. Fields of stat: proc(5).
+# Kills the process $1 and all its descendants, even in other sessions (apt runs dpkg in one): its session, their
+# children, and every process with the variable $2 in its environment. Fields of stat: proc(5).
 _KILLER = r"""
 doomed=" $1 " mark=$2 round=0
 while [ $((round += 1)) -le 20 ]; do
@@ -51,17 +51,17 @@ done
 exit 1
 """
 
-# Where a fork bomb leaves no room for a second process the shell's own kill(1) still works: on all that runs in the
-# machine at once, so that nothing gets away, but for the machine's first process.
+# If a fork bomb leaves no room for a second process, the shell's builtin kill works. It kills all processes of the
+# machine at once except its init process.
 _KILL_ALL = "round=0; while [ $((round += 1)) -le 50 ] && kill -KILL -1; do :; done"
 
 
 class CommandSurvives(Exception):  # noqa: N818 - what happened
-    """A command is still there after all that can be done from inside the machine."""
+    """A command survived every kill method available inside the machine."""
 
 
 class ExecApi(Protocol):
-    """The part of the SDK's APIClient that runs commands; its errors come through."""
+    """The part of the SDK's APIClient that runs commands. Its errors are not translated."""
 
     def exec_create(
         self, container: str, cmd: Any, *, stdin: bool = ..., environment: Any = ...
@@ -85,7 +85,7 @@ class Command:
         output: BoundedOutput,
         errors: tuple[type[Exception], ...] = (),
     ) -> None:
-        """`errors`: what the client raises where the engine refuses."""
+        """`errors`: exception types that the client raises if the engine refuses."""
         self._client = client
         self._errors = errors
         self._container = container
@@ -97,13 +97,13 @@ class Command:
         self._first = FirstLine()
         self._open = True
         self.killing = False
-        """Whether it is being killed, or was."""
+        """Whether the kill has begun."""
 
     def __enter__(self) -> Command:
         self._id: str = self._client.exec_create(self._container, self._cmd, stdin=True, environment=self._env)["Id"]
         self._stream = self._client.exec_start(self._id, socket=True)
         try:
-            # What the SDK hands out can only be read from: a socket of our own on the same connection can do both.
+            # The SDK's stream is read-only. A duplicated socket on the same connection can also write.
             self._socket = socket.socket(fileno=socket.dup(self._stream.fileno()))
             self._socket.settimeout(_START_TIMEOUT)
             self._socket.sendall(b"\n")
@@ -117,31 +117,31 @@ class Command:
         self._hang_up()
 
     def _hang_up(self) -> None:
-        # The SDK hangs the reply on its connection, a cycle that holds it open until some garbage collection
+        # The SDK attaches the reply to its connection, a reference cycle that stays open until garbage collection
         # (docker/api/client.py, _get_raw_response_socket).
         self._stream._response.close()
 
     @property
     def started(self) -> bool:
-        """Whether the machine's shell has come so far as to say its process id."""
+        """Whether the wrapper shell has printed its process id."""
         return self._first.number is not None
 
     def attend(
         self, stop: Stop, *, too_much: Callable[[], bool] = lambda: False
     ) -> tuple[StopReason | None, int | None]:
-        """Take the output until the command ends, or `stop` says so. Why it was stopped, and its exit code.
+        """Read the output until the command ends or `stop` is set. Returns the stop reason and the exit code.
 
-        Neither where it was killed because of `too_much`, which is asked ten times a second.
-        Where its time is up it is killed. Where somebody asked to stop the whole machine is taken away next, and
-        waits for nobody: a machine that is out of processes may take long to start our killer.
-        Raises CommandSurvives where it cannot be killed.
+        Both are None if `too_much`, polled about ten times a second, got the command killed.
+        A deadline kills the command. A requested stop does not: the caller removes the whole machine next, and a
+        machine without spare processes may take long to start the killer.
+        Raises CommandSurvives if the kill fails.
         """
         look_at = time.monotonic() + _LOOK_INTERVAL
         while not (reason := stop.reason) and not too_much():
             if self._open:
                 self._read(_LOOK_INTERVAL)
-            # A child in the background may hold the output open for as long as it likes, and a command may close it and
-            # go on. While such a child writes, the engine itself needs 2-4 s to notice the command's end.
+            # A background child may hold the output open, and a command may close it and go on. While such a child
+            # writes, the engine needs 2-4 s to notice the command's end.
             if not self._open or time.monotonic() >= look_at:
                 if (code := self._exit_code(self._id)) is not None:
                     self._drain(_DRAIN_SECONDS)
@@ -174,23 +174,23 @@ class Command:
         return None if state["Running"] else state["ExitCode"]
 
     def _kill(self) -> None:
-        """Kill the command and what it started, else all that runs in the machine."""
+        """Kill the command and its descendants, else every process in the machine. Raises CommandSurvives."""
         if not self._killed_by(_KILLER) and not self._killed_by(_KILL_ALL):
             raise CommandSurvives
 
     def _killed_by(self, script: str) -> bool:
-        """Again until the command is gone: it may have been about to start."""
+        """Run a kill script until the command is gone; returns whether it is. Retries: the command may be starting."""
         until = time.monotonic() + _KILL_SECONDS
         argv = ["/bin/sh", "-c", script, "sh", "none", self._mark]
         killer = None
         while time.monotonic() < until:
             try:
                 if killer is None:
-                    # Its first line may still be on its way; what has just started is found by its mark.
+                    # The first line may still be in transit; a process that just started is found by its mark.
                     argv[4] = str(self._first.number or "none")
                     killer = self._client.exec_create(self._container, argv)["Id"]
                     self._client.exec_start(killer, detach=True)
-                # Reading goes on: the engine handles no end of a command while it cannot get rid of another's output.
+                # Keep reading: the engine processes no command's end while another's output is blocked.
                 self._drain(_LOOK_INTERVAL)
                 if not self._open:
                     time.sleep(_CLOSED_INTERVAL)
@@ -200,7 +200,7 @@ class Command:
                 if killed is not None:
                     killer = None
             except self._errors:
-                # A machine without a process to spare starts the killer at one moment, and not at another.
+                # Near the process limit, starting the killer succeeds only sometimes.
                 killer = None
                 time.sleep(_LOOK_INTERVAL)
         return False

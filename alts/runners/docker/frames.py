@@ -1,4 +1,4 @@
-"""The wire format in which the Docker engine sends a command's two outputs over one connection. Pure.
+"""Parser for the Docker attach stream, which multiplexes stdout and stderr over one connection. Pure.
 
 Each frame has a header of 8 bytes, the stream's number and the payload's length as a big-endian 32-bit number:
 https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operation/ContainerAttach
@@ -13,7 +13,7 @@ _HEADER = struct.Struct(">BxxxL")
 
 
 class FrameReader:
-    """Cuts what comes over the connection, in pieces of any size, into (stream number, payload)."""
+    """Incremental parser. Splits input of any chunk size into (stream number, payload)."""
 
     def __init__(self) -> None:
         self._header = b""
@@ -21,7 +21,7 @@ class FrameReader:
         self._left = 0
 
     def feed(self, data: bytes) -> list[tuple[int, bytes]]:
-        """The payloads in `data`; one that is cut off comes in parts, so that nothing waits for its end."""
+        """Return the payloads in `data`. An incomplete payload is returned in parts, without delay."""
         parts = []
         while data:
             if not self._left:
@@ -38,14 +38,14 @@ class FrameReader:
 
 
 class FirstLine:
-    """Takes the first line off a stream: the wrapper's, which says the process id; the rest is the program's."""
+    """Splits the wrapper's first line (the process id) from the program's output."""
 
     def __init__(self) -> None:
         self._text = b""
         self._complete = False
 
     def feed(self, data: bytes) -> bytes:
-        """What of `data` comes after the first line."""
+        """Return the part of `data` after the first line."""
         if self._complete:
             return data
         line, newline, rest = (self._text + data).partition(b"\n")
@@ -55,12 +55,12 @@ class FirstLine:
 
     @property
     def number(self) -> int | None:
-        """The line as a process id, or None where it has not come yet or is something else."""
+        """The process id in the line; None if incomplete or not a number."""
         return int(self._text) if self._complete and self._text.isdigit() else None
 
     @property
     def foreign(self) -> bytes:
-        """What came in place of a process id, such as the engine's reason why nothing could be started."""
+        """Text received instead of a process id, e.g. the engine's start error."""
         if self.number is not None:
             return b""
         return self._text + (b"\n" if self._complete else b"")

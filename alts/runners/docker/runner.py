@@ -1,4 +1,4 @@
-"""Machines that are containers of a Docker engine."""
+"""Docker runner: machines as containers of a Docker engine."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ ATTEMPT_LABEL = "alts.attempt"
 WORKER_LABEL = "alts.worker"
 
 _MTU_OPTION = "com.docker.network.driver.mtu"
-# The engine's words for a subnet that another network has an address of.
+# Matches the engine's error for a subnet that overlaps another network.
 _TAKEN = re.compile(r"overlap", re.IGNORECASE)
 
 _BINFMT = Path("/proc/sys/fs/binfmt_misc")
 
 
 class DockerRunner(TerraformedRunner):
-    """Containers, found again by their labels whatever becomes of us."""
+    """Runner for Docker containers. Labels identify its containers and networks even after a worker crash."""
 
     name = "docker"
 
@@ -59,10 +59,10 @@ class DockerRunner(TerraformedRunner):
         provider_version: str | None,
         networks: NetworkRules = DEFAULT_RULES,
     ) -> None:
-        """`provider`: the embedded one, None where Terraform fetches another; `worker`: the identity to label with.
+        """`provider`: the embedded provider; None if Terraform fetches another. `worker`: value of the worker label.
 
-        `network_pool`: where subnets are taken from, such as "10.213.0.0/16"; None to leave that to the engine.
-        `networks_denied`: what machines must not reach, such as "169.254.0.0/16".
+        `network_pool`: pool for subnets, e.g. "10.213.0.0/16"; None lets the engine choose.
+        `networks_denied`: networks that machines must not reach, e.g. "169.254.0.0/16".
         """
         super().__init__(
             terraform=terraform,
@@ -98,17 +98,17 @@ class DockerRunner(TerraformedRunner):
         return Plan(variables, _described(image, emulated=emulated))
 
     def instead(self, variables: Mapping[str, object], error: ProvisionFailed) -> Mapping[str, object] | None:
-        # Between our look and the engine's making, somebody else took an address of the subnet.
+        # Another client took part of the subnet between our check and its creation.
         return {**variables, **self._network()} if _TAKEN.search(error.details) else None
 
     def _labels(self, order: Order) -> Mapping[str, str]:
-        """Of everything that an attempt has on the engine."""
+        """Return the labels for all engine objects of an attempt."""
         return {TASK_LABEL: order.task_id, ATTEMPT_LABEL: str(order.attempt), WORKER_LABEL: self._worker}
 
     def _network(self) -> Mapping[str, object]:
-        """The variables of a network that no other overlaps. Raises ProvisionFailed where the pool has none left."""
+        """Return the variables for a network without overlaps. Raises ProvisionFailed if the pool is exhausted."""
         networks = self._engine.networks()
-        # The engine's own setting counts for its default network alone; packets that are too long get lost.
+        # The engine applies its MTU setting only to its default network. Without it, long packets get lost.
         default = next((network.options for network in networks if network.name == "bridge"), {})
         options = {name: value for name, value in default.items() if name == _MTU_OPTION}
         if self._network_pool is None:
@@ -117,7 +117,7 @@ class DockerRunner(TerraformedRunner):
         return {"subnet": free_subnet(self._network_pool, taken), "network_options": options}
 
     def _emulated(self, order: Order) -> bool:
-        """Whether the engine's host only imitates what the task wants. Raises ImageUnavailable where it must not."""
+        """Return whether the task needs emulation. Raises ImageUnavailable if that is not allowed or not installed."""
         host = {"amd64": "x86_64", "arm64": "aarch64"}.get(self._engine.architecture())
         if order.spec.host_architecture == host:
             return False
@@ -127,7 +127,7 @@ class DockerRunner(TerraformedRunner):
                 resolution="allow_emulation: true",
                 retryable=False,
             )
-        # Where binfmt_misc is not to be seen from here, the engine's host may have it all the same.
+        # If binfmt_misc is not visible from here, the engine's host may still have it.
         if _BINFMT.joinpath("status").exists() and not (_BINFMT / f"qemu-{order.spec.host_architecture}").exists():
             raise ImageUnavailable(
                 f"this host has no emulator for {order.spec.host_architecture}",
@@ -141,7 +141,7 @@ class DockerRunner(TerraformedRunner):
 
     def connect(self, outputs: Mapping[str, object]) -> Instance:
         if self._provider is None:
-            # The registry's provider has no attribute for it.
+            # The registry's provider has no attribute for the process limit.
             self._engine.limit_processes(str(outputs["id"]), pids=self._limits.pids)
         return self._engine.instance(str(outputs["id"]), name=str(outputs["name"]), disk_mb=self._limits.disk_mb)
 
@@ -149,7 +149,7 @@ class DockerRunner(TerraformedRunner):
         try:
             deny_networks(self._engine, str(outputs["id"]), self._networks_denied, labels=self._labels(order))
         except (NoHelper, ProvisionFailed) as error:
-            # Trouble of the moment is no reason to let a package reach what it must not.
+            # A transient failure must not let a package reach denied networks.
             if self._networks_denied and not isinstance(error, NoHelper):
                 raise ProvisionFailed(
                     f"the machine's network cannot be sealed: {error}",
@@ -177,12 +177,12 @@ class DockerRunner(TerraformedRunner):
         return self._remove({WORKER_LABEL: worker})
 
     def machines(self) -> Iterable[Machine]:
-        """See alts.runners.base.Runner. A network that has lost its machine counts as one, too."""
+        """See alts.runners.base.Runner. A network without its machine also counts as one."""
         ours: Mapping[str, str | None] = {TASK_LABEL: None}
         found = [container.labels for container in self._engine.containers(ours)]
         found += [network.labels for network in self._engine.networks(ours)]
         for labels in found:
-            # What has no number is not one of ours.
+            # Labels without an attempt number are not ours.
             if attempt := _attempt_of(labels):
                 yield Machine(labels.get(WORKER_LABEL, ""), labels[TASK_LABEL], attempt)
 
@@ -195,7 +195,7 @@ class DockerRunner(TerraformedRunner):
         return self._engine.trouble()
 
     def folders(self) -> Iterable[Path]:
-        """See alts.runners.base.Runner. None where the engine is elsewhere, or does not say."""
+        """See alts.runners.base.Runner. Empty if the engine is remote or does not answer."""
         try:
             root = self._engine.data_root()
         except EngineFailed:
@@ -208,9 +208,9 @@ class DockerRunner(TerraformedRunner):
         self._engine.close()
 
     def _remove(self, labels: Mapping[str, str], *, below: int | None = None) -> int:
-        """Take away the machines with these labels, then their networks; of attempts before `below` alone, where given.
+        """Remove the machines with these labels, then their networks; only attempts before `below`, if given.
 
-        Says how many machines.
+        Returns the number of machines.
         """
         machines, networks = self._engine.containers(labels), self._engine.networks(labels)
         doomed = [machine for machine in machines if below is None or _attempt_of(machine.labels) < below]
@@ -233,7 +233,7 @@ def _described(image: Image, *, emulated: bool) -> Mapping[str, str]:
 
 
 def _attempt_of(labels: Mapping[str, str]) -> int:
-    """0 for a label that nobody of us has written: what carries it belongs to no living attempt."""
+    """Return the attempt number; 0 for a foreign label, which belongs to no live attempt."""
     attempt = labels.get(ATTEMPT_LABEL, "")
     return int(attempt) if attempt.isdecimal() else 0
 

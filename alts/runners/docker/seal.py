@@ -1,9 +1,8 @@
-"""Networks that a container cannot reach, whatever runs in it: routes to nowhere, put there from outside.
+"""Network isolation of a container: unreachable routes, set from outside.
 
-A helper joins the container's network, alone has the right to change its routes, and is gone before anything that is
-not ours runs. The container itself lacks that right (CAP_NET_ADMIN) and so cannot take the routes away. Netlink
-messages, as in rtnetlink(7), need no program that the smallest machine lacks: perl is in every Debian, Python where
-there is dnf.
+A helper container joins the container's network namespace with CAP_NET_ADMIN, sets the routes and is removed before
+any foreign code runs. The container itself lacks CAP_NET_ADMIN, so it cannot delete the routes. The helper sends
+netlink messages (rtnetlink(7)), which need only perl (in every Debian) or Python (wherever dnf is).
 """
 
 from __future__ import annotations
@@ -18,17 +17,17 @@ from alts.shared.errors import InfrastructureError, ProvisionFailed
 
 
 class NoHelper(InfrastructureError):  # noqa: N818 - what is the matter
-    """The machine's image has no program that can change routes."""
+    """The machine's image has neither perl nor Python to set routes with."""
 
 
 SEAL_TIMEOUT = 20
-"""Seconds that the engine may be silent, and that the helper may take."""
+"""Seconds: limit for the engine's silence and for the helper's run."""
 
 _RTM_NEWROUTE, _REQUEST_CREATE_REPLACE_ACK = 24, 0x1 | 0x400 | 0x100 | 0x4
 _RT_TABLE_MAIN, _RTPROT_STATIC, _RT_SCOPE_UNIVERSE, _RTN_UNREACHABLE, _RTA_DST = 254, 4, 0, 7, 1
 _FAMILIES = {4: 2, 6: 10}  # AF_INET, AF_INET6
 
-# Sends each message and says the kernel's answer, an errno. Where the machine has no IPv6 there is nothing to deny.
+# Sends each message and reports the errno in the kernel's response. Skips IPv6 routes on a machine without IPv6.
 _PERL = r"""
 socket(my $s, 16, 3, 0) or die "socket: $!\n";
 for (@ARGV) {
@@ -66,7 +65,7 @@ _NO_HELPER = 3
 
 
 def unreachable_route(network: str) -> bytes:
-    """The message that makes the kernel refuse whatever goes to the network, such as "169.254.0.0/16"."""
+    """Build the netlink message for an unreachable route to a network, e.g. "169.254.0.0/16". Raises ValueError."""
     wanted = ipaddress.ip_network(network)
     address = wanted.network_address.packed
     family = _FAMILIES[wanted.version]
@@ -87,11 +86,11 @@ def unreachable_route(network: str) -> bytes:
 
 
 def deny_networks(engine: Engine, container: str, networks: Iterable[str], *, labels: Mapping[str, str]) -> None:
-    """Make the networks, and the container's own gateways, unreachable from the container.
+    """Make the networks and the container's own gateways unreachable from the container.
 
-    What goes *through* a gateway still does: a route's next hop is looked up in no table.
-    `labels`: of the helper, should it be left over. Raises NoHelper, or ProvisionFailed where the engine does not let
-    us or the kernel refuses.
+    Traffic *through* a gateway still works: the kernel looks up a route's next hop in no table.
+    `labels`: for the helper, so a leftover is found. Raises NoHelper, or ProvisionFailed if the engine or the kernel
+    refuses.
     """
     with engine_errors("seal a machine's network"), closing(engine.connect(timeout=SEAL_TIMEOUT)) as client:
         inspected = client.inspect_container(container)

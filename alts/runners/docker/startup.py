@@ -1,4 +1,4 @@
-"""Why the engine cannot start anything in a container: what ran there has made it so, or the engine is at fault."""
+"""Diagnosis of a container in which nothing starts: its own processes or the engine are the cause."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from alts.shared.models.report import Kind
 
 _WAIT = 30  # seconds that a new container may take
 _MEMORY = "128m"
-_FEW_PROCESSES = 16  # that the engine needs at once to start one: threads count, too
+_FEW_PROCESSES = 16  # processes and threads that the engine needs to start one command
 
 
 class StartApi(Protocol):
-    """The part of the SDK's APIClient that is asked; its errors come through."""
+    """The part of the SDK's APIClient used here. Its errors are not translated."""
 
     def stats(self, container: str, *, stream: bool) -> Any: ...
 
@@ -32,9 +32,9 @@ class StartApi(Protocol):
 
 
 def why_nothing_starts(client: StartApi, container: str, *, said: str) -> MachineRuined | None:
-    """What has become of the container; None where a new one of its image is no better, which is nobody's doing.
+    """Return how the container was ruined; None if nothing starts in a new container of its image either.
 
-    `said`: what came in place of a command.
+    `said`: the output received instead of the command's.
     """
     processes = client.stats(container, stream=False).get("pids_stats", {})
     current, limit = processes.get("current", 0), processes.get("limit", 0)
@@ -52,7 +52,7 @@ def why_nothing_starts(client: StartApi, container: str, *, said: str) -> Machin
 
 
 def _starts_when_new(client: StartApi, container: str) -> bool:
-    """Whether the shell of the container's image starts in a new one, which is labelled like it and gone afterwards."""
+    """Return whether the image's shell starts in a new container. It gets the same labels and is removed."""
     inspected = client.inspect_container(container)
     host_config = client.create_host_config(network_mode="none", cap_drop=["ALL"], mem_limit=_MEMORY)
     made = client.create_container(

@@ -1,6 +1,6 @@
-"""Subnets for the machines' networks, out of a pool of our own. Pure.
+"""Subnet allocation for machine networks from our own pool. Pure.
 
-Docker's own pools give some thirty networks, and whatever else runs on the host has a share in them.
+Docker's default pools hold about thirty networks, shared with everything else on the host.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from collections.abc import Iterable
 from alts.shared.errors import ProvisionFailed
 
 PREFIX = 29
-"""Of a subnet: a gateway, a machine, and four addresses to spare."""
+"""Prefix length of a subnet: room for a gateway, a machine and four more addresses."""
 
 
 def free_subnet(pool: str, taken: Iterable[str], *, choose: random.Random | None = None) -> str:
-    """A subnet of the pool that none of `taken` overlaps, such as "10.213.7.8/29".
+    """Choose a subnet of the pool that overlaps none of `taken`, e.g. "10.213.7.8/29".
 
-    Any of them, so that workers who share an engine seldom want the same. Raises ProvisionFailed where none is left.
+    Starts at a random one, so workers on the same engine rarely collide. Raises ProvisionFailed if none is free.
     """
     whole = ipaddress.IPv4Network(pool)
     others = [network for network in map(ipaddress.ip_network, taken) if isinstance(network, ipaddress.IPv4Network)]
