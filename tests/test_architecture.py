@@ -16,6 +16,9 @@ SOURCES = sorted([*ROOT.glob("alts/**/*.py"), *ROOT.glob("scheduler/**/*.py")])
 HOMES = {
     "docker": {
         "alts.runners.docker.engine",
+        "alts.runners.docker.errors",
+        "alts.runners.docker.instance",
+        "alts.runners.docker.pull",
         "alts.provisioning.terraform.provider.resources",
     },
     "boto3": {"alts.shared.storage.s3"},

@@ -16,7 +16,8 @@ from docker.errors import ImageNotFound
 
 from alts.core.stop import Stop, Stopped, StopReason
 from alts.images.archive import docker_archive
-from alts.runners.docker.engine import Engine, EngineFailed
+from alts.runners.docker.engine import Engine
+from alts.runners.docker.errors import EngineFailed
 from alts.shared.errors import ProvisionFailed
 from tests.support.debian_image import debian_image
 from tests.support.leftovers import THIS_RUN

@@ -10,7 +10,8 @@ import pytest
 from alts.core.instance import MachineRuined
 from alts.core.stop import Stop, StopReason
 from alts.runners.docker.disk import DiskWatch
-from alts.runners.docker.engine import DockerInstance, Engine
+from alts.runners.docker.engine import Engine
+from alts.runners.docker.instance import DockerInstance
 from alts.shared.errors import DiskFull, InstanceLost
 from alts.shared.models.report import Kind
 from tests.corpus.hostile_debs import PTRACE_INIT

@@ -13,7 +13,8 @@ import docker
 import pytest
 
 from alts.core.stop import Stop
-from alts.runners.docker.engine import DockerInstance, Engine
+from alts.runners.docker.engine import Engine
+from alts.runners.docker.instance import DockerInstance
 from alts.runners.docker.seal import deny_networks
 from alts.shared.config import METADATA_NETWORKS
 from alts.shared.errors import InfrastructureError

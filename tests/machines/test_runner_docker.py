@@ -22,7 +22,8 @@ from alts.provisioning.terraform.cli import VARIABLES_NAME, find_terraform
 from alts.provisioning.terraform.provider.process import ProviderProcess
 from alts.runners.base import Order
 from alts.runners.docker.build import DockerBuilds
-from alts.runners.docker.engine import Engine, EngineFailed
+from alts.runners.docker.engine import Engine
+from alts.runners.docker.errors import EngineFailed
 from alts.runners.docker.runner import DockerRunner, docker_runner
 from alts.runners.docker.seal import SEAL_TIMEOUT
 from alts.runners.terraform import FilesFor

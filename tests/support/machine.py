@@ -11,7 +11,8 @@ from typing import Any
 import docker
 
 from alts.core.stop import Stop
-from alts.runners.docker.engine import DockerInstance, Engine
+from alts.runners.docker.engine import Engine
+from alts.runners.docker.instance import DockerInstance
 from tests.support.engine_proxy import ENGINE
 from tests.support.leftovers import THIS_RUN
 

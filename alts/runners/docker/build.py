@@ -6,7 +6,9 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 
-from alts.runners.docker.engine import DockerInstance, Engine, engine_errors
+from alts.runners.docker.engine import Engine
+from alts.runners.docker.errors import engine_errors
+from alts.runners.docker.instance import DockerInstance
 
 _ANSWER_TIMEOUT = 120  # seconds of silence allowed while the engine packs a file
 

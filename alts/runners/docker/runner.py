@@ -16,7 +16,8 @@ from alts.provisioning.terraform.cli import find_terraform
 from alts.provisioning.terraform.provider.process import ProviderProcess
 from alts.runners.base import Machine, Order
 from alts.runners.docker.build import DockerBuilds
-from alts.runners.docker.engine import Engine, EngineFailed
+from alts.runners.docker.engine import Engine
+from alts.runners.docker.errors import EngineFailed
 from alts.runners.docker.seal import NoHelper, deny_networks
 from alts.runners.docker.subnets import free_subnet
 from alts.runners.terraform import FilesFor, Plan, TerraformedRunner

@@ -12,7 +12,8 @@ import struct
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 
-from alts.runners.docker.engine import Engine, engine_errors
+from alts.runners.docker.engine import Engine
+from alts.runners.docker.errors import engine_errors
 from alts.shared.errors import InfrastructureError, ProvisionFailed
 
 

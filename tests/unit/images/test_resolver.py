@@ -19,7 +19,8 @@ from alts.host.host_lock import host_lock
 from alts.images.factory import Image, ImageResolver
 from alts.images.pull_failures import MEMORY_SECONDS, PullMemory
 from alts.images.recipes import Recipe, StandinRecipe
-from alts.runners.docker.engine import EngineFailed, EngineImage
+from alts.runners.docker.engine import EngineImage
+from alts.runners.docker.errors import EngineFailed
 from alts.shared.errors import ImageUnavailable, InfrastructureError
 from tests.support.builders import a_spec
 
