@@ -37,6 +37,8 @@ class Evidence:
     """What the harness itself saw go wrong."""
     max_attempts: int
     lease_seconds: float
+    times_are_true: bool = True
+    """Whether nobody set the scheduler's clock. If somebody did, the times in the history prove nothing."""
 
 
 def collect(world: World, asked: Sequence[Asked], *, trouble: Sequence[str]) -> Evidence:
@@ -51,6 +53,7 @@ def collect(world: World, asked: Sequence[Asked], *, trouble: Sequence[str]) -> 
         trouble=trouble,
         max_attempts=MAX_ATTEMPTS,
         lease_seconds=LEASE_SECONDS,
+        times_are_true=not world.plan.sets_clock_of("scheduler"),
     )
 
 

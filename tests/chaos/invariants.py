@@ -74,7 +74,9 @@ def _doubled(evidence: Evidence) -> Iterator[str]:
         if held is None:
             yield f"{what}, and no lease had lapsed"
         # A worker that was frozen with its claim in hand begins when the lease has lapsed already.
-        elif max(held, after.at - before.at) < evidence.lease_seconds:
+        elif after.at - before.at < evidence.lease_seconds and not (
+            evidence.times_are_true and held >= evidence.lease_seconds
+        ):
             yield f"{what}, before a lease could lapse"
 
 

@@ -79,6 +79,10 @@ class Plan:
     submissions: tuple[Submission, ...]
     faults: tuple[Fault, ...]
 
+    def sets_clock_of(self, service: str) -> bool:
+        """Whether a fault sets the time of day of that process."""
+        return any(fault.target == f"clock of {service}" for fault in self.faults)
+
 
 @dataclass(frozen=True)
 class _Row:

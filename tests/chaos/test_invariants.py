@@ -176,8 +176,12 @@ def test_an_endless_task_is_true_when_it_is_cancelled() -> None:
     assert not [violation for violation in violations(ended) if "outcome" in violation.what]
 
 
-@pytest.mark.parametrize(("held", "allowed"), [(2.5, True), (0.5, False)], ids=["lapsed", "too early"])
-def test_a_lease_may_lapse_before_its_frozen_worker_begins(held: float, allowed: bool) -> None:
+@pytest.mark.parametrize(
+    ("held", "times_are_true", "allowed"),
+    [(2.5, True, True), (0.5, True, False), (7200.0, False, False)],
+    ids=["lapsed", "too early", "the clock has jumped"],
+)
+def test_a_lease_may_lapse_before_its_frozen_worker_begins(held: float, times_are_true: bool, allowed: bool) -> None:
     claimed, lost = replace(HISTORY[-1], at=10.0), replace(LOST, at=10.0 + held)
     executions = [
         an_entry(Step.START, at=3.0),
@@ -185,7 +189,7 @@ def test_a_lease_may_lapse_before_its_frozen_worker_begins(held: float, allowed:
         an_entry(Step.END, at=5.0),
     ]
     run = task_changed(attempt=2, history=[*HISTORY[:-1], claimed, lost, CLAIMED_AGAIN, ENDED])(
-        good_run(executions=executions)
+        good_run(executions=executions, times_are_true=times_are_true)
     )
 
     found = [violation for violation in violations(run) if "before a lease could lapse" in violation.what]

@@ -197,7 +197,7 @@ class World:
             env[REAL_VARIABLE] = "yes"
         argv = [sys.executable, "-m", *arguments]
         # A clock of its own doubles what a process costs: only those have one whose clock the plan will set.
-        if any(fault.target == f"clock of {name}" for fault in self.plan.faults):
+        if self.plan.sets_clock_of(name):
             env |= self.clocks[name].environment
             argv[2:2] = ["tests.chaos.clock"]
         return Service(name, argv, env=env, cwd=ROOT, log=self.log_of(name))
