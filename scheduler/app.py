@@ -10,9 +10,9 @@ from fastapi import FastAPI
 from alts.shared.config import config_path, load_config
 from alts.shared.errors import AltsError, ConfigurationError
 from alts.shared.logs import log_to_stderr
+from alts.shared.models.consent import Consent
 from scheduler.api.application import create_app
 from scheduler.composition import build_services
-from scheduler.ledger.guard import Consent
 
 WRONG_CONFIGURATION = 2
 

@@ -12,6 +12,7 @@ from celery import Celery
 from alts.shared.broker import celery_app, check_broker, send_invitation
 from alts.shared.clock import SteadyClock
 from alts.shared.config import Config
+from alts.shared.models.consent import Consent
 from alts.shared.storage.base import ArtifactStore
 from alts.shared.storage.factory import artifact_store
 from scheduler.background.reconciler import Reconciler
@@ -19,7 +20,7 @@ from scheduler.background.relay import Relay
 from scheduler.background.stuck_tasks import StuckTasks
 from scheduler.ledger.database import Database, folder_of, mark_path
 from scheduler.ledger.disk_space import Room
-from scheduler.ledger.guard import Consent, Guard
+from scheduler.ledger.guard import Guard
 from scheduler.ledger.ledger import SqlLedger
 from scheduler.ledger.mark import MarkFile
 from scheduler.ledger.presence import check_workers

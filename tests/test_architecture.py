@@ -1,4 +1,4 @@
-"""Rules that import-linter does not hold (its contracts are in pyproject.toml): one home for each outside library."""
+"""Who may import whom: import-linter's contracts (pyproject.toml), and one home for each outside library."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from importlinter.cli import lint_imports
 
 from tests.support.checkout import ROOT
 
@@ -29,7 +30,13 @@ HOMES = {
     "ansible_runner": {"alts.provisioning.ansible"},
     "yaml": {"alts.shared.config", "alts.checks.state.rules"},
     "kombu": {"alts.shared.broker"},
-    "httpx": {"alts.host.download", "alts.client.worker_api", "alts.cli.submit", "alts.cli.main"},
+    "httpx": {
+        "alts.host.download",
+        "alts.client.answers",
+        "alts.client.worker_api",
+        "alts.cli.submit",
+        "alts.cli.main",
+    },
     "sqlalchemy": {
         "scheduler.ledger.database",
         "scheduler.ledger.database_errors",
@@ -82,6 +89,12 @@ def importers_of(package: str) -> set[str]:
         for name in imports_of(path)
         if name == package or name.startswith(f"{package}.")
     }
+
+
+def test_imports_keep_the_contracts(capsys: pytest.CaptureFixture[str]) -> None:
+    kept = lint_imports(config_filename=str(ROOT / "pyproject.toml"), no_cache=True, no_logo=True) == 0
+
+    assert kept, capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("library", "homes"), HOMES.items(), ids=HOMES)

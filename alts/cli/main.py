@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import signal
 import sys
 from datetime import timedelta
@@ -13,11 +14,13 @@ from typing import Any
 import httpx
 
 from alts.cli.submit import EXIT_CODES, try_package
+from alts.client.answers import detail_of
 from alts.embedded.stack import EmbeddedStack
 from alts.shared.auth.tokens import issue_token
 from alts.shared.config import ASYMMETRIC, Config, load_config
 from alts.shared.errors import AltsError, ConfigurationError
 from alts.shared.logs import log_to_file
+from alts.shared.models.consent import ANY, Consent
 from alts.shared.models.report import Outcome
 
 DEFAULT_CONFIG = Path("configs/embedded.yaml")
@@ -66,8 +69,7 @@ def _run(config: Config, options: argparse.Namespace) -> int:
     _token(config)
     _say(f"log file: {options.log_file}")
     log_to_file(options.log_file, logging.INFO)
-    consent = {"new_ledger": options.new_ledger, "accept_ledger": options.accept_ledger}
-    stack = EmbeddedStack(config, host=HOST, port=options.port, **consent)
+    stack = EmbeddedStack(config, host=HOST, port=options.port, consent=_consent(options))
     ending = _Ending(stack)
     verdict = INTERRUPTED
     try:
@@ -83,6 +85,11 @@ def _run(config: Config, options: argparse.Namespace) -> int:
         # With --once the verdict is missing; a service that was told to end has done so.
         return INTERRUPTED if options.once and verdict == INTERRUPTED else 0
     return verdict
+
+
+def _consent(options: argparse.Namespace) -> Consent:
+    said = Consent.of(os.environ)
+    return Consent(ANY if options.new_ledger else said.new, ANY if options.accept_ledger else said.accept)
 
 
 class _Ending:
@@ -122,19 +129,11 @@ def _first_task(url: str, config: Config, options: argparse.Namespace) -> int:
     try:
         return try_package(url, _token(config), request, say=_say)
     except httpx.HTTPStatusError as error:
-        _say(f"the service answered {error.response.status_code}: {_detail(error.response)}")
+        _say(f"the service answered {error.response.status_code}: {detail_of(error.response)}")
         return EXIT_CODES[Outcome.ERRORED]
     except httpx.HTTPError as error:
         _say(f"the service did not answer: {error}")
         return EXIT_CODES[Outcome.ERRORED]
-
-
-def _detail(answer: httpx.Response) -> str:
-    """What the service itself says of a request that it could not serve."""
-    try:
-        return str(answer.json()["detail"])
-    except (ValueError, KeyError, TypeError):
-        return answer.reason_phrase
 
 
 def _say_how_to_go_on(url: str) -> None:

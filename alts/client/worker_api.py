@@ -12,6 +12,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import SecretStr, TypeAdapter
 
+from alts.client.answers import detail_of
 from alts.shared.auth.tokens import WORKER_KEY_ID, Scope, issue_token
 from alts.shared.errors import ConfigurationError, LedgerUnavailable, StaleAttempt
 from alts.shared.models.ledger import Assignment
@@ -136,15 +137,15 @@ class HttpLedger:
         if answer.is_success:
             return answer
         if answer.status_code == httpx.codes.CONFLICT:
-            raise StaleAttempt(_detail(answer))
+            raise StaleAttempt(detail_of(answer))
         if answer.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
             raise LedgerUnavailable(
-                f"the scheduler refuses this worker's token: {_detail(answer)}",
+                f"the scheduler refuses this worker's token: {detail_of(answer)}",
                 resolution="give both sides the same worker_secret or jwt_secret, and jwt_algorithm",
             )
         # Other 4xx are no trouble that goes away by itself: the two sides are not of one version.
         raise LedgerUnavailable(
-            f"the scheduler answered {answer.status_code}: {_detail(answer)}", retryable=answer.is_server_error
+            f"the scheduler answered {answer.status_code}: {detail_of(answer)}", retryable=answer.is_server_error
         )
 
     def _send(self, path: str, body: Any) -> httpx.Response:
@@ -172,11 +173,3 @@ def _read(answer: httpx.Response, key: str, kind: TypeAdapter[Value]) -> Value:
         return kind.validate_python(answer.json()[key])
     except (ValueError, KeyError, TypeError) as error:  # pydantic's ValidationError is a ValueError
         raise LedgerUnavailable("whoever answered is no scheduler of this version", retryable=False) from error
-
-
-def _detail(answer: httpx.Response) -> str:
-    try:
-        detail = answer.json()["detail"]
-    except (ValueError, KeyError, TypeError):
-        detail = answer.text
-    return str(detail)[:500]

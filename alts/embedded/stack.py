@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import threading
 import time
@@ -22,6 +21,7 @@ from starlette.types import Receive, Scope, Send
 from alts.runners.registry import RUNNERS, MakeRunner
 from alts.shared.config import Config
 from alts.shared.errors import AlreadyRunning, InfrastructureError
+from alts.shared.models.consent import Consent
 from alts.shared.models.routing import queues_of
 from alts.worker.celery_task import register_task
 from alts.worker.consumer import Consuming
@@ -29,7 +29,6 @@ from alts.worker.maintenance import Upkeep
 from alts.worker.worker import Worker, open_worker
 from scheduler.api.application import create_app
 from scheduler.composition import build_services
-from scheduler.ledger.guard import ANY, Consent
 
 # Each holds a machine: on two cores more of them only wait for each other.
 CONCURRENCY = 4
@@ -48,18 +47,12 @@ class EmbeddedStack:
         *,
         host: str,
         port: int,
-        new_ledger: bool = False,
-        accept_ledger: bool = False,
+        consent: Consent = Consent(),  # noqa: B008
         runners: Mapping[str, MakeRunner] = RUNNERS,
     ) -> None:
-        """`new_ledger`: begin an empty ledger where it is lost; `accept_ledger`: go on with an old copy.
-
-        What the environment consents to (scheduler.ledger.guard) counts as well. `runners` makes those that the
-        configuration names.
-        """
+        """`consent`: what may be given up of a lost ledger; `runners` makes those that the configuration names."""
         self._config = config
-        said = Consent.of(os.environ)
-        self._consent = Consent(ANY if new_ledger else said.new, ANY if accept_ledger else said.accept)
+        self._consent = consent
         self._runners = runners
         self._host = host
         self._port = port

@@ -15,8 +15,9 @@ from sqlalchemy import create_engine, inspect
 
 from alts.shared.config import Config
 from alts.shared.errors import LedgerDamaged, LedgerRefused
+from alts.shared.models.consent import ANY, Consent
 from scheduler.ledger.database import Database, mark_path
-from scheduler.ledger.guard import ANY, Consent, Guard
+from scheduler.ledger.guard import Guard
 from scheduler.ledger.ledger import SqlLedger
 from scheduler.ledger.mark import Mark, MarkFile
 from scheduler.ledger.retry_policy import LedgerRules
