@@ -8,7 +8,7 @@ from celery import Celery
 
 from alts.shared.config import config_path, load_config
 from alts.shared.errors import ConfigurationError
-from alts.worker.process import create_worker_app
+from alts.worker.composition import create_worker_app
 
 
 def _configured_app() -> Celery:

@@ -24,9 +24,10 @@ from alts.shared.errors import AlreadyRunning, InfrastructureError
 from alts.shared.models.consent import Consent
 from alts.shared.models.routing import queues_of
 from alts.worker.celery_task import register_task
+from alts.worker.composition import open_worker
 from alts.worker.consumer import Consuming
 from alts.worker.maintenance import Upkeep
-from alts.worker.worker import Worker, open_worker
+from alts.worker.worker import Worker
 from scheduler.api.application import create_app
 from scheduler.composition import build_services
 
@@ -71,15 +72,12 @@ class EmbeddedStack:
             stack.callback(services.close)
             listener = stack.enter_context(_listening(self._host, self._port))
             stack.enter_context(_serving(create_app(services), listener))
-            worker = open_worker(self._config, services.ledger, runners=self._runners)
-            stack.callback(worker.close)
-            worker.slots = CONCURRENCY
+            consuming = Consuming(queues_of(self._config.runners, self._config.worker_architectures))
+            worker, upkeep = stack.enter_context(
+                open_worker(self._config, services.ledger, consuming, runners=self._runners)
+            )
             register_task(services.celery, lambda: worker)
-            queues = queues_of(self._config.runners, self._config.worker_architectures)
-            consuming = Consuming(queues)
-            upkeep = Upkeep(worker, queues=queues, consume=consuming.want)
-            stack.callback(upkeep.close)
-            upkeep.start()
+            stack.enter_context(upkeep)
             drained = partial(self._drain, worker, upkeep)
             stack.enter_context(_consuming(services.celery, consuming, drained))
             self._stack = stack.pop_all()
@@ -100,7 +98,7 @@ class EmbeddedStack:
         upkeep.look_now()
         end = time.monotonic() + self._config.drain_timeout
         # A flag that is looked at: the handler of a signal must not take the lock of an Event.
-        while worker.busy and not self._hurried and time.monotonic() < end:
+        while worker.running and not self._hurried and time.monotonic() < end:
             time.sleep(0.05)
         worker.drain()
 

@@ -1,4 +1,4 @@
-"""The one Celery task: claim, execute, report."""
+"""The only Celery task: claim, execute, report."""
 
 from __future__ import annotations
 
@@ -11,51 +11,50 @@ from celery.exceptions import Ignore
 from alts.core.stop import Stopped, StopReason
 from alts.shared.broker import TASK_NAME
 from alts.shared.errors import LedgerUnavailable, StaleAttempt
-from alts.shared.models.celery_result import Summary, summary_of
 from alts.shared.models.ledger import Assignment
 from alts.shared.models.report import Report
-from alts.worker.worker import Worker, internal_error
+from alts.worker.internal_error import internal_error
+from alts.worker.worker import Worker
 
 log = logging.getLogger(__name__)
 
 
 def register_task(app: Celery, worker: Callable[[], Worker]) -> None:
-    """Give the application its task. `worker` is asked for when a message comes, not before."""
+    """Register the task with the application. `worker` is called once per message, so it may open later."""
 
     @app.task(name=TASK_NAME, shared=False)  # type: ignore[untyped-decorator]
     def run(task_id: str) -> None:
-        here = worker()
-        summary = run_task(here, task_id)
-        if summary is not None:
-            here.keep_summary(summary)
-        # Celery itself stores nothing: what it stores is lost where S3 is away, and comes twice where a task does.
+        run_task(worker(), task_id)
+        # Celery stores no result: it would lose it while S3 is away, and store a task that is repeated twice.
+        # alts.worker.delivery stores the summary.
         raise Ignore
 
 
-def run_task(worker: Worker, task_id: str) -> Summary | None:
-    """Carry one task from claim to report; the summary for Celery's result backend, None where it is not ours."""
+def run_task(worker: Worker, task_id: str) -> None:
+    """Carry one task from claim to report, or decline it. A ledger that does not answer is logged, never raised."""
     if (trouble := worker.trouble) and not worker.stopping:
         worker.decline(task_id, trouble)
-        return None
+        return
     try:
         assignment = worker.claim(task_id)
     except LedgerUnavailable as error:
         # The invitation is spent, but not the task: the ledger sends another one (resend_after).
-        log.warning("claim not heard", extra={"task_id": task_id, "error": str(error)})
-        return None
+        log.warning("claim not answered", extra={"task_id": task_id, "error": str(error)})
+        return
     if assignment is None:
         log.info("claim refused", extra={"task_id": task_id})
-        return None
+        return
     if worker.stopping:
-        # Claimed all the same: handing it back makes the ledger invite another worker at once.
+        # Claim and hand back: the release makes the ledger invite another worker at once.
         worker.hand_back(assignment, StopReason.DRAINING)
-        return None
+        return
     report = _execute(worker, assignment)
-    return None if report is None else _tell(worker, assignment, report)
+    if report is not None:
+        _report(worker, report)
 
 
 def _execute(worker: Worker, assignment: Assignment) -> Report | None:
-    """The attempt's report; None where somebody else is to carry the task on."""
+    """Return the attempt's report, or None if another worker carries the task on."""
     task = {"task_id": assignment.task_id, "attempt": assignment.attempt}
     log.info("task claimed", extra=task)
     try:
@@ -65,23 +64,19 @@ def _execute(worker: Worker, assignment: Assignment) -> Report | None:
         worker.hand_back(assignment, stopped.reason)
         return None
     except Exception as error:
-        # The one place that catches everything: a bug of ours must not lose the task.
+        # The only broad except beside alts.shared.periodic: a bug of ours must not lose the task.
         log.exception("task broke", extra=task)
         message = f"{type(error).__name__}: {error}"
         return internal_error(assignment, worker=worker.name, message=message)
 
 
-def _tell(worker: Worker, assignment: Assignment, report: Report) -> Summary | None:
-    """Report to the ledger; the summary of a task that has ended with it."""
-    task = {"task_id": assignment.task_id, "attempt": assignment.attempt}
+def _report(worker: Worker, report: Report) -> None:
+    task = {"task_id": report.task_id, "attempt": report.attempt}
     try:
-        outcome = worker.report(assignment, report)
+        worker.report(report)
     except StaleAttempt:
         log.warning("report refused: the attempt is stale", extra=task)
-        return None
     except LedgerUnavailable as error:
-        log.error("report not heard", extra={**task, "error": str(error)})  # noqa: TRY400 - the reason is all there is
-        return None
-    log.info("task reported", extra={**task, "outcome": report.outcome.value, "reason": report.reason})
-    # Celery keeps the first success that it hears of a task for ever: only the last attempt's word may be it.
-    return None if outcome is None else summary_of(report, outcome)
+        log.error("report not delivered", extra={**task, "error": str(error)})  # noqa: TRY400 - a traceback adds nothing
+    else:
+        log.info("task reported", extra={**task, "outcome": report.outcome.value, "reason": report.reason})

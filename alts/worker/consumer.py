@@ -1,4 +1,4 @@
-"""Whether a running Celery worker takes messages off its queues: turned off where it could only decline them."""
+"""Switches Celery's consumption of messages on and off: a worker that could only decline leaves them in the queue."""
 
 from __future__ import annotations
 
@@ -8,33 +8,39 @@ from celery.worker.consumer import Consumer
 
 
 class Consuming:
-    """Turns the taking of messages on and off, from any thread; what is prefetched already still comes.
+    """The switch of one Celery worker. Any thread may use it. Messages that are prefetched already still arrive.
 
-    The queues are cancelled at the broker, and stay so over a reconnect (celery.worker.consumer.Consumer).
+    Off means that the queues are cancelled at the broker; they stay cancelled over a reconnect
+    (celery.worker.consumer.Consumer).
     """
 
     def __init__(self, queues: Sequence[str]) -> None:
-        self._queues = tuple(queues)
+        self.queues = tuple(queues)
         self._consumer: Consumer | None = None
         self._wanted = True
 
+    @property
+    def slots(self) -> int | None:
+        """Number of tasks that Celery runs at once; None before attach()."""
+        return None if self._consumer is None else self._consumer.pool.limit
+
     def attach(self, consumer: Consumer) -> None:
-        """Celery has its consumer, or has a new one."""
+        """Use Celery's consumer from now on. Celery makes a new one for each connection."""
         self._consumer = consumer
         self.want(self._wanted)
 
     def want(self, wanted: bool) -> None:
-        """Take messages, or leave them; what was said last counts."""
+        """Switch consumption on or off. The last call counts, also for consumers attached later."""
         self._wanted = wanted
         if self._consumer is not None:
-            # A broker's connection belongs to the consumer's own thread.
+            # Only the consumer's own thread may use its broker connection.
             self._consumer.call_soon(self._apply)
 
     def _apply(self) -> None:
         consumer = self._consumer
         if consumer is None or consumer.task_consumer is None:
             return
-        for queue in self._queues:
+        for queue in self.queues:
             taken = consumer.task_consumer.consuming_from(queue)
             if self._wanted and not taken:
                 consumer.add_task_queue(queue)

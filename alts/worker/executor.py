@@ -1,4 +1,4 @@
-"""One attempt at a task: a machine, the plan on it, the logs and the report in the artifact store."""
+"""Executes one attempt: makes a machine, runs the plan on it, stores logs and report."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Protocol
 
 from alts.checks.state.difference import brief_changes, whole_changes
 from alts.core.command import OutputSink
@@ -16,86 +15,63 @@ from alts.core.stop import Stop
 from alts.package_managers.base import PackageManager
 from alts.pipeline.context import Observations, Stage
 from alts.pipeline.run import PlanResult, Run, run_plan
-from alts.runners.base import Order, Provisioned, Runner
+from alts.runners.base import Order, Runner
 from alts.shared.errors import StorageUnavailable
 from alts.shared.models.distributions import Tool
 from alts.shared.models.report import STATE, Outcome, Report, StageResult, outcome_of_stages, reason_of_stages
 from alts.shared.reports.junit import junit_xml
 from alts.shared.reports.tap import tap
 from alts.shared.storage.base import JUNIT_NAME, REPORT_NAME, STATE_NAME, TAP_NAME, artifact_key, group_of
+from alts.worker.artifact_sink import SETTLE_SECONDS, ArtifactSink
 from alts.worker.report_size import fitted, fitted_stages
 
 log = logging.getLogger(__name__)
 
-# Seconds to wait for uploads before the verdict is told, so that its logs can be read at once; a slow store is not
-# waited for longer.
-SETTLE_SECONDS = 5.0
-
-
-class ArtifactSink(Protocol):
-    """Takes artifacts: a store (alts.shared.storage.base), or what stands before it (alts.worker.spool)."""
-
-    def put(self, key: str, content: bytes, *, content_type: str = "text/plain; charset=utf-8") -> None:
-        """Take an artifact. Raises StorageUnavailable."""
-
-    def location(self, key: str) -> str:
-        """An address that says where it is, or will be."""
-
-
-def _settled(group: str, *, seconds: float) -> bool:  # noqa: ARG001 - what a store that takes all at once needs
-    return True
-
 
 @dataclass(frozen=True)
 class Executor:
-    """Executes attempts: what it needs is handed in once."""
+    """Executes attempts on the machines of one runner. Any number of threads may use it at once."""
 
     runner: Runner
     plans: Mapping[str, Sequence[Stage]]
-    """By the name that a request knows them by."""
+    """By the plan name that requests use."""
     packages: Mapping[Tool, PackageManager]
     artifacts: ArtifactSink
     artifacts_root: str
+    """First part of all artifact keys, e.g. "artifacts"."""
     worker: str
+    """The worker's name in reports."""
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
-    settle: Callable[..., object] = _settled
-    """Called with the attempt's group of artifacts and `seconds`, waits until they are stored: Spool.settle."""
 
     def execute(self, order: Order, *, stop: Stop, show: Callable[[tuple[StageResult, ...]], None]) -> Report:
-        """The report of one attempt, stored as report.json behind its logs and its other forms.
+        """Run the plan on a new machine, destroy the machine, and store logs and report. Returns the report.
 
-        Raises Stopped where the attempt is not ours to finish any more. The machine is gone in any case.
+        report.json is stored last: when it is there, so are the logs and the other forms. `show` receives the stages
+        so far after each stage.
+        Raises Stopped if the lease is lost or the worker drains: the attempt has no report then.
         """
         started = self.now()
-        machine: list[Provisioned] = []
         with ExitStack() as stack:
-
-            def provide(stage_stop: Stop, sink: OutputSink) -> Instance:
-                if order.attempt > 1:
-                    self.runner.remove_leftovers(order.task_id, below=order.attempt)
-                provisioned = self.runner.provision(order, stop=stage_stop, log=sink)
-                machine.append(stack.enter_context(provisioned))
-                return machine[0].instance
-
+            provision = _Provision(self.runner, order, stack)
             run = Run(
                 spec=order.spec,
                 packages=self.packages[order.spec.release.tool],
                 stop=stop,
-                provide=provide,
+                provide=provision.provide,
                 keep_log=lambda stage, text: self._keep(order, f"{stage}.log", text),
                 show=lambda stages: show(fitted_stages(stages)),
             )
             result = run_plan(self.plans[order.spec.plan], run)
-        report = self._report(order, result, machine, started)
+        report = self._report(order, result, provision, started)
         for name, text, content_type in _companions(report, result.seen):
             self._keep(order, name, text, content_type=content_type)
         where = self._keep(order, REPORT_NAME, report.to_json(), content_type="application/json")
-        self.settle(group_of(self._key(order, REPORT_NAME)), seconds=SETTLE_SECONDS)
+        self.artifacts.settle(group_of(self._key(order, REPORT_NAME)), seconds=SETTLE_SECONDS)
         return report if where else replace(report, artifacts=None)
 
-    def _report(self, order: Order, result: PlanResult, machine: Sequence[Provisioned], started: datetime) -> Report:
+    def _report(self, order: Order, result: PlanResult, provision: _Provision, started: datetime) -> Report:
         outcome = outcome_of_stages(result.stages)
-        tools = dict(machine[0].tools) if machine else {}
+        tools = dict(provision.tools)
         if result.seen.package_manager:
             tools["package_manager"] = result.seen.package_manager
         report = Report(
@@ -110,7 +86,7 @@ class Executor:
             package=_package(result.seen),
             closure=result.seen.closure,
             state=brief_changes(result.seen.snapshots),
-            image=dict(machine[0].image) if machine else {},
+            image=dict(provision.image),
             tools=tools,
             worker=self.worker,
             started_at=started,
@@ -125,7 +101,7 @@ class Executor:
     def _keep(
         self, order: Order, name: str, text: str, *, content_type: str = "text/plain; charset=utf-8"
     ) -> str | None:
-        """Where the artifact is, or will be; None where there is no room for it."""
+        """Put an artifact. Returns its location, or None if there is no room for it."""
         key = self._key(order, name)
         try:
             self.artifacts.put(key, text.encode(), content_type=content_type)
@@ -136,8 +112,29 @@ class Executor:
         return self.artifacts.location(key)
 
 
+class _Provision:
+    """The machine of one attempt: made on request, destroyed when `stack` closes."""
+
+    def __init__(self, runner: Runner, order: Order, stack: ExitStack) -> None:
+        self._runner = runner
+        self._order = order
+        self._stack = stack
+        self.image: Mapping[str, str] = {}
+        """Provisioned.image; empty before provide()."""
+        self.tools: Mapping[str, str] = {}
+        """Provisioned.tools; empty before provide()."""
+
+    def provide(self, stop: Stop, sink: OutputSink) -> Instance:
+        """Destroy what earlier attempts left, then make the machine. Raises what Runner.provision raises."""
+        if self._order.attempt > 1:
+            self._runner.remove_leftovers(self._order.task_id, below=self._order.attempt)
+        provisioned = self._stack.enter_context(self._runner.provision(self._order, stop=stop, log=sink))
+        self.image, self.tools = provisioned.image, provisioned.tools
+        return provisioned.instance
+
+
 def _companions(report: Report, seen: Observations) -> Iterator[tuple[str, str, str]]:
-    """What is kept beside the report: name, content, type."""
+    """Yield name, content and type of each artifact that restates the report."""
     if len(seen.snapshots) > 1:
         state = STATE.dump_json(whole_changes(seen.snapshots), indent=2).decode()
         yield STATE_NAME, state, "application/json"
@@ -146,7 +143,7 @@ def _companions(report: Report, seen: Observations) -> Iterator[tuple[str, str, 
 
 
 def _package(seen: Observations) -> dict[str, str]:
-    """What was installed, where it came from, and what proves it."""
+    """Return the installed package's identity, origin and checksum; empty if nothing was installed."""
     package, candidate, identity = seen.package, seen.candidate, seen.identity
     if package is None or candidate is None:
         return {}

@@ -1,38 +1,28 @@
-"""Which machines nobody needs any more. Pure, but for the question to the ledger that is handed in."""
+"""Finds machines without a living worker in an engine's list of machines. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 
 from alts.runners.base import Machine
-
-Attempt = tuple[str, int]
-"""Task id and attempt."""
+from alts.worker.running import Attempt
 
 
-def orphans(
-    machines: Iterable[Machine],
-    *,
-    own: str,
-    active: Collection[Attempt],
-    neighbours: Collection[str],
-    over: Callable[[Sequence[Attempt]], Collection[Attempt]],
-) -> tuple[Attempt, ...]:
-    """The attempts whose machines may be removed, of all that an engine shows.
+def own_orphans(machines: Iterable[Machine], *, own: str, running: Collection[Attempt]) -> set[Attempt]:
+    """Return this worker's attempts that have a machine but do not run: their cleanup failed.
 
-    `own`: this worker's identity: what it is not at work on (`active`, asked for after the machines) is left over from
-    an end that did not come off. `neighbours`: identities of this host, whose slots say whether they live; they are
-    left alone. Anybody else may be a living worker elsewhere, or of another installation: only what the ledger knows
-    to be `over` is removed.
+    `own`: this worker's identity. `running` must be read after `machines`, or a new attempt looks like an orphan.
     """
-    mine: set[Attempt] = set()
-    strange: set[Attempt] = set()
-    for machine in machines:
-        attempt = machine.task_id, machine.attempt
-        if machine.worker == own:
-            if attempt not in active:
-                mine.add(attempt)
-        elif machine.worker not in neighbours:
-            strange.add(attempt)
-    finished = set(over(sorted(strange))) & strange if strange else set()
-    return tuple(sorted(mine | finished))
+    return {attempt for machine in machines if machine.worker == own and (attempt := _attempt(machine)) not in running}
+
+
+def foreign(machines: Iterable[Machine], *, neighbours: Collection[str]) -> set[Attempt]:
+    """Return the attempts of workers outside this host, which may live. Only the ledger knows which are over.
+
+    `neighbours`: identities of all workers of this host, own included. The locks of their slots say whether they live.
+    """
+    return {_attempt(machine) for machine in machines if machine.worker not in neighbours}
+
+
+def _attempt(machine: Machine) -> Attempt:
+    return machine.task_id, machine.attempt

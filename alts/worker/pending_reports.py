@@ -1,4 +1,4 @@
-"""Reports that the ledger has not heard yet, on the worker's disk: a verdict outlives the worker that has found it."""
+"""Reports that the ledger has not answered yet, on the worker's disk: a verdict outlives its worker."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ log = logging.getLogger(__name__)
 _SUFFIX = ".json"
 
 
-class UnheardReports:
-    """One file for each attempt, from before the ledger is told until it has answered."""
+class PendingReports:
+    """One file per attempt, `<task id>-<attempt>.json`, written before the ledger is told, removed after its answer."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def keep(self, report: Report) -> None:
-        """Write it down. A disk that takes nothing is only logged: the report is about to be told anyway."""
+        """Write the report to disk. A write error is only logged, because the report is about to be delivered."""
         path = self._path(report)
         draft = path.with_name(f".{path.name}")
         try:
@@ -33,22 +33,22 @@ class UnheardReports:
             log.warning("report not kept", extra={"task_id": report.task_id, "error": str(error)})
 
     def forget(self, report: Report) -> None:
-        """The ledger has heard it, or will never want it."""
+        """Remove the report: the ledger has accepted it or will never do so."""
         self._path(report).unlink(missing_ok=True)
 
     def waiting(self) -> Iterator[Report]:
-        """Those that are still to be told, the oldest first."""
+        """Yield the kept reports, oldest first. Unreadable files are removed."""
         for path in sorted(self._folder.glob(f"*{_SUFFIX}"), key=_age):
             try:
                 yield REPORT.validate_json(path.read_bytes())
             except FileNotFoundError:
-                continue  # told meanwhile
+                continue  # delivered meanwhile
             except (OSError, ValidationError) as error:
                 log.warning("report not readable", extra={"report": path.name, "error": str(error)})
                 path.unlink(missing_ok=True)
 
     def adopt(self, folder: Path) -> int:
-        """Take over those of a dead worker, whose slot must be locked; says how many."""
+        """Move all reports from a dead worker's folder. Returns their number. The caller holds the slot's lock."""
         paths = list(folder.glob(f"*{_SUFFIX}"))
         for path in paths:
             self._folder.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,4 @@
-"""The Celery application of a worker process: opens the worker when Celery starts, drains and closes it at the end.
-
-The queues are those that the configuration's runners offer on this host's architecture.
-"""
+"""The Celery application of a worker process: opens the worker when Celery starts, drains and closes it at the end."""
 
 from __future__ import annotations
 
@@ -10,98 +7,88 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
 from celery import Celery, bootsteps, signals
 from celery.worker import state
 
-from alts.client.worker_api import HttpLedger, worker_tokens
-from alts.runners.registry import RUNNERS, MakeRunner
 from alts.shared.broker import celery_app
 from alts.shared.config import Config
-from alts.shared.errors import AltsError, ConfigurationError
+from alts.shared.errors import AltsError
 from alts.shared.logs import log_to_stderr
-from alts.shared.models.routing import queues_of
 from alts.worker.celery_task import register_task
 from alts.worker.consumer import Consuming
 from alts.worker.maintenance import Upkeep
-from alts.worker.worker import Worker, open_worker
+from alts.worker.worker import Worker
 
 log = logging.getLogger(__name__)
+
+OpenWorker = Callable[[], AbstractContextManager[tuple[Worker, Upkeep]]]
+"""Raises ConfigurationError or InfrastructureError if the worker cannot run here."""
 
 
 class _WorkerProcess:
     """The worker of this process, opened when Celery starts it and closed when it ends.
 
-    The first SIGTERM or SIGINT ends the claiming and gives what runs `drain_timeout` seconds; a second one hands
-    everything back at once. Either way the process ends with 0.
+    The first SIGTERM or SIGINT stops claiming and gives running tasks `drain_timeout` seconds. A second one hands
+    them back at once. Either way the process exits with 0.
     """
 
-    def __init__(self, config: Config, runners: Mapping[str, MakeRunner]) -> None:
-        self._config = config
-        self._runners = runners
-        self._worker: Worker | None = None
-        self._upkeep: Upkeep | None = None
-        self._consuming = Consuming(queues_of(config.runners, config.worker_architectures))
+    def __init__(self, consuming: Consuming, open_worker: OpenWorker, *, drain_timeout: float) -> None:
+        self._consuming = consuming
+        self._open_worker = open_worker
+        self._drain_timeout = drain_timeout
+        self._stack = ExitStack()
+        self._opened: tuple[Worker, Upkeep] | None = None
 
     def open(self, **_: object) -> None:
-        config = self._config
-        token = worker_tokens(config.workers_secret, algorithm=config.hmac_algorithm, worker=config.worker_name)
         try:
-            self._worker = open_worker(config, HttpLedger(config.scheduler_url, token), runners=self._runners)
+            worker, upkeep = self._stack.enter_context(self._open_worker())
         except AltsError as error:
             sys.exit(f"alts: {error}")
-        queues = queues_of(config.runners, config.worker_architectures)
-        self._upkeep = Upkeep(self._worker, queues=queues, consume=self._consuming.want)
-        self._upkeep.start()
+        self._opened = worker, self._stack.enter_context(upkeep)
 
     def consume(self, sender: Any, **_: object) -> None:
-        """Celery has connected, for the first time or again."""
+        """Use the consumer that Celery makes for each connection."""
         self._consuming.attach(sender)
-        if self._worker is not None:
-            self._worker.slots = sender.pool.limit
 
     def on_signal(self, number: int, _frame: object) -> None:
-        # From a thread: the main one may hold just the lock that this needs.
+        # In a thread of its own: the main thread may hold a lock that ending needs.
         threading.Thread(target=self._end, args=(number,), name="ending", daemon=True).start()
-        # What Celery's own handlers do in the end, which for SIGINT means exit code 1, and for a second one a cold
-        # shutdown that waits for nothing.
+        # Celery's own handlers set this too. For SIGINT they set exit code 1; on a second signal they shut down cold,
+        # without waiting for tasks.
         state.should_stop = os.EX_OK
 
     def _end(self, number: int) -> None:
-        worker = self._worker
-        if worker is None:
+        if self._opened is None:
             return
+        worker, upkeep = self._opened
         if worker.stopping:
             log.warning("tasks are handed back at once", extra={"signal": number})
             worker.drain()
             return
-        log.warning("no more tasks are taken", extra={"signal": number, "drain_timeout": self._config.drain_timeout})
+        log.warning("no more tasks are taken", extra={"signal": number, "drain_timeout": self._drain_timeout})
         worker.stop_claiming()
-        if self._upkeep is not None:
-            self._upkeep.look_now()
-        # Celery waits for running tasks without limit: what is not done in time is handed back.
-        timer = threading.Timer(self._config.drain_timeout, worker.drain)
+        upkeep.look_now()
+        # Celery waits for running tasks without limit: after drain_timeout the worker hands them back.
+        timer = threading.Timer(self._drain_timeout, worker.drain)
         timer.daemon = True
         timer.start()
 
     def close(self, **_: object) -> None:
-        if self._upkeep is not None:
-            self._upkeep.close()
-            self._upkeep = None
-        if self._worker is not None:
-            self._worker.close()
-            self._worker = None
+        self._stack.close()
+        self._opened = None
 
     def get(self) -> Worker:
-        if self._worker is None:
+        if self._opened is None:
             raise RuntimeError("the worker is not open")
-        return self._worker
+        return self._opened[0]
 
 
 def _taking_signals(handler: Callable[[int, object], None]) -> type[bootsteps.StartStopStep]:
-    """A step of Celery's worker that puts our handler where Celery has just put its own."""
+    """Return a start step of Celery's worker that replaces Celery's signal handlers, just set, with ours."""
 
     class TakeSignals(bootsteps.StartStopStep):  # type: ignore[misc]  # celery is untyped
         def start(self, _controller: object) -> None:
@@ -112,27 +99,22 @@ def _taking_signals(handler: Callable[[int, object], None]) -> type[bootsteps.St
 
 
 def without_event_heartbeat(sender: Any, **_: object) -> None:
-    """Let a starting Celery worker send no events every two seconds, as --without-heartbeat does.
+    """Keep a starting Celery worker from sending an event every two seconds, as --without-heartbeat does.
 
-    Nobody here listens to them; and while the broker is away, Celery's main thread tries to send one without end, and
-    does not hear that it should stop (celery.worker.heartbeat, retry=True).
+    Nothing reads these events. While the broker is away, Celery's main thread retries one without end and does not
+    see a request to stop (celery.worker.heartbeat, retry=True).
     """
     sender.options["without_heartbeat"] = True
 
 
-def create_worker_app(config: Config, *, runners: Mapping[str, MakeRunner] = RUNNERS) -> Celery:
-    """The Celery application of a worker process; `runners` makes the runners that the configuration names.
-
-    Raises ConfigurationError where no runner is for a host like this one: the worker would wait for ever.
-    """
-    if not queues_of(config.runners, config.worker_architectures):
-        raise ConfigurationError("runners", f"none is for this host's architecture, {config.host_architecture}")
+def worker_app(config: Config, consuming: Consuming, open_worker: OpenWorker) -> Celery:
+    """Return the Celery application of a worker process, which calls `open_worker` when Celery starts."""
     celery = celery_app(config, architectures=config.worker_architectures)
-    process = _WorkerProcess(config, runners)
+    process = _WorkerProcess(consuming, open_worker, drain_timeout=config.drain_timeout)
     register_task(celery, process.get)
     celery.steps["worker"].add(_taking_signals(process.on_signal))
     signals.worker_init.connect(without_event_heartbeat)
-    # weak=False: nobody else holds these bound methods
+    # weak=False: these bound methods have no other reference.
     signals.worker_init.connect(process.open, weak=False)
     signals.worker_ready.connect(process.consume, weak=False)
     signals.worker_shutdown.connect(process.close, weak=False)

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from alts.shared.config import config_path, load_config
-from alts.worker.process import create_worker_app
+from alts.worker.composition import create_worker_app
 from tests.chaos.journal import FOLDER_VARIABLE, REAL_VARIABLE
 from tests.chaos.real_runner import real_runner
 from tests.chaos.stub_runner import stub_runner

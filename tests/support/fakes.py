@@ -309,6 +309,19 @@ class FakeStore:
             raise StorageUnavailable("the fake store is away")
 
 
+class FakeSpool(FakeStore):
+    """An ArtifactSink in memory; all artifacts are stored at once."""
+
+    def put(self, key: str, content: bytes, *, content_type: str = "", group: str = "") -> None:
+        super().put(key, content, content_type=content_type)
+
+    def settle(self, group: str, *, seconds: float) -> bool:
+        return True
+
+    def adopt(self, folder: Path) -> int:
+        return 0
+
+
 @dataclass
 class FakeTask:
     """What the fake ledger knows of a task."""

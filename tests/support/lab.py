@@ -21,7 +21,7 @@ from alts.worker.executor import Executor
 from alts.worker.work_folder import WorkFolder
 from tests.support.builders import a_config, a_spec
 from tests.support.checkout import ROOT
-from tests.support.fakes import FakeStore
+from tests.support.fakes import FakeSpool
 from tests.support.machine_slots import AT_ONCE, SHARED, MachineSlots
 
 Key = TypeVar("Key")
@@ -73,7 +73,7 @@ class Lab:
             runner=runner,
             plans=self._plans if plan is None else {wanted.plan: plan},
             packages=PACKAGE_MANAGERS,
-            artifacts=FakeStore(),
+            artifacts=FakeSpool(),
             artifacts_root="artifacts",
             worker="worker-1",
         )

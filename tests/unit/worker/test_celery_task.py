@@ -2,60 +2,26 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
 from alts.core.command import OutputSink
 from alts.core.stop import Stop
-from alts.package_managers.registry import PACKAGE_MANAGERS
-from alts.pipeline.plans import PLANS
 from alts.runners.base import Order, Provisioned
 from alts.shared.errors import LedgerUnavailable, ProvisionFailed
 from alts.shared.models.ledger import TaskState
 from alts.shared.models.report import REPORT, Outcome, Report
-from alts.worker.celery_task import run_task
-from alts.worker.executor import Executor
-from alts.worker.work_folder import WorkFolder
-from alts.worker.worker import Worker
-from tests.support.builders import a_config, a_spec
-from tests.support.fakes import Answer, FakeDebian, FakeInstance, FakeLedger, FakeRunner, FakeStore, Program
-
-
-@dataclass
-class Bench:
-    """A worker on fakes, with a short heartbeat."""
-
-    folder: Path
-    ledger: FakeLedger = field(default_factory=FakeLedger)
-    runner: FakeRunner = field(default_factory=FakeRunner)
-    waits: list[float] = field(default_factory=list)
-
-    def worker(self) -> Worker:
-        executor = Executor(
-            runner=self.runner,
-            plans=PLANS,
-            packages=PACKAGE_MANAGERS,
-            artifacts=FakeStore(),
-            artifacts_root="artifacts",
-            worker="worker-1",
-        )
-        return Worker(
-            config=a_config(heartbeat_seconds=0.05, worker_name="worker-1"),
-            ledger=self.ledger,
-            folder=WorkFolder(self.folder),
-            executors={"docker": executor},
-            sleep=self.waits.append,
-        )
+from tests.support.builders import a_spec
+from tests.support.fakes import Answer, FakeDebian, FakeInstance, FakeLedger, FakeRunner, Program
+from tests.support.worker_bench import WorkerBench
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    return Bench(tmp_path)
+def bench(tmp_path: Path) -> WorkerBench:
+    return WorkerBench(tmp_path)
 
 
 def a_debian_that_does_at_install(action: Sequence[object]) -> FakeInstance:
@@ -75,70 +41,63 @@ def a_debian_that_does_at_install(action: Sequence[object]) -> FakeInstance:
     return FakeInstance({**programs, "apt-get": slow})
 
 
-def test_a_task_is_claimed_executed_and_reported(bench: Bench) -> None:
+def test_a_task_is_claimed_executed_and_reported(bench: WorkerBench) -> None:
     task_id = bench.ledger.add(a_spec())
 
-    summary = run_task(bench.worker(), task_id)
+    summary = bench.run(task_id)
 
     assert summary is not None
     assert (summary["outcome"], summary["attempt"]) == ("passed", 1)
     task = bench.ledger.get(task_id)
     assert (task.state, task.outcome, task.worker) == (TaskState.FINISHED, Outcome.PASSED, "worker-1")
-    assert not list(bench.folder.glob("*/tasks/*"))
+    assert not list(bench.folder.path.glob("tasks/*"))
 
 
-def test_a_second_message_for_the_same_task_costs_one_refused_claim(bench: Bench) -> None:
+def test_a_second_message_for_the_same_task_costs_one_refused_claim(bench: WorkerBench) -> None:
     task_id = bench.ledger.add(a_spec())
-    worker = bench.worker()
 
-    assert run_task(worker, task_id) is not None
-    assert run_task(worker, task_id) is None
-
-
-def test_a_message_for_a_task_that_nobody_knows_does_nothing(bench: Bench) -> None:
-    assert run_task(bench.worker(), "nobody-knows-me") is None
+    assert bench.run(task_id) is not None
+    assert bench.run(task_id) is None
 
 
-def test_a_ledger_that_stays_away_at_the_claim_costs_the_invitation_not_the_task(bench: Bench) -> None:
+def test_a_message_for_a_task_that_nobody_knows_does_nothing(bench: WorkerBench) -> None:
+    assert bench.run("nobody-knows-me") is None
+
+
+def test_a_ledger_that_stays_away_at_the_claim_costs_the_invitation_not_the_task(bench: WorkerBench) -> None:
     task_id = bench.ledger.add(a_spec())
     bench.ledger.away = True
 
-    worker = bench.worker()
-    worker.clock = lambda: sum(bench.waits)
+    assert bench.run(task_id) is None
 
-    assert run_task(worker, task_id) is None
-
-    assert sum(bench.waits) >= 60
+    assert sum(bench.waits.seconds) >= 60
     assert bench.ledger.get(task_id).state is TaskState.ACCEPTED
 
 
-def test_a_ledger_that_is_away_for_a_moment_at_the_claim_costs_nothing(bench: Bench) -> None:
+def test_a_ledger_that_is_away_for_a_moment_at_the_claim_costs_nothing(bench: WorkerBench) -> None:
     task_id = bench.ledger.add(a_spec())
-    worker = bench.worker()
     bench.ledger.away = True
 
-    def come_back(seconds: float) -> None:
+    def come_back() -> None:
         bench.ledger.away = False
 
-    worker.sleep = come_back
+    bench.waits.during = come_back
 
-    assert run_task(worker, task_id) is not None
+    assert bench.run(task_id) is not None
 
 
-def test_a_ledger_that_is_away_for_the_report_is_waited_for(bench: Bench) -> None:
+def test_a_ledger_that_is_away_for_the_report_is_waited_for(bench: WorkerBench) -> None:
     task_id = bench.ledger.add(a_spec())
-    worker = bench.worker()
 
-    def come_back(seconds: float) -> None:
-        bench.waits.append(seconds)
-        bench.ledger.away = len(bench.waits) < 3
+    def come_back() -> None:
+        bench.ledger.away = len(bench.waits.seconds) < 3
 
-    worker.sleep = come_back
+    bench.waits.during = come_back
     bench.runner.instances = [FakeInstance({**FakeDebian().programs, "uname": _away(bench.ledger)})]
 
-    assert run_task(worker, task_id) is not None
+    assert bench.run(task_id) is not None
 
-    assert bench.waits == [0.5, 1.0, 2.0]
+    assert bench.waits.seconds == [0.5, 1.0, 2.0]
     assert bench.ledger.get(task_id).outcome is Outcome.PASSED
 
 
@@ -150,156 +109,142 @@ def _away(ledger: FakeLedger) -> Program:
     return leave
 
 
-def test_a_second_attempt_removes_what_the_first_has_left(bench: Bench) -> None:
+def test_a_second_attempt_removes_what_the_first_has_left(bench: WorkerBench) -> None:
     task_id = bench.ledger.add(a_spec())
     bench.ledger.claim(task_id, worker="somebody-else")
     bench.ledger.release(task_id, 1, reason="gone")
 
-    summary = run_task(bench.worker(), task_id)
+    summary = bench.run(task_id)
 
     assert summary is not None
     assert summary["attempt"] == 2
     assert bench.runner.leftovers_removed == [(task_id, 2)]
 
 
-def test_the_stored_report_tells_of_earlier_attempts_as_the_ledgers_does(bench: Bench) -> None:
+def test_the_stored_report_tells_of_earlier_attempts_as_the_ledgers_does(bench: WorkerBench) -> None:
     task_id = bench.ledger.add(a_spec())
     bench.ledger.claim(task_id, worker="somebody-else")
     bench.ledger.release(task_id, 1, reason="gone")
-    worker, store = bench.worker(), FakeStore()
-    worker.executors = {"docker": replace(worker.executors["docker"], artifacts=store)}
 
-    run_task(worker, task_id)
+    bench.run(task_id)
 
     heard = bench.ledger.get(task_id).report
     assert heard is not None
     assert [attempt.attempt for attempt in heard.attempts] == [1]
-    assert REPORT.validate_json(store.content[f"artifacts/{task_id}/2/report.json"]) == heard
+    assert REPORT.validate_json(bench.spool.content[f"artifacts/{task_id}/2/report.json"]) == heard
 
 
-def test_a_cancel_is_heard_in_mid_stage_and_reported(bench: Bench) -> None:
+def test_a_cancel_is_heard_in_mid_stage_and_reported(bench: WorkerBench) -> None:
     task_id = bench.ledger.add(a_spec())
     bench.runner.instances = [a_debian_that_does_at_install([lambda: bench.ledger.request_cancel(task_id)])]
 
-    run_task(bench.worker(), task_id)
+    bench.run(task_id)
 
     assert bench.ledger.get(task_id).outcome is Outcome.CANCELLED
     assert bench.runner.machines_up == 0
 
 
-def test_a_lost_lease_ends_the_attempt_without_a_word(bench: Bench) -> None:
+def test_a_lost_lease_ends_the_attempt_without_a_word(bench: WorkerBench) -> None:
     task_id = bench.ledger.add(a_spec())
     bench.runner.instances = [a_debian_that_does_at_install([lambda: bench.ledger.release(task_id, 1, reason="test")])]
 
-    assert run_task(bench.worker(), task_id) is None
+    assert bench.run(task_id) is None
 
     assert bench.ledger.get(task_id).state is TaskState.ACCEPTED
     assert bench.runner.machines_up == 0
 
 
-def test_a_worker_that_drains_hands_its_task_back(bench: Bench) -> None:
+def test_a_worker_that_drains_hands_its_task_back(bench: WorkerBench) -> None:
     task_id = bench.ledger.add(a_spec())
-    worker = bench.worker()
-    bench.runner.instances = [a_debian_that_does_at_install([worker.drain])]
+    bench.runner.instances = [a_debian_that_does_at_install([bench.worker.drain])]
 
-    assert run_task(worker, task_id) is None
+    assert bench.run(task_id) is None
 
     assert bench.ledger.get(task_id).state is TaskState.ACCEPTED
     assert bench.ledger.get(task_id).released == 1
 
 
-def test_a_worker_that_drains_hands_back_what_still_comes(bench: Bench) -> None:
+def test_a_worker_that_drains_hands_back_what_still_comes(bench: WorkerBench) -> None:
     task_id = bench.ledger.add(a_spec())
-    worker = bench.worker()
-    worker.drain()
+    bench.worker.drain()
 
-    assert run_task(worker, task_id) is None
+    assert bench.run(task_id) is None
 
     assert bench.ledger.get(task_id).state is TaskState.ACCEPTED
     assert bench.ledger.get(task_id).released == 1
 
 
-def test_a_verdict_that_the_ledger_did_not_hear_is_told_by_whoever_works_here_next(bench: Bench) -> None:
+def test_a_report_without_an_answer_is_delivered_by_the_slot_s_next_holder(bench: WorkerBench, tmp_path: Path) -> None:
     task_id = bench.ledger.add(a_spec())
-    worker = bench.worker()
-    worker.clock = lambda: sum(bench.waits)
     bench.runner.instances = [FakeInstance({**FakeDebian().programs, "uname": _away(bench.ledger)})]
 
-    assert run_task(worker, task_id) is None
+    assert bench.run(task_id) is None
     assert bench.ledger.get(task_id).state is TaskState.RUNNING
     with pytest.raises(LedgerUnavailable):
-        worker.tell_unheard()
-    worker.close()
+        bench.delivery.deliver_pending()
+    bench.folder.close()
     bench.ledger.away = False
-    successor = bench.worker()
-    successor.tell_unheard()
+    successor = WorkerBench(tmp_path, ledger=bench.ledger)
+    successor.delivery.deliver_pending()
 
+    assert f"results/celery-task-meta-{task_id}" in successor.spool.content
     assert bench.ledger.get(task_id).outcome is Outcome.PASSED
-    assert not list(bench.folder.glob("*/reports/*"))
+    assert not list(bench.folder.path.glob("reports/*"))
 
 
-def test_a_verdict_that_comes_too_late_is_forgotten(bench: Bench) -> None:
+def test_a_verdict_that_comes_too_late_is_forgotten(bench: WorkerBench) -> None:
     task_id = bench.ledger.add(a_spec())
-    worker = bench.worker()
-    worker.clock = lambda: sum(bench.waits)
     bench.runner.instances = [FakeInstance({**FakeDebian().programs, "uname": _away(bench.ledger)})]
-    assert run_task(worker, task_id) is None
+    assert bench.run(task_id) is None
     bench.ledger.away = False
     bench.ledger.release(task_id, 1, reason="the lease has lapsed")
 
-    worker.tell_unheard()
+    bench.delivery.deliver_pending()
 
     assert bench.ledger.get(task_id).state is TaskState.ACCEPTED
-    assert not list(bench.folder.glob("*/reports/*"))
+    assert not list(bench.folder.path.glob("reports/*"))
 
 
-def test_a_drain_does_not_wait_for_a_ledger_that_is_away(bench: Bench) -> None:
+def test_a_drain_does_not_wait_for_a_ledger_that_is_away(bench: WorkerBench) -> None:
     task_id = bench.ledger.add(a_spec())
-    worker = bench.worker()
     bench.runner.instances = [FakeInstance({**FakeDebian().programs, "uname": _away(bench.ledger)})]
 
-    def time_stands_still() -> float:
-        if bench.ledger.away:
-            threading.Timer(0.1, worker.drain).start()
-        return 0.0
+    bench.waits.during = bench.worker.drain
 
-    worker.sleep, worker.clock = None, time_stands_still
-
-    assert run_task(worker, task_id) is None
-    assert len(list(bench.folder.glob("*/reports/*"))) == 1
+    assert bench.run(task_id) is None
+    assert bench.waits.seconds == [0.5]
+    assert len(list(bench.folder.path.glob("reports/*"))) == 1
 
 
-def test_an_attempt_that_lost_its_lease_does_not_disturb_its_successor_on_the_same_worker(bench: Bench) -> None:
+def test_an_attempt_that_lost_its_lease_does_not_disturb_its_successor_on_the_same_worker(bench: WorkerBench) -> None:
     task_id = bench.ledger.add(a_spec())
-    worker = bench.worker()
     summaries: list[object] = []
 
     def begin_anew() -> None:
         bench.ledger.release(task_id, 1, reason="the lease has lapsed")
-        summaries.append(run_task(worker, task_id))
+        summaries.append(bench.run(task_id))
 
     bench.runner.instances = [a_debian_that_does_at_install([begin_anew]), FakeInstance(FakeDebian().programs)]
 
-    assert run_task(worker, task_id) is None
+    assert bench.run(task_id) is None
     assert summaries[0] is not None
     assert bench.ledger.get(task_id).outcome is Outcome.PASSED
 
 
-def test_a_report_that_the_ledger_will_never_take_is_not_said_again(bench: Bench) -> None:
+def test_a_report_that_the_ledger_will_never_take_is_not_said_again(tmp_path: Path) -> None:
+    bench = WorkerBench(tmp_path, ledger=StubbornLedger())
     task_id = bench.ledger.add(a_spec())
-    bench.ledger = StubbornLedger(bench.ledger)
 
-    assert run_task(bench.worker(), task_id) is None
+    assert bench.run(task_id) is None
 
-    assert bench.waits == []
+    assert bench.waits.seconds == []
 
 
-def test_a_fault_of_ours_is_tried_again_as_often_as_the_ledger_allows(bench: Bench) -> None:
+def test_a_fault_of_ours_is_tried_again_as_often_as_the_ledger_allows(bench: WorkerBench) -> None:
     task_id = bench.ledger.add(a_spec())
     bench.runner.failure = ProvisionFailed("terraform apply failed")
-    worker = bench.worker()
 
-    outcomes = [run_task(worker, task_id) for _ in range(3)]
+    outcomes = [bench.run(task_id) for _ in range(3)]
 
     assert outcomes[:2] == [None, None], "Celery must keep the last attempt's word, not the first's"
     assert outcomes[2] is not None
@@ -308,12 +253,11 @@ def test_a_fault_of_ours_is_tried_again_as_often_as_the_ledger_allows(bench: Ben
     assert bench.ledger.get(task_id).attempt == 3
 
 
-def test_a_bug_of_ours_loses_no_task_and_is_tried_once_more(bench: Bench) -> None:
+def test_a_bug_of_ours_loses_no_task_and_is_tried_once_more(tmp_path: Path) -> None:
+    bench = WorkerBench(tmp_path, runner=BrokenRunner())
     task_id = bench.ledger.add(a_spec())
-    bench.runner = BrokenRunner()
-    worker = bench.worker()
 
-    first, second = run_task(worker, task_id), run_task(worker, task_id)
+    first, second = bench.run(task_id), bench.run(task_id)
 
     assert first is None
     assert second is not None
@@ -325,10 +269,6 @@ def test_a_bug_of_ours_loses_no_task_and_is_tried_once_more(bench: Bench) -> Non
 
 class StubbornLedger(FakeLedger):
     """Takes no report, and says that it never will."""
-
-    def __init__(self, other: FakeLedger) -> None:
-        super().__init__()
-        self._tasks = other._tasks
 
     def report(self, task_id: str, attempt: int, report: Report) -> Outcome | None:
         raise LedgerUnavailable("413 Content Too Large", retryable=False)

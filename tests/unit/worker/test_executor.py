@@ -13,13 +13,13 @@ from alts.shared.errors import ProvisionFailed
 from alts.shared.models.report import REPORT, STATE, Outcome
 from alts.worker.executor import Executor
 from tests.support.builders import TASK_ID, an_order
-from tests.support.fakes import FakeDebian, FakeInstance, FakeRunner, FakeStore
+from tests.support.fakes import FakeDebian, FakeInstance, FakeRunner, FakeSpool
 
 FORMS = ("state.json", "report.junit.xml", "report.tap", "report.json")
 """What is stored behind the logs, in this order: who sees report.json finds all the rest."""
 
 
-def an_executor(runner: FakeRunner, store: FakeStore) -> Executor:
+def an_executor(runner: FakeRunner, store: FakeSpool) -> Executor:
     return Executor(
         runner=runner,
         plans=PLANS,
@@ -31,7 +31,7 @@ def an_executor(runner: FakeRunner, store: FakeStore) -> Executor:
 
 
 def test_a_passed_task_leaves_a_log_for_every_stage_and_the_report(tmp_path: Path) -> None:
-    runner, store = FakeRunner(), FakeStore()
+    runner, store = FakeRunner(), FakeSpool()
 
     report = an_executor(runner, store).execute(an_order(tmp_path), stop=Stop(60), show=lambda stages: None)
 
@@ -48,7 +48,7 @@ def test_a_passed_task_leaves_a_log_for_every_stage_and_the_report(tmp_path: Pat
 
 
 def test_the_report_tells_in_short_what_changed_and_an_artifact_in_full(tmp_path: Path) -> None:
-    debian, store = FakeDebian(), FakeStore()
+    debian, store = FakeDebian(), FakeSpool()
     debian.litter["hello"] = ("/var/log/hello.log",)
     runner = FakeRunner([FakeInstance(debian.programs)])
 
@@ -68,7 +68,7 @@ def test_the_report_tells_in_short_what_changed_and_an_artifact_in_full(tmp_path
 def test_a_machine_that_dies_during_install_does_not_blame_the_package(tmp_path: Path) -> None:
     runner = FakeRunner([FakeInstance(FakeDebian().programs, dies_at="install")])
 
-    report = an_executor(runner, FakeStore()).execute(an_order(tmp_path), stop=Stop(60), show=lambda stages: None)
+    report = an_executor(runner, FakeSpool()).execute(an_order(tmp_path), stop=Stop(60), show=lambda stages: None)
 
     assert report.outcome is Outcome.ERRORED
     assert report.retryable
@@ -80,7 +80,7 @@ def test_a_machine_that_dies_during_install_does_not_blame_the_package(tmp_path:
 def test_the_cause_says_whether_another_attempt_may_help(tmp_path: Path, *, retryable: bool) -> None:
     runner = FakeRunner(failure=ProvisionFailed("terraform apply failed", retryable=retryable))
 
-    report = an_executor(runner, FakeStore()).execute(an_order(tmp_path), stop=Stop(60), show=lambda stages: None)
+    report = an_executor(runner, FakeSpool()).execute(an_order(tmp_path), stop=Stop(60), show=lambda stages: None)
 
     assert report.outcome is Outcome.ERRORED
     assert report.retryable is retryable
@@ -89,7 +89,7 @@ def test_the_cause_says_whether_another_attempt_may_help(tmp_path: Path, *, retr
 def test_a_failed_package_is_never_retryable(tmp_path: Path) -> None:
     runner = FakeRunner([FakeInstance(FakeDebian({}).programs)])
 
-    report = an_executor(runner, FakeStore()).execute(an_order(tmp_path), stop=Stop(60), show=lambda stages: None)
+    report = an_executor(runner, FakeSpool()).execute(an_order(tmp_path), stop=Stop(60), show=lambda stages: None)
 
     assert report.outcome is Outcome.FAILED
     assert not report.retryable
@@ -97,7 +97,7 @@ def test_a_failed_package_is_never_retryable(tmp_path: Path) -> None:
 
 
 def test_a_store_without_room_leaves_the_verdict_alone(tmp_path: Path) -> None:
-    report = an_executor(FakeRunner(), FakeStore(refusals=1000)).execute(
+    report = an_executor(FakeRunner(), FakeSpool(refusals=1000)).execute(
         an_order(tmp_path), stop=Stop(60), show=lambda stages: None
     )
 
@@ -107,7 +107,7 @@ def test_a_store_without_room_leaves_the_verdict_alone(tmp_path: Path) -> None:
 
 
 def test_a_lost_lease_ends_without_a_report_and_without_a_machine(tmp_path: Path) -> None:
-    runner, store, stop = FakeRunner(), FakeStore(), Stop(60)
+    runner, store, stop = FakeRunner(), FakeSpool(), Stop(60)
 
     with pytest.raises(Stopped):
         an_executor(runner, store).execute(
@@ -121,7 +121,7 @@ def test_a_lost_lease_ends_without_a_report_and_without_a_machine(tmp_path: Path
 def test_a_cancelled_task_says_so(tmp_path: Path) -> None:
     stop = Stop(60)
 
-    report = an_executor(FakeRunner(), FakeStore()).execute(
+    report = an_executor(FakeRunner(), FakeSpool()).execute(
         an_order(tmp_path), stop=stop, show=lambda stages: stop.request(StopReason.CANCELLED)
     )
 

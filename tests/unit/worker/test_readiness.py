@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from alts.worker.readiness import Readiness, disk_check
+from alts.worker.readiness import Readiness, disk_trouble
 
 
 def test_the_first_check_that_has_something_to_say_is_heard() -> None:
@@ -34,6 +34,6 @@ def test_an_answer_is_good_for_a_second_and_recovery_needs_nobody() -> None:
 
 
 def test_a_disk_with_room_is_fine_and_one_without_says_how_much_there_is(tmp_path: Path) -> None:
-    assert disk_check(tmp_path, min_free_mb=0)() == ""
-    assert f"are free at {tmp_path}, of {10**9} that are wanted" in disk_check(tmp_path, min_free_mb=10**9)()
-    assert "cannot be looked at" in disk_check(tmp_path / "gone", min_free_mb=0)()
+    assert disk_trouble(tmp_path, min_free_mb=0) == ""
+    assert f"MB are free at {tmp_path}, and {10**9} MB are needed" in disk_trouble(tmp_path, min_free_mb=10**9)
+    assert "is unknown: No such file" in disk_trouble(tmp_path / "gone", min_free_mb=0)
