@@ -15,7 +15,7 @@ def _configured_app() -> Celery:
     try:
         config = load_config(config_path())
         if config.embedded:
-            sys.exit("alts: broker: memory cannot be reached from another process (use `alts run`, or rabbitmq)")
+            sys.exit("alts: broker: memory does not reach other processes; use `alts run`, or broker: rabbitmq")
         return create_worker_app(config)
     except ConfigurationError as error:
         sys.exit(f"alts: {error}")

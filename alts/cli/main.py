@@ -1,4 +1,4 @@
-"""The `alts` command: the whole service in one process, and a token for it."""
+"""The `alts` command: run the whole service in one process, or print a token for it."""
 
 from __future__ import annotations
 
@@ -27,11 +27,14 @@ DEFAULT_CONFIG = Path("configs/embedded.yaml")
 LOCAL_EMAIL = "you@localhost"
 TOKEN_LIFETIME = timedelta(days=1)
 HOST = "127.0.0.1"
-INTERRUPTED = 130
+INTERRUPTED = 130  # exit code of a process ended by SIGINT, as shells report it
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a subcommand; its exit code. What is wrong with the machine or the configuration is one line on stderr."""
+    """Run a subcommand and return its exit code.
+
+    Errors of the machine or the configuration are printed on stderr: one line, then details if there are any.
+    """
     options = _parser().parse_args(arguments)
     try:
         config = load_config(options.config, make_secret=options.command == "run")
@@ -49,19 +52,19 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="alts", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    run = commands.add_parser("run", help="start scheduler and worker here, test a package, go on serving")
-    run.add_argument("--port", type=int, default=8000, help="of the API on 127.0.0.1 (default: 8000)")
-    run.add_argument("--package", default="hello", help="to test first (default: hello)")
-    run.add_argument("--version", default=None, help="of that package (default: the newest)")
-    run.add_argument("--distribution", default="debian-12", help="such as debian-12 (the default)")
-    run.add_argument("--once", action="store_true", help="end after the verdict: 0 passed, 1 failed, 2 errored")
-    run.add_argument("--log-file", type=Path, default=Path(".alts/alts.log"), help="(default: .alts/alts.log)")
+    run = commands.add_parser("run", help="start scheduler and worker in this process, test a package, keep serving")
+    run.add_argument("--port", type=int, default=8000, help="port of the API on 127.0.0.1 (default: 8000)")
+    run.add_argument("--package", default="hello", help="first package to test (default: hello)")
+    run.add_argument("--version", default=None, help="version of that package (default: the newest)")
+    run.add_argument("--distribution", default="debian-12", help="distribution to test on (default: debian-12)")
+    run.add_argument("--once", action="store_true", help="exit after the verdict: 0 passed, 1 failed, 2 errored")
+    run.add_argument("--log-file", type=Path, default=Path(".alts/alts.log"), help="log file (default: .alts/alts.log)")
     lost = run.add_mutually_exclusive_group()
-    lost.add_argument("--new-ledger", action="store_true", help="where the ledger is lost: begin an empty one")
-    lost.add_argument("--accept-ledger", action="store_true", help="where it is an old copy: go on with what is there")
+    lost.add_argument("--new-ledger", action="store_true", help="if the ledger is lost: begin an empty one")
+    lost.add_argument("--accept-ledger", action="store_true", help="if the ledger is an old copy: go on with it")
     token = commands.add_parser("token", help="print a token for the service that `alts run` started")
     for command in (run, token):
-        command.add_argument("--config", type=Path, default=DEFAULT_CONFIG, help=f"(default: {DEFAULT_CONFIG})")
+        command.add_argument("--config", type=Path, default=DEFAULT_CONFIG, help=f"file (default: {DEFAULT_CONFIG})")
     return parser
 
 
@@ -82,7 +85,7 @@ def _run(config: Config, options: argparse.Namespace) -> int:
             ending.begun = True
     except KeyboardInterrupt:
         _say("stopped")
-        # With --once the verdict is missing; a service that was told to end has done so.
+        # With --once a missing verdict is a failure. A service that was told to end has succeeded.
         return INTERRUPTED if options.once and verdict == INTERRUPTED else 0
     return verdict
 
@@ -93,9 +96,9 @@ def _consent(options: argparse.Namespace) -> Consent:
 
 
 class _Ending:
-    """Ctrl-C, and SIGTERM, with which make and service managers end us; either may come in the middle of a task.
+    """Handler of SIGINT (Ctrl-C) and SIGTERM (make, service managers). Both may arrive during a task.
 
-    The first one leaves the stack, which gives running tasks `drain_timeout` seconds; another one hurries it.
+    The first signal leaves the stack, which gives running tasks `drain_timeout` seconds. A second one hurries it.
     """
 
     def __init__(self, stack: EmbeddedStack) -> None:
@@ -109,7 +112,7 @@ class _Ending:
             self._stack.hurry()
             return
         self.begun = True
-        _say("ending; once more to hand running tasks back at once")
+        _say("ending; repeat to hand running tasks back at once")
         raise KeyboardInterrupt
 
 
@@ -123,9 +126,7 @@ def _first_task(url: str, config: Config, options: argparse.Namespace) -> int:
         "package_name": options.package,
         "package_version": options.version,
     }
-    _say(
-        f"testing {options.package} on {options.distribution}; the first time its base image is made, in half a minute"
-    )
+    _say(f"testing {options.package} on {options.distribution}; the first run makes its base image (half a minute)")
     try:
         return try_package(url, _token(config), request, say=_say)
     except httpx.HTTPStatusError as error:
@@ -144,12 +145,12 @@ def _say_how_to_go_on(url: str) -> None:
 
 
 def _token(config: Config) -> str:
-    """Raises ConfigurationError where the key that makes tokens is not ours to have."""
+    """Raises ConfigurationError if tokens need a private key, which the service does not hold."""
     if config.jwt_algorithm in ASYMMETRIC:
         raise ConfigurationError(
             "jwt_algorithm",
-            f"tokens for {config.jwt_algorithm} are made with a private key, which is not here",
-            resolution="HS256, or make one with: generate_jwt_token.py -k FILE",
+            f"{config.jwt_algorithm} tokens need a private key, which the service does not hold",
+            resolution="use HS256, or make a token with: generate_jwt_token.py -k FILE",
         )
     return issue_token(config.jwt_secret, algorithm=config.jwt_algorithm, email=LOCAL_EMAIL, lifetime=TOKEN_LIFETIME)
 

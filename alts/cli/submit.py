@@ -1,4 +1,4 @@
-"""One task, asked for over HTTP like any caller would, shown as it goes."""
+"""Submits one task over HTTP and prints its progress."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import httpx
 from alts.shared.models.ledger import TaskState
 from alts.shared.models.report import Outcome
 
-POLL_INTERVAL = 0.1
+POLL_INTERVAL = 0.1  # seconds
 EXIT_CODES: Mapping[str, int] = {Outcome.PASSED: 0, Outcome.FAILED: 1, Outcome.ERRORED: 2, Outcome.CANCELLED: 3}
 
 _MARKS: Mapping[str, str] = {
@@ -31,9 +31,10 @@ def try_package(
     say: Callable[[str], None],
     sleep: Callable[[float], None] = time.sleep,
 ) -> int:
-    """Schedule the request, show its stages and the verdict; the verdict's exit code (see EXIT_CODES).
+    """Schedule the request, print its stages and the verdict, and return the verdict's exit code (EXIT_CODES).
 
-    Raises httpx.HTTPError where the service does not answer as it should.
+    `request`: body of POST /tasks/schedule. `say` prints a line.
+    Raises httpx.HTTPError if the service does not answer, or answers with an error other than 422.
     """
     with httpx.Client(
         base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=30, trust_env=False
@@ -52,7 +53,7 @@ def try_package(
 
 
 def _follow(client: httpx.Client, task_id: str, *, say: Callable[[str], None], sleep: Callable[[float], None]) -> None:
-    """Show every stage once, as soon as it has ended; an attempt that starts anew is shown anew."""
+    """Print each stage once, when it has ended. A new attempt begins with its first stage."""
     shown, attempt = 0, 0
     while True:
         task = client.get(f"/tasks/{task_id}").raise_for_status().json()

@@ -1,4 +1,4 @@
-"""The scheduler's API, as its clients see it.
+"""Clients of the scheduler's API.
 
 Imports alts.shared.
 """

@@ -1,4 +1,4 @@
-"""What the scheduler says in an answer that is an error."""
+"""Reads the scheduler's error responses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The scheduler's worker API, as a Ledger. The only user of httpx on the worker's side."""
+"""A Ledger that calls the scheduler's worker API over HTTP."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from alts.shared.models.report import REPORT, Outcome, Report, StageResult
 log = logging.getLogger(__name__)
 
 TokenSource = Callable[[datetime], str]
-"""Makes a bearer token that is good at that time."""
+"""Returns a bearer token valid at that time."""
 
 Value = TypeVar("Value")
 
 REQUEST_SECONDS = 10.0
 TOKEN_LIFETIME = timedelta(minutes=5)
-# The scheduler's time is told in whole seconds, and is as old as its answer.
+# A Date header has whole seconds, and is as old as the response.
 SMALLEST_SKEW = timedelta(seconds=5)
 
-# The scheduler takes no more of them in one request.
+# Most attempts that the scheduler accepts in one request.
 ATTEMPTS_AT_ONCE = 1000
 
-# uvicorn closes a connection that was idle for 5 s, which is also how often a heartbeat comes: one that is reused just
-# then fails. We give it up first.
+# uvicorn closes a connection that was idle for 5 s. A request on a connection that closes just then fails, so this side
+# gives up idle connections first.
 _LIMITS = httpx.Limits(keepalive_expiry=2.0)
 _ASSIGNMENT: TypeAdapter[Assignment | None] = TypeAdapter(Assignment | None)
 _OUTCOME: TypeAdapter[Outcome | None] = TypeAdapter(Outcome | None)
@@ -43,7 +43,7 @@ _STAGES: TypeAdapter[tuple[StageResult, ...]] = TypeAdapter(tuple[StageResult, .
 
 
 def worker_tokens(secret: SecretStr, *, algorithm: str, worker: str) -> TokenSource:
-    """Return a source of tokens that are good for the worker API alone, and for five minutes."""
+    """Return a source of tokens for the worker API alone, valid for TOKEN_LIFETIME. `worker` becomes their email."""
 
     def token(now: datetime) -> str:
         return issue_token(
@@ -62,8 +62,8 @@ def worker_tokens(secret: SecretStr, *, algorithm: str, worker: str) -> TokenSou
 class HttpLedger:
     """Implements alts.shared.models.ledger.Ledger over HTTP. Any thread may call it.
 
-    Whatever keeps the scheduler from answering, be it the network, a 5xx or a refused token, is LedgerUnavailable.
-    Tokens are made by the scheduler's clock: where it refuses one, its answer's `Date` tells how far ours is off.
+    Network errors, 5xx responses and refused tokens are all LedgerUnavailable. Tokens follow the scheduler's clock: if
+    it refuses one, the response's `Date` tells the difference to the local clock.
     """
 
     def __init__(
@@ -74,46 +74,54 @@ class HttpLedger:
         request_seconds: float = REQUEST_SECONDS,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """Raises ConfigurationError where the address is not one; nothing is sent yet."""
+        """Send nothing yet. Raises ConfigurationError if `url` is not an http or https URL."""
         self._token = token
         self._now = now
         self._skew = timedelta()
         try:
             address = httpx.URL(url)
         except httpx.InvalidURL as error:
-            raise ConfigurationError("scheduler_url", f"is no address: {error}") from error
+            raise ConfigurationError("scheduler_url", f"is not a URL: {error}") from error
         if address.scheme not in ("http", "https") or not address.host:
-            raise ConfigurationError("scheduler_url", "is no address", resolution="such as http://scheduler:8000")
+            raise ConfigurationError("scheduler_url", "is not a URL", resolution="use a URL like http://scheduler:8000")
         self._client = httpx.Client(base_url=address, timeout=request_seconds, limits=_LIMITS)
 
     def claim(self, task_id: str, *, worker: str, key: str = "") -> Assignment | None:
+        """POST /worker/tasks/<id>/claim."""
         answer = self._post_task(task_id, "claim", {"worker": worker, "key": key})
         return _read(answer, "assignment", _ASSIGNMENT)
 
     def decline(self, task_id: str, *, worker: str, reason: str) -> None:
+        """POST /worker/tasks/<id>/decline. `reason` is cut to 1000 characters."""
         self._post_task(task_id, "decline", {"worker": worker, "reason": reason[:1000]})
 
     def heartbeat(self, task_id: str, attempt: int, *, progress: tuple[StageResult, ...] = ()) -> bool:
+        """POST /worker/tasks/<id>/attempts/<attempt>/heartbeat."""
         stages = _STAGES.dump_python(progress, mode="json")
         answer = self._post_task(task_id, f"attempts/{attempt}/heartbeat", {"progress": stages})
         return _read(answer, "cancel", TypeAdapter(bool))
 
     def report(self, task_id: str, attempt: int, report: Report) -> Outcome | None:
+        """POST /worker/tasks/<id>/attempts/<attempt>/report."""
         answer = self._post_task(task_id, f"attempts/{attempt}/report", REPORT.dump_python(report, mode="json"))
         return _read(answer, "outcome", _OUTCOME)
 
     def release(self, task_id: str, attempt: int, *, reason: str) -> None:
+        """POST /worker/tasks/<id>/attempts/<attempt>/release. `reason` is cut to 1000 characters."""
         self._post_task(task_id, f"attempts/{attempt}/release", {"reason": reason[:1000]})
 
     def announce(
         self, worker: str, *, ready: bool, reason: str = "", queues: Sequence[str] = (), free: int | None = None
     ) -> None:
+        """POST /worker/presence. `reason` is cut to 1000 characters."""
         body = {"worker": worker, "ready": ready, "reason": reason[:1000], "queues": list(queues)}
-        # Left out where it is not known, for a scheduler that does not know the field.
+        # An unknown value is left out, for older schedulers that do not know the field.
         self._post("/worker/presence", body if free is None else {**body, "free": free})
 
     def over(self, attempts: Sequence[tuple[str, int]]) -> set[tuple[str, int]]:
-        # Ids come from labels that anybody may have written: one that cannot be ours must not spoil the question.
+        """POST /worker/attempts/over, in batches of ATTEMPTS_AT_ONCE."""
+        # Ids come from labels that any program may have written. The scheduler would refuse the whole request for an
+        # impossible one.
         asked = [[task_id, attempt] for task_id, attempt in attempts if task_id.isascii() and len(task_id) <= 100]
         found: set[tuple[str, int]] = set()
         for start in range(0, len(asked), ATTEMPTS_AT_ONCE):
@@ -123,11 +131,11 @@ class HttpLedger:
         return found
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close all connections."""
         self._client.close()
 
     def _post_task(self, task_id: str, action: str, body: Any) -> httpx.Response:
-        # The id came in a message: whatever it holds, it stays one part of the path.
+        # The id came in a message. Quoted, it stays one segment of the path.
         return self._post(f"/worker/tasks/{quote(task_id, safe='')}/{action}", body)
 
     def _post(self, path: str, body: Any) -> httpx.Response:
@@ -143,7 +151,7 @@ class HttpLedger:
                 f"the scheduler refuses this worker's token: {detail_of(answer)}",
                 resolution="give both sides the same worker_secret or jwt_secret, and jwt_algorithm",
             )
-        # Other 4xx are no trouble that goes away by itself: the two sides are not of one version.
+        # Other 4xx mean that the two sides have different versions: a retry does not help.
         raise LedgerUnavailable(
             f"the scheduler answered {answer.status_code}: {detail_of(answer)}", retryable=answer.is_server_error
         )
@@ -156,7 +164,7 @@ class HttpLedger:
             raise LedgerUnavailable(f"the scheduler does not answer: {error or type(error).__name__}") from error
 
     def _learn_skew(self, answer: httpx.Response) -> bool:
-        """Take over the scheduler's time of day (RFC 9110 6.6.1); tell whether ours was another one."""
+        """Adopt the scheduler's time from the Date header (RFC 9110 6.6.1). Returns whether it differs from ours."""
         try:
             skew = parsedate_to_datetime(answer.headers["Date"]) - self._now()
         except (KeyError, ValueError, TypeError):  # TypeError: a date without a zone
@@ -172,4 +180,4 @@ def _read(answer: httpx.Response, key: str, kind: TypeAdapter[Value]) -> Value:
     try:
         return kind.validate_python(answer.json()[key])
     except (ValueError, KeyError, TypeError) as error:  # pydantic's ValidationError is a ValueError
-        raise LedgerUnavailable("whoever answered is no scheduler of this version", retryable=False) from error
+        raise LedgerUnavailable("the response is not from a scheduler of this version", retryable=False) from error

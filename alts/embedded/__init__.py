@@ -1,4 +1,4 @@
-"""The whole service in one process: the only room that imports both sides.
+"""The whole service in one process: the only room that imports both scheduler and worker.
 
-Imports scheduler, alts.worker and alts.shared.
+Imports scheduler, alts.worker, alts.runners and alts.shared.
 """

@@ -31,15 +31,16 @@ from alts.worker.worker import Worker
 from scheduler.api.application import create_app
 from scheduler.composition import build_services
 
-# Each holds a machine: on two cores more of them only wait for each other.
+# Tasks at once. Each holds a machine; on two cores, more of them only wait for each other.
 CONCURRENCY = 4
-START_TIMEOUT = 30.0
+START_TIMEOUT = 30.0  # seconds for one part to start, and to end
 
 
 class EmbeddedStack:
-    """Starts everything on entering, and has given everything back on leaving.
+    """Runs the service during a `with` block.
 
-    Raises AlreadyRunning, ConfigurationError or InfrastructureError where it cannot start.
+    Entering raises AlreadyRunning, ConfigurationError or InfrastructureError if a part cannot start. Leaving drains
+    the worker first: running tasks get `drain_timeout` seconds, unless hurry() is called.
     """
 
     def __init__(
@@ -51,7 +52,10 @@ class EmbeddedStack:
         consent: Consent = Consent(),  # noqa: B008
         runners: Mapping[str, MakeRunner] = RUNNERS,
     ) -> None:
-        """`consent`: what may be given up of a lost ledger; `runners` makes those that the configuration names."""
+        """`host` and `port`: address of the API. `consent`: which loss of the ledger the operator accepts.
+
+        `runners`: factories for the runners that the configuration names.
+        """
         self._config = config
         self._consent = consent
         self._runners = runners
@@ -62,13 +66,14 @@ class EmbeddedStack:
 
     @property
     def url(self) -> str:
+        """The API's base URL, e.g. "http://127.0.0.1:8000"."""
         return f"http://{self._host}:{self._port}"
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             services = build_services(self._config, self._consent)
-            # The application's lifespan starts the services, and closes them when the worker has handed all back:
-            # this is for a start that does not come so far.
+            # The application's lifespan starts the services, and closes them after the worker has handed back its
+            # tasks. This callback is for a start that fails before.
             stack.callback(services.close)
             listener = stack.enter_context(_listening(self._host, self._port))
             stack.enter_context(_serving(create_app(services), listener))
@@ -89,15 +94,15 @@ class EmbeddedStack:
         self._stack.close()
 
     def hurry(self) -> None:
-        """Hand back at once what runs, instead of waiting for it. From a signal's handler, too."""
+        """Hand running tasks back at once instead of waiting for them. Safe in a signal handler."""
         self._hurried = True
 
     def _drain(self, worker: Worker, upkeep: Upkeep) -> None:
-        """Claim nothing more; what is not done within drain_timeout, or when somebody hurries, is handed back."""
+        """Stop claiming, wait up to `drain_timeout` for running tasks, then hand the rest back."""
         worker.stop_claiming()
         upkeep.look_now()
         end = time.monotonic() + self._config.drain_timeout
-        # A flag that is looked at: the handler of a signal must not take the lock of an Event.
+        # Polled, because a signal handler must not take the lock of an Event.
         while worker.running and not self._hurried and time.monotonic() < end:
             time.sleep(0.05)
         worker.drain()
@@ -112,15 +117,15 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
             listener.listen(128)
         except OSError as error:
             raise AlreadyRunning(
-                f"cannot listen on {host}:{port}: {error.strerror}", resolution="choose another one with PORT="
+                f"cannot listen on {host}:{port}: {error.strerror}", resolution="choose another port with PORT="
             ) from error
         yield listener
 
 
 @contextmanager
 def _consuming(celery: Celery, consuming: Consuming, drain: Callable[[], None]) -> Iterator[None]:
-    """A Celery worker in a thread. On leaving `drain` says when its running tasks have ended, or are about to."""
-    # What celery.apps.worker.Worker does, less its banner, its signal handlers and its logging.
+    """Run a Celery worker in a thread. At the end `drain` is called first; it returns when no task needs to run on."""
+    # As celery.apps.worker.Worker does, without its banner, signal handlers and logging.
     setup_worker_optimizations(celery)
     controller = WorkController(app=celery, pool_cls="threads", concurrency=CONCURRENCY, without_mingle=True)
     thread = _Thread(controller.start, name="celery")
@@ -137,9 +142,9 @@ def _consuming(celery: Celery, consuming: Consuming, drain: Callable[[], None]) 
 
 @contextmanager
 def _serving(app: FastAPI, listener: socket.socket) -> Iterator[None]:
-    """uvicorn in a thread, answering when this is entered."""
+    """Run uvicorn in a thread. It answers requests when the `with` block begins."""
     lifespan = _Lifespan(app)
-    # httptools, which uvicorn prefers where it is installed, takes headers without end; h11 takes 16 KiB.
+    # uvicorn prefers httptools if installed, which does not limit the size of headers; h11 takes 16 KiB.
     server = uvicorn.Server(uvicorn.Config(lifespan, http="h11", log_config=None, access_log=False))
     thread = _Thread(partial(server.run, sockets=[listener]), name="http")
     thread.start()
@@ -152,7 +157,7 @@ def _serving(app: FastAPI, listener: socket.socket) -> Iterator[None]:
 
 
 class _Lifespan:
-    """The application; remembers what its start has raised, which uvicorn only logs."""
+    """The application, with the error that its start raised: uvicorn only logs it."""
 
     def __init__(self, app: FastAPI) -> None:
         self._app = app
@@ -168,7 +173,7 @@ class _Lifespan:
 
 
 class _Thread(threading.Thread):
-    """Remembers what it has ended with."""
+    """A thread that keeps the exception that ended it."""
 
     def __init__(self, work: Callable[[], object], *, name: str) -> None:
         super().__init__(name=name, daemon=True)
@@ -190,7 +195,7 @@ def _wait_until(
     *,
     cause: Callable[[], BaseException | None] = lambda: None,
 ) -> None:
-    """Raises what has kept it from starting, InfrastructureError where that is not known."""
+    """Wait up to START_TIMEOUT. Raises `cause` or the thread's exception, InfrastructureError if there is neither."""
     deadline = time.monotonic() + START_TIMEOUT
     while not started():
         if not thread.is_alive() or time.monotonic() > deadline:

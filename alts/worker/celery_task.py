@@ -77,6 +77,6 @@ def _report(worker: Worker, report: Report) -> None:
     except StaleAttempt:
         log.warning("report refused: the attempt is stale", extra=task)
     except LedgerUnavailable as error:
-        log.error("report not delivered", extra={**task, "error": str(error)})  # noqa: TRY400 - a traceback adds nothing
+        log.error("report not delivered", extra={**task, "error": str(error)})  # noqa: TRY400 - no traceback needed
     else:
         log.info("task reported", extra={**task, "outcome": report.outcome.value, "reason": report.reason})

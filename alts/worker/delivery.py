@@ -76,7 +76,7 @@ class Delivery:
         except LedgerUnavailable as error:
             if error.retryable:
                 raise
-            log.error("late report refused", extra={**task, "error": str(error)})  # noqa: TRY400 - a traceback adds nothing
+            log.error("late report refused", extra={**task, "error": str(error)})  # noqa: TRY400 - no traceback needed
         else:
             log.info("late report delivered", extra=task)
             self._keep_summary(report, outcome)

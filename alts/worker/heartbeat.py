@@ -1,4 +1,4 @@
-"""Keeps a claimed task's lease alive from a thread of its own, and hears when it must end."""
+"""Prolongs a claimed task's lease from a thread of its own, and passes on the ledger's requests to stop."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ log = logging.getLogger(__name__)
 
 
 class Heartbeat:
-    """Beats every `interval` seconds for as long as the `with` lasts, and at once when there is a stage to show.
+    """Sends a heartbeat every `interval` seconds during the `with` block, and at once after show().
 
-    A cancel that the ledger asks for, or a lease that it took away, is requested of `stop`. A ledger that does not
-    answer is asked again: whether the lease has lapsed meanwhile is for the ledger alone to say.
+    Requests a stop of `stop` when the ledger asks for a cancel or has taken the lease away. While the ledger does not
+    answer, heartbeats go on: only the ledger knows whether the lease has lapsed.
     """
 
     def __init__(self, ledger: Ledger, assignment: Assignment, *, stop: Stop, interval: float) -> None:
@@ -33,7 +33,7 @@ class Heartbeat:
         self._thread = threading.Thread(target=self._run, name=f"heartbeat-{assignment.task_id}", daemon=True)
 
     def show(self, stages: tuple[StageResult, ...]) -> None:
-        """Let the ledger know of the stages so far."""
+        """Send the stages so far with the next heartbeat, which follows at once. Never blocks."""
         self._progress = stages
         self._wake.set()
 
@@ -52,7 +52,7 @@ class Heartbeat:
         try:
             self._beat()
         finally:
-            # Without a heart the lease lapses, and somebody else begins anew.
+            # Without heartbeats the lease lapses, and another worker begins a new attempt.
             if not self._ended:
                 self._stop.request(StopReason.LEASE_LOST)
 
@@ -70,7 +70,7 @@ class Heartbeat:
                 log.warning("lease lost", extra=task)
                 return
             except LedgerUnavailable as error:
-                log.warning("heartbeat not heard", extra={**task, "error": str(error)})
+                log.warning("heartbeat not answered", extra={**task, "error": str(error)})
                 self._progress = self._progress or progress
                 continue
             if cancel:

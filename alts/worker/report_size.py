@@ -1,4 +1,4 @@
-"""Reports that the scheduler takes, whatever the package under test has put into them. Pure."""
+"""Shortens reports to the size that the scheduler accepts. Their content is under the package's control. Pure."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from alts.shared.models.report import REPORT, Report, StageResult, shortened
 
 _STAGES: TypeAdapter[tuple[StageResult, ...]] = TypeAdapter(tuple[StageResult, ...])
 
-# Of a report that does not fit otherwise.
+# Limits for a report that is too large.
 _CLOSURE_LINES = 1000
 _LONGEST_LINE = 100  # characters
-_FINDINGS = 3  # of a kind and severity
-_MOST_FINDINGS = 50  # of a stage
-_ATTEMPTS = 50
+_FINDINGS = 3  # per kind and severity
+_MOST_FINDINGS = 50  # per stage
+_ATTEMPTS = 50  # the latest
 
 
 def fitted(report: Report) -> Report:
-    """The same report where it fits, else less of it, beginning with what is whole in artifacts of its own.
+    """Return the report itself if it fits, else a shortened copy.
 
-    The outcome, the stages with their outcomes, and the first findings of each kind stay in any case.
+    State changes, closure and package go first, then stages and earlier attempts; artifacts hold the whole of them.
+    Outcome, stages with their outcomes, and the first findings of each kind always stay.
     """
     if _fits(REPORT.dump_json(report)):
         return report
@@ -39,7 +40,7 @@ def fitted(report: Report) -> Report:
 
 
 def fitted_stages(stages: Sequence[StageResult]) -> tuple[StageResult, ...]:
-    """The same for the stages of an attempt that is not over."""
+    """Return the stages of an unfinished attempt, shortened if they do not fit."""
     stages = tuple(stages)
     return stages if _fits(_STAGES.dump_json(stages)) else _brief(stages)
 

@@ -1,9 +1,9 @@
-"""Artifacts on their way to the store: on the worker's own disk first, then taken there by threads of their own.
+"""Artifacts on their way to the store: written to the worker's disk first, then uploaded by threads.
 
-What the disk does not take is held in memory, until the store takes it or the disk does.
+Artifacts that the disk does not take are held in memory until store or disk takes them.
 
-So no verdict waits for a store that is away, and what is on disk is not lost with the worker's process: it is found
-by the next holder of the slot, or by another worker of this host (alts.worker).
+No verdict waits for a store that is away. Artifacts on disk survive the worker's process: the slot's next holder, or
+another worker of this host, uploads them (alts.worker.janitor).
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from alts.shared.storage.base import ArtifactStore, group_of
 log = logging.getLogger(__name__)
 
 _THREADS = 4
-_ROOM_SECONDS = 5.0
-_FIRST_PAUSE = 0.5  # seconds after the store was away for the first time, doubled with every further time
+_ROOM_SECONDS = 5.0  # longest wait of put() for room in memory
+_FIRST_PAUSE = 0.5  # seconds after the first failed upload, doubled after each further one
 _LONGEST_PAUSE = 15.0
-_NEARLY_FULL = 0.8  # of the limit: what runs already still finds room
-_HELD_LIMIT = 64 << 20  # bytes in memory, for the tasks that run already while disk and store take nothing
+_NEARLY_FULL = 0.8  # fraction of the limit at which no task begins: running ones still find room
+_HELD_LIMIT = 64 << 20  # bytes in memory, for tasks that run while disk and store take nothing
 _SUFFIX = ".artifact"
 
 
@@ -38,14 +38,14 @@ class _Waiting:
     path: Path
     size: int
     held: bytes | None = None
-    """What the file will hold, where the disk has not taken it."""
+    """The file's content, if the disk has not taken it."""
 
 
 class Spool:
-    """Takes artifacts at any time, brings those of one group to the store in the order in which they came.
+    """Takes artifacts at any time, and uploads those of one group in the order of put(). Any thread may call it.
 
-    A file here is `<group>.<number>.artifact`: a line of JSON with key and type, then the content. What is stored
-    twice, because the process died in between, is the same content under the same key.
+    A file is named `<group>.<number>.artifact` and holds a line of JSON with key and content type, then the content.
+    If the process dies between upload and removal, the same content is uploaded again under the same key.
     """
 
     def __init__(
@@ -59,7 +59,10 @@ class Spool:
         longest_pause: float = _LONGEST_PAUSE,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`limit`: bytes that may lie here, `held_limit`: in memory. Raises OSError where the folder cannot be made."""
+        """`limit`: most bytes that wait, on disk and in memory; `held_limit`: most bytes in memory.
+
+        Raises OSError if the folder cannot be made.
+        """
         self._folder = folder
         self._store = store
         self._limit = limit
@@ -70,7 +73,7 @@ class Spool:
         self._changed = threading.Condition()
         self._waiting: dict[str, deque[_Waiting]] = {}
         self._ready: deque[str] = deque()
-        """Groups that have something waiting, and nobody at it."""
+        """Groups with waiting artifacts that no thread uploads now."""
         self._size = 0
         self._last_number = 0
         self._failures = 0
@@ -87,9 +90,9 @@ class Spool:
     def put(
         self, key: str, content: bytes, *, content_type: str = "text/plain; charset=utf-8", group: str = ""
     ) -> None:
-        """Take an artifact; `group` is by default what its key's folder says, so that an attempt keeps its order.
+        """Take an artifact. `group` defaults to the task and attempt in the key, which keeps an attempt's order.
 
-        Raises StorageUnavailable where there is no room for it: neither on disk nor in memory.
+        Raises StorageUnavailable if neither disk nor memory has room for it.
         """
         group = group or group_of(key)
         entry = json.dumps({"key": key, "content_type": content_type}).encode() + b"\n" + content
@@ -100,16 +103,16 @@ class Spool:
             if waiting.held is not None and not self._room_to_hold(waiting.size):
                 self._size -= waiting.size
                 raise StorageUnavailable(
-                    f"neither disk nor artifact store takes anything, and {self._held} bytes are held in memory"
+                    f"neither disk nor artifact store accepts data, and {self._held} bytes are held in memory"
                 )
             self._add(group, waiting)
 
     def location(self, key: str) -> str:
-        """Where the artifact is, or will be."""
+        """Return the artifact's address, valid once it is stored."""
         return self._store.location(key)
 
     def settle(self, group: str, *, seconds: float) -> bool:
-        """Wait until the group is stored; not longer than `seconds`, and not at all while the store is away."""
+        """Wait up to `seconds` until the group is stored, not at all while the store is away. Returns whether it is."""
         end = self._clock() + seconds
         with self._changed:
             while group in self._waiting and not self._failures and (left := end - self._clock()) > 0:
@@ -117,7 +120,7 @@ class Spool:
             return group not in self._waiting
 
     def adopt(self, folder: Path) -> int:
-        """Take over what a dead worker's spool holds; says how many artifacts. Its slot must be locked."""
+        """Move all artifacts from a dead worker's spool. Returns their number. The caller holds the slot's lock."""
         if not folder.is_dir():
             return 0
         count = 0
@@ -129,7 +132,7 @@ class Spool:
 
     @property
     def trouble(self) -> str:
-        """Why no further task should begin: its logs would find no room. Empty where they would."""
+        """Why no task should begin: its logs would find no room. Empty if they would."""
         with self._changed:
             if self._size >= self._limit * _NEARLY_FULL:
                 return f"the artifact store is away, and {self._size >> 20} MB wait for it"
@@ -138,7 +141,7 @@ class Spool:
             return ""
 
     def close(self, *, seconds: float = 5.0) -> None:
-        """Bring away what is left, while the store is there and no longer than `seconds`; the rest stays on disk."""
+        """Upload the rest for up to `seconds`, unless the store is away. What remains stays on disk."""
         end = self._clock() + seconds
         with self._changed:
             while self._waiting and not self._failures and (left := end - self._clock()) > 0:
@@ -159,14 +162,14 @@ class Spool:
         return sum(waiting.size for line in self._waiting.values() for waiting in line if waiting.held is not None)
 
     def _room_to_hold(self, size: int) -> bool:
-        """Whether memory has room, or gets it in time from a store that is there."""
+        """Wait for room in memory while the store works. Returns whether there is room."""
         end = self._clock() + _ROOM_SECONDS
         while self._held + size > self._held_limit and not self._failures and (left := end - self._clock()) > 0:
             self._changed.wait(left)
         return self._held + size <= self._held_limit
 
     def _numbered(self, group: str, size: int) -> _Waiting:
-        """The group's next place in its line, with room for it. Raises StorageUnavailable where there is none."""
+        """Reserve the group's next file name and `size` bytes. Raises StorageUnavailable if `limit` is reached."""
         with self._changed:
             if self._size + size > self._limit:
                 raise StorageUnavailable(
@@ -177,7 +180,7 @@ class Spool:
             return _Waiting(self._folder / f"{group}.{self._last_number:020}{_SUFFIX}", size)
 
     def _take_in(self, folder: Path, *, name: str = f"*{_SUFFIX}") -> None:
-        """Line up the files that are there already."""
+        """Queue files that are on disk already."""
         with self._changed:
             for path in sorted(folder.glob(name)):
                 waiting = _Waiting(path, path.stat().st_size)
@@ -200,14 +203,14 @@ class Spool:
         try:
             self._carry(group)
         except BaseException as error:
-            # Whatever it was, the group is to be tried again.
+            # The group is tried again after any error.
             with self._changed:
                 self._postpone(group, error)
             raise
         return 0.0
 
     def _next(self) -> str | None:
-        """A group with something to carry, as soon as there is one and the store may be there; None at the end."""
+        """Wait for a group to upload and for the end of the pause. Returns None at the end."""
         with self._changed:
             while not self._closing:
                 pause = self._pause_until - self._clock()
@@ -217,7 +220,7 @@ class Spool:
         return None
 
     def _carry(self, group: str) -> None:
-        """Bring away the group's artifacts, one after another, until none is left or the store is away."""
+        """Upload the group's artifacts one after another, until none is left or the store is away."""
         while not self._closing:
             with self._changed:
                 waiting = self._waiting[group][0]
@@ -258,7 +261,7 @@ class Spool:
             said = json.loads(head)
             key, content_type = str(said["key"]), str(said["content_type"])
         except (OSError, ValueError, KeyError, TypeError) as error:
-            # Cut short when the power failed, or removed by somebody: it must not stand in the way of the others.
+            # Truncated by a power failure, or removed by another process: it must not block the others.
             log.warning("artifact not readable", extra={"artifact": waiting.path.name, "error": str(error)})
             return
         self._store.put(key, content, content_type=content_type)
@@ -275,7 +278,7 @@ class Spool:
 
 
 def _written(path: Path, entry: bytes) -> bool:
-    """Whether the disk has taken all of it."""
+    """Write the whole file or nothing. Returns whether the disk took it."""
     draft = path.with_name(f".{path.name}")
     try:
         draft.write_bytes(entry)

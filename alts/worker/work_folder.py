@@ -1,7 +1,7 @@
-"""The folder that a worker works in, and the identity that goes with it.
+"""The worker's folder and its slots, each with an identity.
 
-A slot of the folder is held with flock(2), which the kernel gives back however the process ends. Who can lock a slot
-knows that its last holder is dead, and may remove what that one has left behind.
+A worker holds a slot with flock(2). The kernel releases the lock however the process ends, so a process that can lock
+a slot knows that the last holder is dead, and may remove what it left behind.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ REPORTS = "reports"
 
 @dataclass(frozen=True)
 class DeadSlot:
-    """A slot whose holder has died, locked for as long as it is looked at."""
+    """A slot whose holder has died. The lock is held during WorkFolder.dead()."""
 
     identity: str
     spool: Path
@@ -34,10 +34,11 @@ class DeadSlot:
 class WorkFolder:
     """One slot below `root`, held until close() or the end of the process.
 
-    `identity` belongs to the slot and outlives its holders. It is a label on everything that a holder starts.
+    `identity` belongs to the slot and outlives its holders. Everything that a holder starts is labelled with it.
     """
 
     def __init__(self, root: Path) -> None:
+        """Take the free slot with the lowest number. Raises OSError if `root` is not writable."""
         self._root = root.absolute()
         self._root.mkdir(parents=True, exist_ok=True)
         for number in itertools.count(1):
@@ -47,15 +48,15 @@ class WorkFolder:
                 break
         self.identity = _identity(self.path)
         self.shared = self.path / "shared"
-        """For what serves every task, such as the provider's socket."""
+        """For files that all tasks share, e.g. the provider's socket."""
         self.spool = self.path / SPOOL
-        """For artifacts on their way to the store: kept for the next holder of the slot."""
+        """For artifacts on their way to the store. Kept for the slot's next holder."""
         self.reports = self.path / REPORTS
-        """For reports on their way to the ledger: kept, too."""
+        """For reports on their way to the ledger. Kept for the slot's next holder."""
 
     @contextmanager
     def attempt(self, task_id: str, attempt: int) -> Iterator[Path]:
-        """An empty folder for one attempt, gone afterwards."""
+        """Make an empty folder for one attempt; remove it after the `with` block."""
         folder = self.path / "tasks" / f"{task_id}-{attempt}"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
@@ -66,21 +67,18 @@ class WorkFolder:
 
     @contextmanager
     def dead(self) -> Iterator[list[DeadSlot]]:
-        """The other slots whose holders are dead; what was left of attempts there is gone afterwards.
-
-        Nobody can take such a slot while the `with` lasts.
-        """
+        """Lock and yield the other slots whose holders are dead. After the `with` block their tasks are gone."""
         with _locks_of_others(self._root, self.path.name) as slots:
             yield [DeadSlot(_identity(slot), slot / SPOOL, slot / REPORTS) for slot in slots]
             for slot in slots:
                 _empty(slot)
 
     def neighbours(self) -> set[str]:
-        """The identities of all slots of this host, the own one included, whether their holders live or not."""
+        """Return the identities of all slots of this host, own included, with living or dead holders."""
         return {path.read_text().strip() for path in self._root.glob("*/identity")}
 
     def tidy(self, active: Callable[[], Collection[tuple[str, int]]]) -> None:
-        """Remove the own slot's folders of attempts that are not at work, asked for after the look at the folders."""
+        """Remove own folders of attempts that do not run. `active` is called after listing, so new folders are safe."""
         found = list((self.path / "tasks").glob("*"))
         busy = {f"{task_id}-{attempt}" for task_id, attempt in active()}
         for folder in found:
@@ -88,11 +86,12 @@ class WorkFolder:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def reset(self) -> None:
-        """Remove what the slot's previous owner left behind. Only before the first attempt."""
+        """Remove what the slot's previous holder left behind. Call it only before the first attempt."""
         _empty(self.path)
         self.shared.mkdir(parents=True, exist_ok=True)
 
     def close(self) -> None:
+        """Remove all task folders and release the slot. Spool and reports stay."""
         _empty(self.path)
         os.close(self._lock)
 
@@ -116,7 +115,7 @@ def _locks_of_others(root: Path, own: str) -> Iterator[list[Path]]:
 
 
 def _identity(slot: Path) -> str:
-    """Made once for a slot: kept through crashes, so that the next holder finds what the last one left."""
+    """Read the slot's identity, made once and kept through crashes: the next holder finds what the last one left."""
     path = slot / "identity"
     slot.mkdir(parents=True, exist_ok=True)
     if not path.exists() or not path.read_text().strip():
@@ -125,7 +124,7 @@ def _identity(slot: Path) -> str:
 
 
 def _empty(slot: Path) -> None:
-    # A terraform or an ansible that waits for its engine outlives a worker that was killed.
+    # A terraform or ansible process that waits for its engine outlives a killed worker.
     kill_at_home_below(slot / "tasks")
     for name in ("tasks", "shared"):
         shutil.rmtree(slot / name, ignore_errors=True)
