@@ -71,10 +71,7 @@ def open_worker(
         folder.reset()
         spool = Spool(folder.spool, artifact_store(config), limit=config.spool_limit_mb << 20)
         stack.callback(spool.close)
-        made: dict[str, Runner] = {}
-        for name in config.runners:
-            made[name] = runners[name](config, worker=folder.identity, folder=folder.shared)
-            stack.callback(made[name].close)
+        made = _open_runners(config, folder, runners, stack)
         running = RunningAttempts()
         patience = Patience(threading.Event())
         reports = PendingReports(folder.reports)
@@ -97,6 +94,16 @@ def open_worker(
         janitor.remove_dead()
         presence = Presence(worker, ledger, consuming)
         yield worker, Upkeep(presence, delivery, janitor, reap_interval=config.reap_interval)
+
+
+def _open_runners(
+    config: Config, folder: WorkFolder, factories: Mapping[str, MakeRunner], stack: ExitStack
+) -> dict[str, Runner]:
+    made: dict[str, Runner] = {}
+    for name in config.runners:
+        made[name] = factories[name](config, worker=folder.identity, folder=folder.shared)
+        stack.callback(made[name].close)
+    return made
 
 
 def _worker_name(config: Config, folder: WorkFolder) -> str:
