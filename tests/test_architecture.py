@@ -94,7 +94,7 @@ def importers_of(package: str) -> set[str]:
 
 def test_imports_keep_the_contracts() -> None:
     # In a process of its own: import-linter turns off every logger that exists (logging.config.dictConfig).
-    command = [Path(sys.executable).with_name("lint-imports"), "--no-cache", "--no-logo"]
+    command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache", "--no-logo"]
 
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
