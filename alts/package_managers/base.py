@@ -1,29 +1,56 @@
-"""What the stages need to know of a package manager: argv to run, and what its output means. Pure."""
+"""What the stages need of a package manager: commands as argv, with the readers of their output. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from alts.core.command import Completed
 from alts.core.instance import InstanceFile
 from alts.shared.models.report import Finding, Kind
 from alts.shared.models.task_spec import TaskSpec
 
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Query(Generic[T]):
+    """A command that asks the machine for something, and the reader of its output. The reader ignores the exit code."""
+
+    argv: Sequence[str]
+    read: Callable[[str], T]
+
+
+@dataclass(frozen=True)
+class Queries(Generic[T]):
+    """Several commands that answer one question together."""
+
+    argvs: Sequence[Sequence[str]]
+    read: Callable[[Sequence[str]], T]
+    """Takes one output per command, in the same order. Raises ValueError if the number differs."""
+
+
+@dataclass(frozen=True)
+class Operation(Generic[T]):
+    """A command whose exit code counts, and the judgement of its result."""
+
+    argv: Sequence[str]
+    judge: Callable[[Completed], T]
+
 
 @dataclass(frozen=True)
 class Candidate:
-    """What the package manager would install."""
+    """A version that the package manager can install."""
 
     version: str
     origin: str
-    """Where it comes from, such as "http://deb.debian.org/debian bookworm/main amd64 Packages"."""
+    """Its repository, e.g. "http://deb.debian.org/debian bookworm/main amd64 Packages"; "" if no repository has it."""
 
 
 @dataclass(frozen=True)
 class InstalledPackage:
-    """What the machine says is installed."""
+    """A package as the machine's package database records it."""
 
     name: str
     version: str
@@ -32,179 +59,135 @@ class InstalledPackage:
 
 @dataclass(frozen=True)
 class Identity:
-    """Which file it was that was installed, as the machine itself proves it; empty where it cannot say."""
+    """The package file that was installed, as the machine itself proves it. Facts that it cannot prove are ""."""
 
     name: str
     version: str
     architecture: str
     repository: str
-    """The repository that it came from, such as "http://deb.debian.org/debian bookworm/main amd64 Packages"."""
+    """The repository that served the file, e.g. "http://deb.debian.org/debian bookworm/main amd64 Packages"."""
     file: str
-    """The package file, such as "pool/main/h/hello/hello_2.10-3_amd64.deb"."""
+    """The package file, e.g. "pool/main/h/hello/hello_2.10-3_amd64.deb"."""
     sha256: str
-    """Of that file, as it lies on the machine."""
+    """Checksum of the file on the machine."""
     promised_sha256: str
-    """As the repository's index says."""
+    """Checksum of the file in the repository's index."""
 
 
 Exclusions = Callable[[str], bool]
-"""Says of a path whether the machine's settings leave it out when a package is unpacked."""
+"""Tells whether the machine's settings leave a path out when a package is unpacked."""
 
 
 class PackageManager(Protocol):
     """Builds argv and reads outputs; runs nothing."""
 
     environment: Mapping[str, str]
-    """For every command: no questions, untranslated output."""
+    """Variables for every command. They turn questions and translated output off."""
     folders: Sequence[str]
-    """Where it keeps its database and what it has fetched, beside the folders that every system has."""
+    """Folders of its database and its downloads, beside the folders that every system has."""
 
     def files(self, spec: TaskSpec) -> tuple[InstanceFile, ...]:
-        """Repositories and settings, written before the first command runs."""
+        """Return repositories, their keys and settings: files to write before the first command runs."""
 
-    def version_argv(self) -> Sequence[str]:
-        """Prints the package manager's version."""
-
-    def read_version(self, output: str) -> str: ...
+    def version(self) -> Query[str]:
+        """Ask for the package manager's version; "unknown" if the output has none."""
 
     def system_argv(self) -> Sequence[Sequence[str]]:
-        """Commands that describe the fresh machine."""
+        """Return commands that describe the fresh machine for the log."""
 
-    def refresh_argv(self) -> Sequence[str]:
-        """Fetches the package lists."""
+    def refresh(self, spec: TaskSpec) -> Operation[tuple[Finding, ...]]:
+        """Fetch the package lists."""
 
-    def refresh_findings(self, spec: TaskSpec, done: Completed) -> tuple[Finding, ...]: ...
+    def served(self, spec: TaskSpec, failed: Completed) -> Query[tuple[Finding, ...]] | None:
+        """Ask what the repositories served to a refresh that failed. Return None if the refresh's output says enough.
 
-    def served_argv(self, spec: TaskSpec, failed: Completed) -> Sequence[str] | None:
-        """Shows what repositories have served to a refresh that failed; None where its words say enough."""
+        The answer replaces the refresh's findings. Metadata that is no metadata at all (e.g. a login page) is not the
+        package's fault.
+        """
 
-    def read_served(self, spec: TaskSpec, failed: Completed, done: Completed) -> tuple[Finding, ...]:
-        """The failed refresh's findings; a repository whose metadata is not metadata at all is nobody's but ours."""
+    def candidates(self, spec: TaskSpec) -> Query[tuple[Candidate, ...]]:
+        """Ask for the versions that can be installed, the preferred one first."""
 
-    def candidates_argv(self, spec: TaskSpec) -> Sequence[str]:
-        """Asks for what could be installed."""
+    def install(self, spec: TaskSpec, candidate: Candidate) -> Operation[tuple[Finding, ...]]:
+        """Install exactly the candidate, with its dependencies."""
 
-    def read_candidates(self, spec: TaskSpec, output: str) -> tuple[Candidate, ...]:
-        """What could be installed, the preferred one first."""
+    def reinstall(self, spec: TaskSpec, candidate: Candidate) -> Operation[tuple[Finding, ...]]:
+        """Install the candidate over itself."""
 
-    def install_argv(self, spec: TaskSpec, candidate: Candidate) -> Sequence[str]: ...
+    def remove(self, spec: TaskSpec) -> Operation[tuple[Finding, ...]]:
+        """Remove the package. Its dependencies stay."""
 
-    def install_findings(self, spec: TaskSpec, done: Completed) -> tuple[Finding, ...]: ...
+    def purge(self, spec: TaskSpec) -> Operation[tuple[Finding, ...]] | None:
+        """Remove the conffiles and data that a removal leaves. Return None if a removal leaves nothing to purge."""
+
+    def install_others(self, spec: TaskSpec, others: Mapping[str, str]) -> Operation[tuple[Finding, ...]]:
+        """Install other packages (name → version, as in installed_packages) and their hard dependencies."""
+
+    def remove_others_argv(self, others: Iterable[str]) -> Sequence[str]:
+        """Remove other packages (names as in installed_packages), and purge them if the family knows a purge."""
 
     def hangs_at(self, output: str, *, seconds: float) -> Kind:
-        """What took the transaction, whose output this is, all its time of `seconds`.
+        """Tell what a transaction with this output spent its time of `seconds` on.
 
-        Kind.TIMEOUT: the packages' own work. Kind.REPOSITORY_UNREACHABLE: it was still fetching them, or had been for
-        more than half of the time. Kind.INTERNAL: it had not come that far.
+        Kind.TIMEOUT: the packages' own work. Kind.REPOSITORY_UNREACHABLE: the download, if it was not finished or took
+        more than half of the time. Kind.INTERNAL: a step before the download.
         """
 
     def disk_full_line(self, output: str) -> str:
-        """The line in which the package manager itself, and no package's script, says that the disk was full; or ""."""
+        """Return the line in which the package manager itself says that the disk is full; "" if there is no such line.
 
-    def installed_argv(self, spec: TaskSpec) -> Sequence[str]:
-        """Asks whether the package is installed."""
+        The lines of the packages' own scripts do not count.
+        """
 
-    def read_installed(self, spec: TaskSpec, done: Completed) -> InstalledPackage | None: ...
+    def installed(self, spec: TaskSpec) -> Query[InstalledPackage | None]:
+        """Ask for the package as installed; None if it is not. If the command fails, says_absent() decides."""
 
     def says_absent(self, done: Completed) -> bool:
-        """Whether that is what the same command's failure means: not that there is no telling."""
+        """Tell whether a failed command of installed() means "not installed", and not a broken database."""
 
-    def verify_argv(self, spec: TaskSpec) -> Sequence[str]:
-        """Compares the installed files with what was shipped."""
+    def installed_packages(self) -> Query[Mapping[str, str]]:
+        """Ask for all installed packages: name → version. A foreign architecture is part of the name."""
 
-    def verify_findings(self, spec: TaskSpec, done: Completed) -> tuple[Finding, ...]: ...
-
-    def remove_argv(self, spec: TaskSpec) -> Sequence[str]: ...
-
-    def remove_findings(self, spec: TaskSpec, done: Completed) -> tuple[Finding, ...]: ...
-
-    # right_package
-
-    def architectures(self, spec: TaskSpec) -> frozenset[str]:
-        """What the architecture of the package may be called, such as {"amd64", "all"}."""
-
-    def identity_argv(self, spec: TaskSpec, candidate: Candidate) -> Sequence[Sequence[str]]:
-        """Commands whose outputs prove, right after the installation, what was installed."""
-
-    def read_identity(self, spec: TaskSpec, candidate: Candidate, done: Sequence[Completed]) -> Identity: ...
-
-    # integrity, leftovers
-
-    def from_distribution(self, spec: TaskSpec, candidate: Candidate) -> bool:
-        """Whether the candidate comes from the distribution's own repositories, not from one that the task brought."""
-
-    def owned_files_argv(self, spec: TaskSpec) -> Sequence[str]:
-        """Lists every path that the installed package ships."""
-
-    def read_owned_files(self, output: str) -> tuple[str, ...]:
-        """A name may have anything in it; only a line feed ends a line."""
-
-    def every_owned_file_argv(self) -> Sequence[str]:
-        """Lists every path that any installed package ships."""
-
-    def read_every_owned_file(self, output: str) -> frozenset[str]: ...
-
-    def exclusions_argv(self) -> Sequence[str]:
-        """Prints the settings by which shipped files are left out, such as documentation; may print nothing."""
-
-    def read_exclusions(self, done: Completed) -> Exclusions: ...
-
-    def optional_argv(self, spec: TaskSpec) -> Sequence[str]:
-        """Lists what goes well with the package, but is not needed: what it recommends, suggests or enhances."""
-
-    def read_optional(self, done: Completed) -> frozenset[str]:
-        """Names of packages, or of what packages provide."""
-
-    def install_others_argv(self, others: Mapping[str, str]) -> Sequence[str]:
-        """Installs these packages (name → version, as in read_packages), and what they cannot do without."""
-
-    def remove_others_argv(self, others: Iterable[str]) -> Sequence[str]:
-        """Removes these packages (names as in read_packages) with all that a removal can take away."""
-
-    def questions_argv(self, spec: TaskSpec, candidate: Candidate) -> Sequence[str] | None:
-        """Prints what the package, removed or not, asks its administrator; None where the family knows no questions."""
-
-    def read_questions(self, done: Completed) -> str:
-        """The question that must be answered with yes before a purge deletes data, such as "slapd/purge_database"."""
-
-    # purge
-
-    def purge_argv(self, spec: TaskSpec) -> Sequence[str] | None:
-        """Removes what a removal leaves, such as conffiles; None where the family knows no such thing."""
-
-    def purge_findings(self, spec: TaskSpec, done: Completed) -> tuple[Finding, ...]: ...
-
-    # snapshots
-
-    def packages_argv(self) -> Sequence[str]:
-        """Lists every installed package."""
-
-    def read_packages(self, done: Completed) -> Mapping[str, str]:
-        """Name (with architecture where that is foreign) → version."""
-
-    # protected packages
-
-    def protected_argv(self, spec: TaskSpec) -> Sequence[str]:
-        """Asks whether the system can do without the package."""
-
-    def read_protected(self, spec: TaskSpec, done: Completed) -> str:
-        """Why it cannot, as one plain line; empty where it can."""
-
-    # plan "full"
-
-    def reinstall_argv(self, spec: TaskSpec, candidate: Candidate) -> Sequence[str]: ...
+    def protected(self, spec: TaskSpec) -> Operation[str]:
+        """Simulate the removal. The judgement is why the system needs the package, in one line; "" if it does not."""
 
     def upgrade_base(self, spec: TaskSpec, candidate: Candidate, candidates: Sequence[Candidate]) -> Candidate | None:
-        """The newest of the candidates that the distribution itself has and that is older than `candidate`."""
+        """Return the newest of the distribution's own candidates that is older than `candidate`."""
 
-    # dependency failures in plain words
+    def from_distribution(self, spec: TaskSpec, candidate: Candidate) -> bool:
+        """Tell whether the candidate comes from the distribution's repositories, and not from the task's."""
 
-    def why_argv(self, spec: TaskSpec, failed: Completed) -> Sequence[Sequence[str]]:
-        """Commands that complete what the output of a failed installation says of unmet dependencies; may be none."""
+    def architectures(self, spec: TaskSpec) -> frozenset[str]:
+        """Return the names that the package's architecture may have, e.g. {"amd64", "all"}."""
 
-    def read_why(self, spec: TaskSpec, failed: Completed, done: Sequence[Completed]) -> tuple[Finding, ...]:
-        """The failed installation's dependency findings, each with the shortest chain from the package on.
+    def identity(self, spec: TaskSpec, candidate: Candidate) -> Queries[Identity]:
+        """Ask for proof of the installed file, right after the installation."""
 
-        Such as "bad needs middle, middle needs libfoo2 (>= 3): only 2.1 can be had". Empty where nothing more can be
-        said than install_findings has said.
+    def why(self, spec: TaskSpec, failed: Completed) -> Queries[tuple[Finding, ...]]:
+        """Ask for the causes of the unmet dependencies of a failed installation. It may have no command to run.
+
+        Each finding has the shortest chain from the package to a cause, e.g. "bad needs middle, middle needs libfoo2
+        (>= 3): only 2.1 can be had". The answer is empty if the installation's own findings already say everything.
+        """
+
+    def verify(self, spec: TaskSpec) -> Operation[tuple[Finding, ...]]:
+        """Compare the installed files with the package."""
+
+    def owned_files(self, spec: TaskSpec) -> Query[tuple[str, ...]]:
+        """Ask for every path that the installed package ships. A path may hold any byte but a line feed."""
+
+    def every_owned_file(self) -> Query[frozenset[str]]:
+        """Ask for every path that any installed package ships."""
+
+    def exclusions(self) -> Query[Exclusions]:
+        """Ask for the settings that leave shipped files out, e.g. documentation."""
+
+    def optional(self, spec: TaskSpec) -> Query[frozenset[str]]:
+        """Ask for the names that the installed package recommends, suggests or enhances: packages, or virtual ones."""
+
+    def questions(self, spec: TaskSpec, candidate: Candidate) -> Query[str] | None:
+        """Ask for the question that must be answered with yes before a purge deletes data, e.g. "slapd/purge_database".
+
+        The package may be removed already. The answer is "" if there is no such question. Return None if packages of
+        the family ask no questions.
         """

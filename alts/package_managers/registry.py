@@ -1,4 +1,4 @@
-"""Package managers: argv builders and output readers, pure."""
+"""The package manager of each tool."""
 
 from __future__ import annotations
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from alts.checks.state.snapshot import Snapshot
 from alts.core.command import BoundedOutput, Completed, shown
 from alts.core.instance import Instance, MachineRuined
 from alts.core.stop import Stop, Stopped
-from alts.package_managers.base import Candidate, Identity, InstalledPackage, PackageManager
+from alts.package_managers.base import Candidate, Identity, InstalledPackage, PackageManager, Query
 from alts.pipeline.diagnosis.kernel_limits import what_ruined
 from alts.shared.errors import DiskFull, StateUnreadable
 from alts.shared.models.report import Finding, Kind
 from alts.shared.models.task_spec import TaskSpec
+
+T = TypeVar("T")
 
 NOT_RUN = (126, 127)
 """Shell exit codes: 126 not executable, 127 not found (POSIX, "Exit Status for Commands")."""
@@ -88,6 +91,10 @@ class StageContext:
             raise Stopped(done.stopped)
         return done
 
+    def ask(self, query: Query[T]) -> T:
+        """Run a query and read its output, whatever its exit code. Raises Stopped or InstanceLost."""
+        return query.read(self.run(query.argv, question=True).output)
+
     def note(self, argv: Sequence[str], path: str, title: str, *, limit: int) -> bytes:
         """What a program of ours has written to the file `path`: only its title goes to the log.
 
@@ -119,10 +126,11 @@ class StageContext:
 
         Raises PackageManagerBroken where the machine cannot say: that is no answer, least of all "not installed".
         """
-        done = self.run(self.packages.installed_argv(self.spec), question=True)
+        query = self.packages.installed(self.spec)
+        done = self.run(query.argv, question=True)
         if not done.ok and not self.packages.says_absent(done):
             raise PackageManagerBroken(done)
-        return self.packages.read_installed(self.spec, done)
+        return query.read(done.output)
 
 
 def check_tools(done: Completed) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from alts.checks.state.snapshot import Snapshot
 from alts.core.command import Completed
-from alts.package_managers.base import Candidate
+from alts.package_managers.base import Candidate, Operation
 from alts.pipeline.context import StageContext
 from alts.pipeline.diagnosis.disk import full_disk
 from alts.pipeline.stages.snapshot import BEFORE
@@ -19,11 +19,13 @@ def wanted(spec: TaskSpec, candidates: Sequence[Candidate]) -> Candidate | None:
     return next((candidate for candidate in candidates if spec.asks_for(candidate.version)), None)
 
 
-def install_by(context: StageContext, argv: Sequence[str], candidate: Candidate) -> tuple[Finding, ...]:
-    """Install with `argv`, and see that the candidate is what the machine has afterwards."""
-    spec, packages = context.spec, context.packages
-    done = context.run(argv)
-    findings = packages.install_findings(spec, done)
+def install_by(
+    context: StageContext, installing: Operation[tuple[Finding, ...]], candidate: Candidate
+) -> tuple[Finding, ...]:
+    """Install, and see that the candidate is what the machine has afterwards."""
+    spec = context.spec
+    done = context.run(installing.argv)
+    findings = installing.judge(done)
     if findings:
         return (
             _ruined(context, done, Kind.INSTALL_FAILED)
@@ -62,16 +64,16 @@ def install_by(context: StageContext, argv: Sequence[str], candidate: Candidate)
 
 def _others(context: StageContext) -> list[str]:
     """What is installed and was not before the package came, such as "hello 2.10-3"."""
-    packages, before = context.packages, context.seen.snapshots.get(BEFORE, Snapshot()).packages
-    now = packages.read_packages(context.run(packages.packages_argv(), question=True))
+    before = context.seen.snapshots.get(BEFORE, Snapshot()).packages
+    now = context.ask(context.packages.installed_packages())
     return [f"{name} {version}" for name, version in sorted(now.items()) if name not in before]
 
 
-def remove_by(context: StageContext, argv: Sequence[str]) -> tuple[Finding, ...]:
-    """Remove with `argv`, and see that the package is gone."""
-    spec, packages = context.spec, context.packages
-    done = context.run(argv)
-    if findings := packages.remove_findings(spec, done):
+def remove_by(context: StageContext, removing: Operation[tuple[Finding, ...]]) -> tuple[Finding, ...]:
+    """Remove, and see that the package is gone."""
+    spec = context.spec
+    done = context.run(removing.argv)
+    if findings := removing.judge(done):
         return _ruined(context, done, Kind.REMOVAL_FAILED) or full_disk(context, done, findings) or findings
     left = context.installed()
     if left is None:
@@ -85,10 +87,10 @@ def remove_by(context: StageContext, argv: Sequence[str]) -> tuple[Finding, ...]
     )
 
 
-def purge_by(context: StageContext, argv: Sequence[str]) -> tuple[Finding, ...]:
-    """Take away with `argv` what a removal has left."""
-    done = context.run(argv)
-    findings = context.packages.purge_findings(context.spec, done)
+def purge_by(context: StageContext, purging: Operation[tuple[Finding, ...]]) -> tuple[Finding, ...]:
+    """Take away what a removal has left."""
+    done = context.run(purging.argv)
+    findings = purging.judge(done)
     if not findings:
         return ()
     return _ruined(context, done, Kind.REMOVAL_FAILED) or full_disk(context, done, findings) or findings
@@ -113,9 +115,8 @@ def _in_plain_words(context: StageContext, done: Completed, findings: tuple[Find
     """The same findings, with what other packages have to do with it said as a chain from the package on."""
     if not any(finding.kind in _ABOUT_OTHERS for finding in findings):
         return findings
-    spec, packages = context.spec, context.packages
-    answers = [context.run(argv, question=True) for argv in packages.why_argv(spec, done)]
-    explained = packages.read_why(spec, done, answers)
+    queries = context.packages.why(context.spec, done)
+    explained = queries.read([context.run(argv, question=True).output for argv in queries.argvs])
     if not explained:
         return findings
     return (*(finding for finding in findings if finding.kind not in _ABOUT_OTHERS), *explained)

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from alts.checks.state.rules import Rules
 from alts.checks.state.snapshot import FileState, Process, Snapshot
-from alts.core.command import Completed
 from alts.package_managers.base import PackageManager
 
 CAPTURE_PATH = "/.alts-snapshot"
@@ -90,7 +89,7 @@ class UnreadableCapture(ValueError):  # noqa: N818 - reads as what happened
 
 def capture_argv(packages: PackageManager) -> Sequence[str]:
     """Writes the state to CAPTURE_PATH, for read_capture()."""
-    return ("/bin/sh", "-c", _SCRIPT, "sh", CAPTURE_PATH, *packages.packages_argv())
+    return ("/bin/sh", "-c", _SCRIPT, "sh", CAPTURE_PATH, *packages.installed_packages().argv)
 
 
 def read_capture(content: bytes, packages: PackageManager, rules: Rules) -> Snapshot:
@@ -99,7 +98,6 @@ def read_capture(content: bytes, packages: PackageManager, rules: Rules) -> Snap
     missing = {"packages", "users", "groups", "self", "stat"} - sections.keys()
     if missing:
         raise UnreadableCapture(f"there is no section {', '.join(sorted(missing))}")
-    listed = Completed(argv=tuple(packages.packages_argv()), exit_code=0, output=sections["packages"], seconds=0.0)
     try:
         return Snapshot(
             files={path: state for path, state in _files(sections) if not rules.unseen(path)},
@@ -107,7 +105,7 @@ def read_capture(content: bytes, packages: PackageManager, rules: Rules) -> Snap
             groups=_accounts(sections["groups"]),
             processes=_processes(sections),
             listening=frozenset(_listening(sections)),
-            packages=packages.read_packages(listed),
+            packages=packages.installed_packages().read(sections["packages"]),
         )
     except (ValueError, KeyError) as error:
         raise UnreadableCapture(f"a line makes no sense: {error}") from error

@@ -1,4 +1,4 @@
-"""Why apt could not satisfy a dependency, in plain words: the shortest chain from the package to what is at fault."""
+"""Explain why apt could not satisfy a dependency: the shortest chain from the package to each cause. Pure."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ import itertools
 import re
 from collections import deque
 from collections.abc import Mapping, Sequence
+from functools import partial
 
-from alts.core.command import Completed
-from alts.package_managers.apt.dpkg import APT_CACHE
 from alts.package_managers.apt.output import CONFLICTS, Unmet, read_policies, read_unmet
+from alts.package_managers.apt.programs import APT_CACHE
 from alts.package_managers.apt.versions import satisfies
+from alts.package_managers.base import Queries
 from alts.shared.models.report import Finding, Kind
 from alts.shared.models.task_spec import TaskSpec
 
-_NAME_LIMIT = 100  # packages that apt is asked about at once
+_NAME_LIMIT = 100  # names in one `apt-cache policy`
+_NOT_ASKED = ("recommends", "suggests", "conflicts", "breaks", "replaces", "enhances")
 
-# `apt-cache depends --recurse`: a package, then " |Depends: <one>", and deeper in who provides it.
+# `apt-cache depends --recurse`: a package, then " |Depends: <one>", and below a virtual one its providers, indented.
 _PACKAGE = re.compile(r"^(?P<name>[^\s<]\S*)$")
 _NEEDS = re.compile(r"^ [ |](?:Pre)?Depends: <?(?P<name>[^\s<>]+)>?$")
 _PROVIDER = re.compile(r"^ {4}(?P<name>\S+)$")
@@ -25,25 +27,23 @@ _OF_ANOTHER_ARCHITECTURE = re.compile(r"\S+:\S")
 _RELATION = re.compile(r"^(?P<relation>Conflicts|Breaks): (?P<names>.+)$", re.MULTILINE)
 
 
-def why_argv(spec: TaskSpec, failed: Completed) -> Sequence[Sequence[str]]:
-    """Who depends on whom, what there is of what is missing, and the package's own words; none where all was met."""
-    unmet = read_unmet(failed.output)
+def queries(spec: TaskSpec, failed: str) -> Queries[tuple[Finding, ...]]:
+    """Ask for the dependencies, the candidates of all missing names, and the package's own record.
+
+    `failed` is the output of the installation. If it lists nothing unmet, there is no command to run and no finding.
+    """
+    unmet = read_unmet(failed)
     if not unmet:
-        return ()
+        return Queries((), lambda outputs: ())  # noqa: ARG005
     missing = sorted({_name(wanted) for one in unmet for wanted, _ in one.alternatives})[:_NAME_LIMIT]
     depends = (*APT_CACHE, "depends", "--recurse", *(f"--no-{relation}" for relation in _NOT_ASKED), spec.package_name)
-    return (depends, (*APT_CACHE, "policy", *missing), (*APT_CACHE, "show", "--no-all-versions", spec.package_name))
+    show = (*APT_CACHE, "show", "--no-all-versions", spec.package_name)
+    return Queries((depends, (*APT_CACHE, "policy", *missing), show), partial(_read, spec, unmet))
 
 
-_NOT_ASKED = ("recommends", "suggests", "conflicts", "breaks", "replaces", "enhances")
-
-
-def read_why(spec: TaskSpec, failed: Completed, done: Sequence[Completed]) -> tuple[Finding, ...]:
-    """One finding for each thing that the package needs in the end and cannot have, sorted by what they say."""
-    unmet = read_unmet(failed.output)
-    if not unmet or len(done) != len(why_argv(spec, failed)):
-        return ()
-    depends, policy, show = (one.output for one in done)
+def _read(spec: TaskSpec, unmet: Sequence[Unmet], outputs: Sequence[str]) -> tuple[Finding, ...]:
+    """Return a finding per cause, sorted by message."""
+    depends, policy, show = outputs
     paths = _paths(spec.package_name, _graph(depends))
     candidates = read_policies(policy)
     reached = [one for one in unmet if one.package in paths]
@@ -61,7 +61,7 @@ def read_why(spec: TaskSpec, failed: Completed, done: Sequence[Completed]) -> tu
 
 
 def _graph(depends: str) -> Mapping[str, Sequence[str]]:
-    """Package → what it depends on, and who provides that where it is virtual; in apt's order."""
+    """Map each package to its dependencies and to the providers of virtual ones, in apt's order."""
     graph: dict[str, list[str]] = {}
     needs: list[str] = []
     for line in depends.splitlines():
@@ -73,7 +73,7 @@ def _graph(depends: str) -> Mapping[str, Sequence[str]]:
 
 
 def _paths(root: str, graph: Mapping[str, Sequence[str]]) -> Mapping[str, tuple[str, ...]]:
-    """Package → the shortest way to it, ("root", ..., "package")."""
+    """Map each reachable package to the shortest way to it, ("root", ..., "package")."""
     paths: dict[str, tuple[str, ...]] = {root: (root,)}
     waiting = deque([root])
     while waiting:
@@ -86,7 +86,7 @@ def _paths(root: str, graph: Mapping[str, Sequence[str]]) -> Mapping[str, tuple[
 
 
 def _roots(unmet: Sequence[Unmet], candidates: Mapping[str, str]) -> Sequence[Unmet]:
-    """What is at fault itself: not what only needs another that is listed, nor what only comes of the others."""
+    """Keep the causes: leave out the relations that fail only because another listed one fails."""
     blamed = {one.package for one in unmet}
     plain = [one for one in unmet if any(_name(wanted) not in blamed for wanted, _ in one.alternatives)]
     certain = [one for one in plain if not all(_together(*option, candidates) for option in one.alternatives)]
@@ -94,7 +94,7 @@ def _roots(unmet: Sequence[Unmet], candidates: Mapping[str, str]) -> Sequence[Un
 
 
 def _together(wanted: str, said: str, candidates: Mapping[str, str]) -> bool:
-    """Whether the wanted one could be had but for the rest."""
+    """Tell whether the candidate meets the requirement, so that only the other packages prevent it."""
     version = candidates.get(_name(wanted), "")
     return said.endswith("going to be installed") and bool(version) and satisfies(wanted, version)
 
@@ -112,7 +112,7 @@ def _sentence(path: Sequence[str], unmet: Unmet, candidates: Mapping[str, str]) 
 def _reason(wanted: str, said: str, candidates: Mapping[str, str]) -> str:
     version = candidates.get(_name(wanted), "")
     if _OF_ANOTHER_ARCHITECTURE.match(wanted) and said.endswith("is not installable"):
-        # The candidate is this architecture's.
+        # The candidate is of the machine's own architecture.
         return "no repository has it"
     if match := _BUT_VERSION.match(said):
         return f"only {match['version']} can be had"
@@ -121,13 +121,13 @@ def _reason(wanted: str, said: str, candidates: Mapping[str, str]) -> str:
     if version:
         return "it cannot be installed together with the rest"
     if not said:
-        # apt says nothing of a virtual package that has providers.
+        # apt comments nothing on a virtual package that has providers.
         return "what provides it cannot be installed together with the rest"
     return "no repository has it"
 
 
 def _beside_the_system(spec: TaskSpec, unmet: Sequence[Unmet], show: str) -> Finding:
-    """Packages of the machine would lose what they need, and the package needs none of them."""
+    """Report a conflict with packages of the machine that the package itself does not depend on."""
     relations = sorted(match[0] for match in _RELATION.finditer(show))
     words = f" ({'; '.join(relations)})" if relations else ""
     first = unmet[0]
@@ -139,5 +139,5 @@ def _beside_the_system(spec: TaskSpec, unmet: Sequence[Unmet], show: str) -> Fin
 
 
 def _name(requirement: str) -> str:
-    """ "libfoo2:amd64 (>= 3)" → "libfoo2"."""
+    """Return the name in a requirement: "libfoo2" for "libfoo2:amd64 (>= 3)"."""
     return requirement.partition(" ")[0].partition(":")[0]

@@ -1,11 +1,12 @@
-"""apt and dpkg: argv to run, and what their output means. Pure.
+"""apt: the commands, with the readers of their output. Pure.
 
-Nothing here looks at translated text: every command runs with LC_ALL=C.UTF-8.
+Every command runs with LC_ALL=C.UTF-8, so that its output is not translated.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 
 from alts.core.command import Completed
 from alts.core.instance import InstanceFile
@@ -13,16 +14,17 @@ from alts.package_managers.apt import debconf
 from alts.package_managers.apt import explain as apt_why
 from alts.package_managers.apt import output as apt_output
 from alts.package_managers.apt import served as apt_served
-from alts.package_managers.apt.dpkg import APT_CACHE, APT_GET, DpkgState
+from alts.package_managers.apt.dpkg import DpkgState
+from alts.package_managers.apt.programs import APT_CACHE, APT_GET
 from alts.package_managers.apt.sources import ARCHIVES, LIST_LAST, brought_by_task, files_for, repository_findings
 from alts.package_managers.apt.versions import compare, version_key
-from alts.package_managers.base import Candidate, Identity, InstalledPackage
+from alts.package_managers.base import Candidate, Identity, Operation, Queries, Query
 from alts.shared.models.distributions import DEB_ARCHITECTURES
 from alts.shared.models.report import Finding, Kind
 from alts.shared.models.task_spec import TaskSpec
 
-# Conffile questions cannot be answered here: keep the file that is there, as a careful administrator would, and take
-# the package's own where none was touched (dpkg(1), --force-confdef).
+# Nobody can answer a conffile question here. Keep the file on disk, as a careful administrator would, and take the
+# package's own file if nobody changed the old one (dpkg(1), --force-confdef).
 _CONFFILES = ("--option=Dpkg::Options::=--force-confdef", "--option=Dpkg::Options::=--force-confold")
 
 
@@ -40,16 +42,15 @@ class Apt(DpkgState):
     folders: Sequence[str] = ("/var/lib/apt", "/var/lib/dpkg", ARCHIVES)
 
     def files(self, spec: TaskSpec) -> tuple[InstanceFile, ...]:
+        """Return sources, keys and pins of the task, apt's settings, and answers for debconf."""
         return (*files_for(spec), InstanceFile(debconf.ANSWERS_PATH, debconf.ANSWERS))
 
-    def version_argv(self) -> Sequence[str]:
-        return ("apt-get", "--version")
-
-    def read_version(self, output: str) -> str:
-        words = output.split()
-        return words[1] if len(words) > 1 and words[0] == "apt" else "unknown"
+    def version(self) -> Query[str]:
+        """Read the second word of `apt-get --version`, e.g. "apt 2.6.1 (amd64)"."""
+        return Query(("apt-get", "--version"), _read_version)
 
     def system_argv(self) -> Sequence[Sequence[str]]:
+        """List release, kernel, architecture, space, repositories and packages."""
         return (
             ("cat", "/etc/os-release"),
             ("uname", "-a"),
@@ -59,158 +60,71 @@ class Apt(DpkgState):
             ("dpkg-query", "--show", "--showformat=${binary:Package} ${Version}\\n"),
         )
 
-    def refresh_argv(self) -> Sequence[str]:
-        return ("/bin/sh", "-c", LIST_LAST, "sh", "apt-get", "--quiet", "update")
+    def refresh(self, spec: TaskSpec) -> Operation[tuple[Finding, ...]]:
+        """Run `apt-get update`, with the distribution's sources.list read last (see LIST_LAST)."""
+        argv = ("/bin/sh", "-c", LIST_LAST, "sh", "apt-get", "--quiet", "update")
+        return Operation(argv, partial(_refresh_findings, spec))
 
-    def refresh_findings(self, spec: TaskSpec, done: Completed) -> tuple[Finding, ...]:
-        findings = tuple(repository_findings(spec, done.output))
-        if findings or done.ok:
-            return findings
-        return (
-            Finding(
-                kind=Kind.REPOSITORY_UNREACHABLE,
-                message="the package lists could not be fetched",
-                evidence=apt_output.last_error(done.output),
-            ),
-        )
+    def served(self, spec: TaskSpec, failed: Completed) -> Query[tuple[Finding, ...]]:
+        """Show Release files that apt kept but could not use, and fetch failed indexes once more."""
+        return apt_served.query(spec, _refresh_findings(spec, failed), failed.output)
 
-    def served_argv(self, spec: TaskSpec, failed: Completed) -> Sequence[str] | None:
-        return apt_served.served_argv(spec, failed)
+    def candidates(self, spec: TaskSpec) -> Query[tuple[Candidate, ...]]:
+        """Read `apt-cache policy`."""
+        name = spec.package_name
+        return Query((*APT_CACHE, "policy", name), partial(apt_output.read_candidates, name))
 
-    def read_served(self, spec: TaskSpec, failed: Completed, done: Completed) -> tuple[Finding, ...]:
-        return apt_served.read_served(spec, self.refresh_findings(spec, failed), done)
+    def install(self, spec: TaskSpec, candidate: Candidate) -> Operation[tuple[Finding, ...]]:
+        """Return the command that installs NAME=VERSION.
 
-    def candidates_argv(self, spec: TaskSpec) -> Sequence[str]:
-        return (*APT_CACHE, "policy", spec.package_name)
+        A bare name that ends in "-" or "+" would be an order to remove or install (apt-get(8)). A package with just
+        this name and version exists, so apt installs that and its dependencies. It may replace a newer version.
+        """
+        argv = (*APT_GET, *_CONFFILES, "--allow-downgrades", "install", f"{spec.package_name}={candidate.version}")
+        return Operation(argv, partial(_install_findings, spec))
 
-    def read_candidates(self, spec: TaskSpec, output: str) -> tuple[Candidate, ...]:
-        return apt_output.read_candidates(spec.package_name, output)
+    def reinstall(self, spec: TaskSpec, candidate: Candidate) -> Operation[tuple[Finding, ...]]:
+        """Return the command that installs NAME=VERSION over itself."""
+        argv = (*APT_GET, *_CONFFILES, "--reinstall", "install", f"{spec.package_name}={candidate.version}")
+        return Operation(argv, partial(_install_findings, spec))
 
-    def install_argv(self, spec: TaskSpec, candidate: Candidate) -> Sequence[str]:
-        # Name and version in one word: a bare name that ends in "-" or "+" would be an order to remove or install
-        # (apt-get(8)). There is a package of just this name and version, so apt installs that and what it needs.
-        # The machine may have a newer one than the task asks for.
-        return (
-            *APT_GET,
-            *_CONFFILES,
-            "--allow-downgrades",
-            "install",
-            f"{spec.package_name}={candidate.version}",
-        )
+    def remove(self, spec: TaskSpec) -> Operation[tuple[Finding, ...]]:
+        """Run `apt-get remove`, which keeps conffiles and dependencies."""
+        argv = (*APT_GET, "remove", "--", spec.package_name)
+        return Operation(argv, partial(_removal_findings, spec, f"{spec.package_name} could not be removed"))
 
-    def install_findings(self, spec: TaskSpec, done: Completed) -> tuple[Finding, ...]:
-        # apt and dpkg never call a failure a success, and what a script prints on the way is not theirs.
-        if done.ok:
-            return ()
-        return tuple(apt_output.transaction_findings(spec, done.output)) or (
-            Finding(
-                kind=Kind.INSTALL_FAILED,
-                message=f"{spec.package_name} could not be installed",
-                evidence=apt_output.last_error(done.output),
-            ),
-        )
+    def purge(self, spec: TaskSpec) -> Operation[tuple[Finding, ...]]:
+        """Run `apt-get purge`, which also removes conffiles."""
+        argv = (*APT_GET, "purge", "--", spec.package_name)
+        return Operation(argv, partial(_removal_findings, spec, f"{spec.package_name} could not be purged"))
+
+    def install_others(self, spec: TaskSpec, others: Mapping[str, str]) -> Operation[tuple[Finding, ...]]:
+        """Install NAME=VERSION of each, without recommended packages."""
+        wanted = (f"{name}={version}" for name, version in sorted(others.items()))
+        return Operation((*APT_GET, "--no-install-recommends", "install", *wanted), partial(_install_findings, spec))
+
+    def remove_others_argv(self, others: Iterable[str]) -> Sequence[str]:
+        """Purge them, even essential ones: they came with the package.
+
+        Small images lack e.g. e2fsprogs, which is essential.
+        """
+        return (*APT_GET, "--allow-remove-essential", "purge", "--", *sorted(others))
 
     def hangs_at(self, output: str, *, seconds: float) -> Kind:
+        """Read how far apt came, see alts.package_managers.apt.output."""
         return apt_output.hangs_at(output, seconds=seconds)
 
     def disk_full_line(self, output: str) -> str:
+        """Read the lines of apt and dpkg alone, see alts.package_managers.apt.output."""
         return apt_output.disk_full_line(output)
 
-    def installed_argv(self, spec: TaskSpec) -> Sequence[str]:
-        return ("dpkg-query", "--show", f"--showformat={apt_output.INSTALLED_FORMAT}", spec.package_name)
-
-    def read_installed(self, spec: TaskSpec, done: Completed) -> InstalledPackage | None:
-        return apt_output.read_installed(spec.package_name, done.output)
-
-    def says_absent(self, done: Completed) -> bool:
-        return done.exit_code == 1 and "no packages found matching" in done.output
-
-    def verify_argv(self, spec: TaskSpec) -> Sequence[str]:
-        return ("dpkg", "--verify", spec.package_name)
-
-    def verify_findings(self, spec: TaskSpec, done: Completed) -> tuple[Finding, ...]:
-        findings = tuple(apt_output.verify_findings(done.output))
-        if findings or done.ok:
-            return findings
-        return (
-            Finding(
-                kind=Kind.INTERNAL,
-                message=f"dpkg --verify could not check {spec.package_name}",
-                evidence=done.tail(1),
-            ),
-        )
-
-    def remove_argv(self, spec: TaskSpec) -> Sequence[str]:
-        return (*APT_GET, "remove", "--", spec.package_name)
-
-    def remove_findings(self, spec: TaskSpec, done: Completed) -> tuple[Finding, ...]:
-        return _removal_findings(spec, done, f"{spec.package_name} could not be removed")
-
-    # right_package
-
-    def architectures(self, spec: TaskSpec) -> frozenset[str]:
-        return frozenset({DEB_ARCHITECTURES[spec.dist_arch], "all"})
-
-    def identity_argv(self, spec: TaskSpec, candidate: Candidate) -> Sequence[Sequence[str]]:
-        name, version = spec.package_name, candidate.version
-        return (
-            self.installed_argv(spec),
-            (*APT_CACHE, "policy", name),
-            (*APT_CACHE, "show", f"{name}={version}"),
-            apt_output.archive_argv(name, version),
-        )
-
-    def read_identity(self, spec: TaskSpec, candidate: Candidate, done: Sequence[Completed]) -> Identity:
-        return apt_output.read_identity(spec.package_name, candidate.version, done)
-
-    # integrity, leftovers
-
-    def from_distribution(self, spec: TaskSpec, candidate: Candidate) -> bool:
-        return bool(candidate.origin) and not brought_by_task(spec, candidate.origin)
-
-    def owned_files_argv(self, spec: TaskSpec) -> Sequence[str]:
-        return ("dpkg-query", "--listfiles", spec.package_name)
-
-    def read_owned_files(self, output: str) -> tuple[str, ...]:
-        # "/." is the root folder; lines that tell of diversions do not begin with a path.
-        return tuple(line for line in output.split("\n") if line.startswith("/") and line != "/.")
-
-    def questions_argv(self, spec: TaskSpec, candidate: Candidate) -> Sequence[str] | None:
-        return debconf.templates_argv(ARCHIVES, spec.package_name, candidate.version)
-
-    def read_questions(self, done: Completed) -> str:
-        return debconf.asks_before_deleting(done.output)
-
-    # purge
-
-    def purge_argv(self, spec: TaskSpec) -> Sequence[str] | None:
-        return (*APT_GET, "purge", "--", spec.package_name)
-
-    def purge_findings(self, spec: TaskSpec, done: Completed) -> tuple[Finding, ...]:
-        return _removal_findings(spec, done, f"{spec.package_name} could not be purged")
-
-    # snapshots
-
-    def packages_argv(self) -> Sequence[str]:
-        return ("dpkg-query", "--show", f"--showformat={apt_output.PACKAGES_FORMAT}")
-
-    def read_packages(self, done: Completed) -> Mapping[str, str]:
-        return apt_output.read_packages(done.output)
-
-    # protected packages
-
-    def protected_argv(self, spec: TaskSpec) -> Sequence[str]:
-        return (*APT_GET, "--simulate", "remove", "--", spec.package_name)
-
-    def read_protected(self, spec: TaskSpec, done: Completed) -> str:
-        return apt_output.removal_refused(spec.package_name, done)
-
-    # plan "full"
-
-    def reinstall_argv(self, spec: TaskSpec, candidate: Candidate) -> Sequence[str]:
-        return (*APT_GET, *_CONFFILES, "--reinstall", "install", f"{spec.package_name}={candidate.version}")
+    def protected(self, spec: TaskSpec) -> Operation[str]:
+        """Run `apt-get --simulate remove`; an essential package or one that others need is refused."""
+        argv = (*APT_GET, "--simulate", "remove", "--", spec.package_name)
+        return Operation(argv, partial(apt_output.removal_refused, spec.package_name))
 
     def upgrade_base(self, spec: TaskSpec, candidate: Candidate, candidates: Sequence[Candidate]) -> Candidate | None:
+        """Compare by dpkg's order of versions (Debian Policy 5.6.12)."""
         older = [
             one
             for one in candidates
@@ -218,16 +132,69 @@ class Apt(DpkgState):
         ]
         return max(older, key=lambda one: version_key(one.version), default=None)
 
-    # dependency failures in plain words
+    def from_distribution(self, spec: TaskSpec, candidate: Candidate) -> bool:
+        """Compare the origin with the URLs of the task's repositories. Without an origin it is only installed."""
+        return bool(candidate.origin) and not brought_by_task(spec, candidate.origin)
 
-    def why_argv(self, spec: TaskSpec, failed: Completed) -> Sequence[Sequence[str]]:
-        return apt_why.why_argv(spec, failed)
+    def architectures(self, spec: TaskSpec) -> frozenset[str]:
+        """Return dpkg's name of the architecture, and "all"."""
+        return frozenset({DEB_ARCHITECTURES[spec.dist_arch], "all"})
 
-    def read_why(self, spec: TaskSpec, failed: Completed, done: Sequence[Completed]) -> tuple[Finding, ...]:
-        return apt_why.read_why(spec, failed, done)
+    def identity(self, spec: TaskSpec, candidate: Candidate) -> Queries[Identity]:
+        """Compare dpkg's record and apt's index with the .deb that stayed in ARCHIVES."""
+        name, version = spec.package_name, candidate.version
+        return Queries(
+            (
+                self.installed(spec).argv,
+                (*APT_CACHE, "policy", name),
+                (*APT_CACHE, "show", f"{name}={version}"),
+                apt_output.archive_argv(name, version),
+            ),
+            partial(apt_output.read_identity, name, version),
+        )
+
+    def why(self, spec: TaskSpec, failed: Completed) -> Queries[tuple[Finding, ...]]:
+        """Follow the block "unmet dependencies" through `apt-cache depends`."""
+        return apt_why.queries(spec, failed.output)
+
+    def questions(self, spec: TaskSpec, candidate: Candidate) -> Query[str]:
+        """Read the debconf templates of the .deb that stayed in ARCHIVES."""
+        argv = debconf.templates_argv(ARCHIVES, spec.package_name, candidate.version)
+        return Query(argv, debconf.asks_before_deleting)
 
 
-def _removal_findings(spec: TaskSpec, done: Completed, otherwise: str) -> tuple[Finding, ...]:
+def _read_version(output: str) -> str:
+    words = output.split()
+    return words[1] if len(words) > 1 and words[0] == "apt" else "unknown"
+
+
+def _refresh_findings(spec: TaskSpec, done: Completed) -> tuple[Finding, ...]:
+    findings = tuple(repository_findings(spec, done.output))
+    if findings or done.ok:
+        return findings
+    return (
+        Finding(
+            kind=Kind.REPOSITORY_UNREACHABLE,
+            message="the package lists could not be fetched",
+            evidence=apt_output.last_error(done.output),
+        ),
+    )
+
+
+def _install_findings(spec: TaskSpec, done: Completed) -> tuple[Finding, ...]:
+    # apt and dpkg never report a failure as success, and the output of a script is not theirs.
+    if done.ok:
+        return ()
+    return tuple(apt_output.transaction_findings(spec, done.output)) or (
+        Finding(
+            kind=Kind.INSTALL_FAILED,
+            message=f"{spec.package_name} could not be installed",
+            evidence=apt_output.last_error(done.output),
+        ),
+    )
+
+
+def _removal_findings(spec: TaskSpec, otherwise: str, done: Completed) -> tuple[Finding, ...]:
     if done.ok:
         return ()
     return tuple(apt_output.scriptlet_findings(spec, done.output)) or (

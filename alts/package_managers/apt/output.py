@@ -1,4 +1,4 @@
-"""What apt and dpkg print, and what it means; recorded on Debian 11, 12 and 13, untranslated."""
+"""Read the untranslated output of apt and dpkg. Recorded on Debian 11, 12 and 13."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from alts.core.command import Completed
 from alts.package_managers.apt.sources import ARCHIVES, brought_by_task, repository_findings
+from alts.package_managers.apt.stanzas import read_stanzas
 from alts.package_managers.base import Candidate, Identity, InstalledPackage
 from alts.shared.models.report import Finding, Kind, Severity
 from alts.shared.models.task_spec import TaskSpec
@@ -35,8 +36,8 @@ _SCRIPTLET = re.compile(
     r"(?:installed|new|old) (?P<package>\S+) package (?P<script>[a-z-]+) script subprocess "
     r"(?P<how>returned error exit status|failed|was killed by signal|was interrupted)"
 )
-# What the engine has mounted into the container, nobody in it can replace. Anybody can print the words, so they are
-# only believed of the distribution's own packages.
+# The engine mounts these files into the container, and no process in it can replace them. Any script can print the
+# words, so they count only for the distribution's own packages.
 _MOUNTED = re.compile(r"'?(?P<path>/etc/(?:resolv\.conf|hosts|hostname))'?: Device or resource busy$", re.MULTILINE)
 _OVERWRITE = re.compile(
     r"trying to overwrite (?:directory |shared )?'(?P<path>[^']*)'(?:, which is (?:also|different)| in package )"
@@ -47,31 +48,31 @@ _UNREADABLE = re.compile(r"^ (?:dpkg-deb --[a-z-]+ subprocess |.* is not a Debia
 _DPKG_DEB = re.compile(r"^dpkg-deb(?: \(subprocess\))?: ")
 _LOSES_ESSENTIAL = re.compile(r"^E: (?:Essential packages were removed|Removing essential system-critical packages)")
 _HELD = re.compile(r"^E: (?:Error, pkgProblemResolver::Resolve generated breaks|Unable to correct problems)")
-# A path may be followed by what the kernel says of it, such as "(Permission denied)".
+# The kernel's error may follow the path, e.g. "(Permission denied)".
 _VERIFY_LINE = re.compile(
     r"^(?P<checks>missing|[?.5MSDLUGTPC]{9})\s+(?P<conffile>c )?\s*(?P<path>/.*?)(?: \([A-Z][a-z ]+\))?$"
 )
-# What apt says before it fetches anything, and the first words of dpkg and of debconf's preconfiguration.
+# apt's words before the download, and the first words of dpkg and of debconf's preconfiguration.
 _TO_FETCH = re.compile(r"^Need to get (?!0 B)", re.MULTILINE)
 _DPKG_WORKS = re.compile(
     r"^(?:Preconfiguring packages|Extracting templates|Selecting previously|\(Reading database|Preparing to unpack|"
     r"Unpacking |Setting up |Removing |Purging |Processing triggers|dpkg: )",
     re.MULTILINE,
 )
-# "Fetched 5,000 MB in 14min 50s (5,617 kB/s)"; the time as apt-pkg's TimeToStr has it.
+# "Fetched 5,000 MB in 14min 50s (5,617 kB/s)"; apt-pkg's TimeToStr writes the time.
 _FETCHED_IN = re.compile(r"^Fetched \S+ \S+ in (?P<time>[0-9dhmins ]+) \(", re.MULTILINE)
 _UNITS = {"d": 86_400, "h": 3600, "min": 60, "s": 1}
 _FETCHED = re.compile(r"^Get:\d+ ")
-# A full disk, in words that are not a script's: those begin otherwise.
+# A full disk, in a line of apt or dpkg. The lines of a script begin in other ways.
 _NO_SPACE = re.compile(r"No space left on device|Disk quota exceeded")
 _OWN_WORDS = re.compile(r"^(?:E: |dpkg(?:-deb|-split)?(?: \(subprocess\))?: )")
 _SHA256 = re.compile(r"^(?P<sum>[0-9a-f]{64})  (?P<path>/.*)$")
 
 
 def read_candidates(name: str, output: str) -> tuple[Candidate, ...]:
-    """What `apt-cache policy` lists of that very name, the one that apt would take first.
+    """Read `apt-cache policy` for exactly this name; the version that apt prefers comes first.
 
-    None for a purely virtual package, and none of packages whose names only match.
+    A purely virtual package has no candidate. Sections of other names, which only match, are left out.
     """
     preferred = listed = ""
     candidates: dict[str, Candidate] = {}
@@ -92,7 +93,7 @@ def read_candidates(name: str, output: str) -> tuple[Candidate, ...]:
 
 
 def read_policies(output: str) -> dict[str, str]:
-    """Name → version that apt would take, of an `apt-cache policy` of several names; "" where it would take none."""
+    """Read an `apt-cache policy` of several names: name → version that apt prefers, "" if it has no candidate."""
     candidates = {}
     name = ""
     for line in output.splitlines():
@@ -104,17 +105,17 @@ def read_policies(output: str) -> dict[str, str]:
 
 
 def read_installed(name: str, output: str) -> InstalledPackage | None:
-    """The package in an output of INSTALLED_FORMAT; None where it is not installed."""
+    """Read the package from an output of INSTALLED_FORMAT; None if it is not installed."""
     for line in output.splitlines():
         fields = line.split("\t")
-        # "name:arch" is how dpkg-query shows a Multi-Arch: same package
+        # dpkg-query writes "name:arch" for a Multi-Arch: same package.
         if len(fields) == 4 and fields[0].split(":")[0] == name and fields[3] == "installed":
             return InstalledPackage(name, fields[1], fields[2])
     return None
 
 
 def read_packages(output: str) -> Mapping[str, str]:
-    """Name → version of all that is installed, of an output of PACKAGES_FORMAT."""
+    """Read an output of PACKAGES_FORMAT: name → version, and "name:architecture" if dpkg itself has another one."""
     rows = [line.split("\t") for line in output.splitlines()]
     installed = [row for row in rows if len(row) == 4 and row[3] == "installed"]
     native = next((row[2] for row in installed if row[0] == "dpkg"), "")
@@ -124,17 +125,17 @@ def read_packages(output: str) -> Mapping[str, str]:
     }
 
 
-def read_identity(name: str, version: str, done: Sequence[Completed]) -> Identity:
-    """Of dpkg-query, `apt-cache policy`, `apt-cache show NAME=VERSION` and sha256sum of the .deb that was downloaded.
+def read_identity(name: str, version: str, outputs: Sequence[str]) -> Identity:
+    """Read dpkg-query, `apt-cache policy`, `apt-cache show NAME=VERSION`, and sha256sum of the downloaded .deb.
 
-    The same version may stand in several repositories with different content: the record is the one with the checksum
-    of the file that is here; the repository the one that apt takes the installed version to be from.
+    Several repositories may have the same version with different content. The record with the checksum of the
+    downloaded file counts, and the repository that apt names for the installed version.
     """
-    query, policy, show, sums = (one.output for one in done)
+    query, policy, show, sums = outputs
     installed = read_installed(name, query) or InstalledPackage(name, "", "")
     found = [match["sum"] for line in sums.splitlines() if (match := _SHA256.match(line))]
     sha256 = found[0] if len(found) == 1 else ""
-    records = [record for record in map(dict, map(_fields, show.split("\n\n"))) if record.get("Version") == version]
+    records = [record for record in read_stanzas(show) if record.get("Version") == version]
     record = next((one for one in records if one.get("SHA256") == sha256), records[0] if records else {})
     return Identity(
         name=installed.name,
@@ -148,7 +149,7 @@ def read_identity(name: str, version: str, done: Sequence[Completed]) -> Identit
 
 
 def _installed_origin(policy: str) -> str:
-    """Of the version that is marked as installed, the first of the repositories that have it."""
+    """Return the first repository below the version that is marked as installed."""
     marked = False
     for line in policy.splitlines():
         if match := _POLICY_VERSION.match(line):
@@ -158,17 +159,11 @@ def _installed_origin(policy: str) -> str:
     return ""
 
 
-def _fields(stanza: str) -> Iterator[tuple[str, str]]:
-    for line in stanza.splitlines():
-        key, colon, value = line.partition(": ")
-        if colon and not line.startswith(" "):
-            yield key, value
-
-
 def transaction_findings(spec: TaskSpec, output: str) -> Iterator[Finding]:
-    """Why an installation did not end well.
+    """Find the reasons of a failed installation.
 
-    apt fetches and resolves before dpkg works. Afterwards packages' own scripts print what they like, apt's words, too.
+    apt resolves and downloads before dpkg starts. From then on the packages' scripts may print anything, even apt's
+    words, so apt's words count only before.
     """
     before = _before_dpkg(output)
     yield from repository_findings(spec, before)
@@ -198,7 +193,7 @@ def transaction_findings(spec: TaskSpec, output: str) -> Iterator[Finding]:
 
 
 def _before_dpkg(output: str) -> str:
-    """What apt alone has said."""
+    """Return the output up to dpkg's first word: apt alone has written it."""
     works = _DPKG_WORKS.search(output)
     return output[: works.start()] if works else output
 
@@ -208,7 +203,7 @@ CONFLICTS = ("Conflicts", "Breaks")
 
 @dataclass(frozen=True)
 class Unmet:
-    """One relation that apt could not satisfy: " bad : Depends: one (>= 3) but it is not installable"."""
+    """A relation that apt could not satisfy, e.g. " bad : Depends: one (>= 3) but it is not installable"."""
 
     package: str
     relation: str
@@ -216,13 +211,13 @@ class Unmet:
 
     @property
     def alternatives(self) -> tuple[tuple[str, str], ...]:
-        """Requirement and what apt says of it, such as (("one (>= 3)", "it is not installable"),)."""
+        """Pairs of a requirement and apt's comment on it, e.g. (("one (>= 3)", "it is not installable"),)."""
         parts = (part.partition(" but ") for part in self.text.split(" or "))
         return tuple((requirement.strip(), said.strip()) for requirement, _, said in parts)
 
 
 def read_unmet(output: str) -> tuple[Unmet, ...]:
-    """The block that apt prints after "The following packages have unmet dependencies:", but for what is optional."""
+    """Read the block after "The following packages have unmet dependencies:", without Recommends."""
     _, found, block = output.partition("The following packages have unmet dependencies:\n")
     unmet: list[Unmet] = []
     package = ""
@@ -231,7 +226,7 @@ def read_unmet(output: str) -> tuple[Unmet, ...]:
             package = match.groupdict().get("package") or package
             unmet.append(Unmet(package.partition(":")[0], match["relation"], match["rest"]))
         elif (match := _UNMET_OR.match(line)) and unmet:
-            # Alternatives stand one below the other, with "or" at the line's end.
+            # Each alternative has a line of its own, and the line before it ends with "or".
             unmet[-1] = replace(unmet[-1], text=f"{unmet[-1].text} {match['rest']}")
         elif not line.startswith(("E: ", "W: ", "N: ")):
             break
@@ -239,7 +234,7 @@ def read_unmet(output: str) -> tuple[Unmet, ...]:
 
 
 def disk_full_line(output: str) -> str:
-    """See PackageManager. dpkg says on the next line why it could not unpack an archive."""
+    """See PackageManager. The reason why dpkg could not unpack an archive is on the line after its error."""
     for before, line in itertools.pairwise(("", *output.splitlines())):
         own = _OWN_WORDS.match(line) or _ARCHIVE_ERROR.match(before)
         if own and _NO_SPACE.search(line):
@@ -248,7 +243,7 @@ def disk_full_line(output: str) -> str:
 
 
 def scriptlet_findings(spec: TaskSpec, output: str) -> Iterator[Finding]:
-    """Maintainer scripts that failed, each once: dpkg also runs them to undo what went wrong."""
+    """Find each failed maintainer script once: dpkg runs scripts again to undo a failed step."""
     seen = set()
     since = 0
     for match in _SCRIPTLET.finditer(output):
@@ -259,7 +254,7 @@ def scriptlet_findings(spec: TaskSpec, output: str) -> Iterator[Finding]:
         how = "was killed" if match["how"].startswith("was killed") else "failed"
         message = f"{match['package'].split(':')[0]}: its {match['script']} script {how}"
         if (mounted := _MOUNTED.search(said)) and _from_distribution(spec, output, match["package"]):
-            # A machine that is no container would have let it.
+            # On a machine that is no container the script would succeed.
             message += f": it must replace {mounted['path']}, which is not to be replaced in a container"
             yield Finding(kind=Kind.INTERNAL, message=message, evidence=_line_with(said, mounted))
         else:
@@ -267,9 +262,9 @@ def scriptlet_findings(spec: TaskSpec, output: str) -> Iterator[Finding]:
 
 
 def _from_distribution(spec: TaskSpec, output: str, package: str) -> bool:
-    """Whether apt has fetched the package from there: "Get:1 http://deb.debian.org/debian bookworm/main amd64 hello".
+    """Tell whether the distribution served the package: "Get:1 http://deb.debian.org/debian bookworm/main amd64 hello".
 
-    Of a package that was not fetched just now nobody knows, unless there are no other repositories.
+    The origin of a package that this command did not download is unknown, unless the task has no repositories.
     """
     if not spec.repositories:
         return True
@@ -284,7 +279,7 @@ def _line_with(text: str, match: re.Match[str]) -> str:
 
 
 def _archive_findings(output: str) -> Iterator[Finding]:
-    """A .deb that is what its index promises, but cannot be unpacked."""
+    """Find each .deb that has the checksum in its index but cannot be unpacked."""
     lines = output.splitlines()
     for line, following in itertools.pairwise(lines):
         match = _ARCHIVE_ERROR.match(line)
@@ -299,9 +294,9 @@ def _archive_findings(output: str) -> Iterator[Finding]:
 
 
 def hangs_at(output: str, *, seconds: float) -> Kind:
-    """See alts.package_managers.base.PackageManager."""
+    """See PackageManager."""
     works = _DPKG_WORKS.search(output)
-    # Only what was said before dpkg worked is surely not a script's words.
+    # Before dpkg starts, no script can have written the line.
     fetched = _FETCHED_IN.search(output, 0, works.start() if works else len(output))
     if works and not (fetched and _seconds(fetched["time"]) > seconds / 2):
         return Kind.TIMEOUT
@@ -309,18 +304,18 @@ def hangs_at(output: str, *, seconds: float) -> Kind:
 
 
 def _seconds(time: str) -> int:
-    """Of "1h 2min 3s"."""
+    """Convert e.g. "1h 2min 3s"."""
     return sum(int(number) * _UNITS[unit] for number, unit in re.findall(r"(\d+)([a-z]+)", time))
 
 
 def removal_refused(name: str, done: Completed) -> str:
-    """Why apt would not remove the package in a simulation; empty where it would."""
+    """Return the reason why apt refuses a simulated removal; "" if it does not refuse for the system's sake."""
     if done.ok:
         return ""
     lines = done.output.splitlines()
     if any(_LOSES_ESSENTIAL.match(line) for line in lines):
         return f"removing {name} would remove essential packages"
-    # Debian 12 and later rather say what would break.
+    # Debian 12 and later name the packages that would break.
     if any(_HELD.match(line) for line in lines):
         broken = sorted({unmet.package for unmet in read_unmet(done.output)})
         named = ", ".join(broken[:3]) + (f" and {len(broken) - 3} more" if len(broken) > 3 else "")
@@ -329,7 +324,7 @@ def removal_refused(name: str, done: Completed) -> str:
 
 
 def verify_findings(output: str) -> Iterator[Finding]:
-    """What `dpkg --verify` has found to differ from what was shipped."""
+    """Find the differences that `dpkg --verify` lists; a changed conffile is a warning."""
     for line in output.splitlines():
         match = _VERIFY_LINE.match(line)
         if match is None:
@@ -337,7 +332,7 @@ def verify_findings(output: str) -> Iterator[Finding]:
         if match["checks"] == "missing":
             yield Finding(kind=Kind.MISSING_FILE, message=f"{match['path']} is missing", evidence=line.strip())
         elif "5" in match["checks"]:
-            # A conffile may be written by the package's own scripts (Debian Policy 10.7.3 forbids it, as advice).
+            # A package's own script may have changed a conffile (Debian Policy 10.7.3 forbids it, as advice).
             yield Finding(
                 kind=Kind.MODIFIED_FILE,
                 message=f"{match['path']} is not as it was shipped",
@@ -347,15 +342,15 @@ def verify_findings(output: str) -> Iterator[Finding]:
 
 
 def archive_argv(name: str, version: str) -> Sequence[str]:
-    """Prints the checksum of the file that apt downloaded, such as "hello_1%3a2.10-3_amd64.deb"."""
+    """Return the command for the checksum of the downloaded file, e.g. "hello_1%3a2.10-3_amd64.deb"."""
     pattern = f"{name}_{version.replace(':', '%3a')}_*.deb"
     return ("find", ARCHIVES, "-maxdepth", "1", "-name", pattern, "-exec", "sha256sum", "{}", "+")
 
 
 def last_error(output: str) -> str:
-    """The last line that apt or dpkg calls an error, else the last line at all.
+    """Return the last line that apt or dpkg calls an error; without one, the last line.
 
-    That dpkg has failed, as apt says, is only of interest where dpkg has not said why, on the line below the error's.
+    dpkg gives its reason on the line after the error. apt's "E: Sub-process" counts only if there is no other error.
     """
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [

@@ -1,20 +1,21 @@
-"""What repositories have served to an `apt-get update` that failed. Pure."""
+"""Inspect the files that repositories served to a failed `apt-get update`. Pure."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
-from alts.core.command import Completed
 from alts.package_managers import served
 from alts.package_managers.apt.sources import brought_by_task
+from alts.package_managers.base import Query
 from alts.package_managers.served import Served
 from alts.shared.models.report import Finding, Kind
 from alts.shared.models.repository import Repository
 from alts.shared.models.task_spec import TaskSpec
 
-# apt leaves there what it could not use of a Release file. An index that is not of the promised size it does not even
-# fetch: that is fetched once more, by apt's own program, so that its settings hold.
+# apt leaves a Release file that it could not use in lists/partial. It does not even fetch an index of a wrong size, so
+# that one is fetched once more, by apt's own program, so that apt's settings hold.
 _SHOW_ALL = f"""\
 {served.SHOW}
 for file in /var/lib/apt/lists/partial/*Release /var/lib/apt/lists/partial/*Release.FAILED; do
@@ -33,13 +34,17 @@ _FAILED = re.compile(r"^E: Failed to fetch (?P<url>\S+/Packages\S*)\s", re.MULTI
 _QUOTED = re.compile(r"[\\\\|{}\[\]<>\"^~_=!@#$%&*]")  # apt-pkg/contrib/strutl.cc, URItoFileName
 
 
-def served_argv(spec: TaskSpec, failed: Completed) -> Sequence[str]:
-    return ("/bin/sh", "-c", _SHOW_ALL, "sh", *_indexes(spec, failed.output))
+def query(spec: TaskSpec, findings: Sequence[Finding], failed: str) -> Query[tuple[Finding, ...]]:
+    """Ask for the files behind the `findings` of an update whose output is `failed`.
+
+    The answer is the same findings, but a repository whose Release file or index is a page is not blamed for it.
+    """
+    argv = ("/bin/sh", "-c", _SHOW_ALL, "sh", *_indexes(spec, failed))
+    return Query(argv, partial(_read, spec, findings))
 
 
-def read_served(spec: TaskSpec, findings: Sequence[Finding], done: Completed) -> tuple[Finding, ...]:
-    """The findings of the failed update; a repository whose Release file or index is a page is not blamed for it."""
-    came = {one.name: one for one in served.read(done.output)}
+def _read(spec: TaskSpec, findings: Sequence[Finding], output: str) -> tuple[Finding, ...]:
+    came = {one.name: one for one in served.read(output)}
     pages = tuple(_release_findings(spec, came))
     broken = {repository.source[0].rstrip("/") for repository, _ in pages}
     of_indexes = [(url, one) for url, one in came.items() if "://" in url and one.is_page]
@@ -54,8 +59,8 @@ def read_served(spec: TaskSpec, findings: Sequence[Finding], done: Completed) ->
     return served.in_place_of(findings, said, excused)
 
 
-def _release_findings(spec: TaskSpec, came: dict[str, Served]) -> Iterator[tuple[Repository, Finding]]:
-    """Of each repository that has served a Release file, or two of them, none of which is one."""
+def _release_findings(spec: TaskSpec, came: Mapping[str, Served]) -> Iterator[tuple[Repository, Finding]]:
+    """Find each repository that served a file as InRelease or Release, and no real Release file."""
     for repository in spec.repositories:
         found = {name: one for name in _RELEASES if (one := _of(repository, name, came)) is not None}
         if found and not any(one.is_release for one in found.values()):
@@ -66,8 +71,8 @@ def _release_findings(spec: TaskSpec, came: dict[str, Served]) -> Iterator[tuple
 _RELEASES = ("InRelease", "Release")
 
 
-def _of(repository: Repository, name: str, came: dict[str, Served]) -> Served | None:
-    """What came in place of that file, under apt's own name for it."""
+def _of(repository: Repository, name: str, came: Mapping[str, Served]) -> Served | None:
+    """Look the file up by the name that apt gives it on disk."""
     url, suite, _ = repository.source
     folder = suite if suite.endswith("/") else f"dists/{suite}/"
     address = f"{url.rstrip('/')}/{folder}{name}".partition("://")[2]
@@ -76,5 +81,5 @@ def _of(repository: Repository, name: str, came: dict[str, Served]) -> Served | 
 
 
 def _indexes(spec: TaskSpec, output: str) -> list[str]:
-    """URLs of the task's own indexes that apt could not use."""
+    """Return the URLs of the task's own indexes that apt could not use."""
     return [url for url in dict.fromkeys(_FAILED.findall(output)) if brought_by_task(spec, url)]

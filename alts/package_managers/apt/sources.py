@@ -1,4 +1,4 @@
-"""Repositories for apt: how they are written down, and what apt says when one does not work."""
+"""Repositories for apt: their files, and the findings about repositories that fail. Pure."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from alts.shared.models.repository import Repository
 from alts.shared.models.task_spec import TaskSpec
 
 ARCHIVES = "/var/cache/apt/alts"
-"""Where downloaded packages stay, to be proved later."""
+"""Folder of downloaded packages. They stay as proof of what was installed."""
 
 # Error-Mode: by default `apt-get update` exits 0 although a repository could not be fetched (apt-get(8), since 2.1).
-# A server has 3 x 15 s to say its first word: a hanging one must not use up a stage's time. Official images delete what
-# was downloaded into apt's own folder (docker-clean), so it goes into another; apt makes it below its own.
+# A server has 3 x 15 s for its first byte, so that a hanging one cannot use up a stage's time. Official images delete
+# downloads from apt's own folder (docker-clean), so they go into another one; apt makes it below its own.
 _SETTINGS = f"""\
 Acquire::Retries "2";
 Acquire::http::Timeout "15";
@@ -28,14 +28,15 @@ Dir::Cache::Archives "{ARCHIVES}/";
 Dir::Etc::sourcelist "/dev/null";
 """
 
-# Of one version in several repositories apt takes the one that it has read first, and it reads sources.list before all
-# else (apt-pkg/sourcelist.cc, ReadMainList). The task's package is meant, so the distribution's sources come last.
+# If several repositories have the same version, apt takes it from the source that it read first, and it reads
+# sources.list before the other files (apt-pkg/sourcelist.cc, ReadMainList). The test is of the task's package, so the
+# distribution's sources come last.
 LIST_LAST = f"""\
 [ ! -e /etc/apt/sources.list ] || ln -sf ../sources.list /etc/apt/sources.list.d/zz-distribution.list
 {served.BOUNDED}
 """
 
-# Hosts whose trouble is the distribution's whatever the task says: a task may bring backports from there.
+# A fault of these hosts is the distribution's, even if the task names them: a task may bring backports from there.
 _OFFICIAL = re.compile(r"https?://(?:[a-z0-9.-]+\.)?(?:debian\.org|ubuntu\.com)(?:[:/ ]|$)")
 
 _FETCH_FAILED = re.compile(r"^[EW]: Failed to fetch (?P<url>\S+)\s+(?P<why>.*)$")
@@ -43,21 +44,21 @@ _BAD_CHECKSUM = re.compile(r"Hash Sum mismatch|File has unexpected size|Hashes o
 _NO_RELEASE_FILE = re.compile(
     r"^E: The repository '(?P<source>.*)' (?:does not|no longer|doesn't) ha(?:ve|s) a Release"
 )
-# Debian 13 checks signatures with sqv and has words of its own for it.
+# Debian 13 checks signatures with sqv, which has its own messages.
 _BAD_SIGNATURE = re.compile(
     r"^[EW]: (?:An error occurred during the signature verification|GPG error: |"
     r"OpenPGP signature verification failed: |The repository '.*' is (?:not|no longer) signed)"
 )
-# What apt also says of a repository whose Release file it could not fetch, though nobody has seen a signature.
+# apt prints this too if it could not fetch the Release file, and so saw no signature.
 _NOT_SIGNED = re.compile(r"^[EW]: The repository '(?P<url>\S+) .*' is (?:not|no longer) signed")
 _ABOUT_SIGNATURES = re.compile(r"signature|public key|NO_PUBKEY|sqv", re.IGNORECASE)
 _DISK_FULL = re.compile(r"No space left on device|You don't have enough free space")
-# The address that a name had this time differs from run to run.
+# The address of a name may differ from run to run.
 _ADDRESS = re.compile(r" \[IP: [^\]]*\]")
 
 
 def files_for(spec: TaskSpec) -> Iterator[InstanceFile]:
-    """Settings, and for each repository a source and the key that signs it. Keys must be text by now, not URLs."""
+    """Yield settings, and a source, a key and pins for the task's repositories. Keys must be text already, not URLs."""
     yield InstanceFile("/etc/apt/apt.conf.d/90alts", _SETTINGS)
     for number, repository in enumerate(spec.repositories, 1):
         key_path = None
@@ -71,7 +72,7 @@ def files_for(spec: TaskSpec) -> Iterator[InstanceFile]:
 
 
 def deb822_source(repository: Repository, *, key_path: str | None = None) -> str:
-    """A stanza for sources.list.d (sources.list(5), DEB822-STYLE FORMAT)."""
+    """Write a stanza for sources.list.d (sources.list(5), DEB822-STYLE FORMAT)."""
     url, suite, components = repository.source
     fields = {
         "Types": "deb",
@@ -86,7 +87,7 @@ def deb822_source(repository: Repository, *, key_path: str | None = None) -> str
 
 
 def preferences(repositories: Sequence[Repository]) -> str:
-    """Pins by host, which is all that apt offers for a repository without a Release file (apt_preferences(5))."""
+    """Write pins by host: apt has no other pin for a repository without a Release file (apt_preferences(5))."""
     pins = {repository.host: repository.priority for repository in repositories if repository.priority is not None}
     return "\n".join(
         f'Package: *\nPin: origin "{host}"\nPin-Priority: {priority}\n' for host, priority in sorted(pins.items())
@@ -94,9 +95,9 @@ def preferences(repositories: Sequence[Repository]) -> str:
 
 
 def repository_findings(spec: TaskSpec, output: str) -> Iterator[Finding]:
-    """Trouble with repositories: who brought the repository decides whose fault a bad signature or checksum is.
+    """Find faults of repositories in apt's output, each once.
 
-    Each once, however often apt says it.
+    A bad signature or checksum is the package's fault only in a repository of the task.
     """
     lines = [_ADDRESS.sub("", line).strip() for line in output.splitlines()]
     unread = [
@@ -115,7 +116,7 @@ def repository_findings(spec: TaskSpec, output: str) -> Iterator[Finding]:
 
 
 def brought_by_task(spec: TaskSpec, text: str) -> str:
-    """The URL of the task's own repository that the text names; empty where it names none."""
+    """Return the URL of the task's repository that the text names; "" if it names none of them."""
     if _OFFICIAL.search(text):
         return ""
     for repository in spec.repositories:
@@ -146,7 +147,7 @@ def _finding(spec: TaskSpec, line: str) -> Finding | None:
     if _BAD_SIGNATURE.match(line) or (match and _ABOUT_SIGNATURES.search(match["why"])):
         brought = brought_by_task(spec, line)
         if line.startswith("W:") and _is_trusted(spec, brought):
-            # apt says what it thinks of the signature, and goes on.
+            # apt only warns about the signature of a trusted repository.
             return None
         return Finding(
             kind=Kind.SIGNATURE_INVALID if brought else Kind.REPOSITORY_UNREACHABLE,

@@ -6,13 +6,13 @@ import re
 
 from debian.debian_support import NativeVersion
 
-# "Native": Version itself would be another class where python-apt is installed.
+# "Native": Version itself is another class if python-apt is installed.
 _OLDEST = NativeVersion("0~~~~")
 _RELATION = re.compile(r"(?P<name>\S+) \((?P<relation><<|<=|=|>=|>>|<|>) (?P<version>\S+)\)")
 
 
 def version_key(version: str) -> NativeVersion:
-    """Key for sorted() and max(). A text that is not a version, which a repository may serve, counts as the oldest."""
+    """Return a key for sorted() and max(). A repository may serve a text that is no version: it is the oldest."""
     try:
         return NativeVersion(version)
     except ValueError:
@@ -20,7 +20,7 @@ def version_key(version: str) -> NativeVersion:
 
 
 def compare(one: str, other: str) -> int:
-    """Return a number below zero where `one` is older, zero where both are equal, above zero where it is newer."""
+    """Return a number below zero if `one` is older, zero if both are equal, above zero if it is newer."""
     first, second = version_key(one), version_key(other)
     return (first > second) - (first < second)
 

@@ -1,6 +1,6 @@
-"""What libsolv says of a transaction that cannot be, in plain words. Pure.
+"""Explain why libsolv found no solution for a transaction. Pure.
 
-yum's successors all print its rules as they are (libsolv, solver_problemruleinfo2str), a block for each problem.
+All successors of yum print libsolv's rules unchanged (libsolv, solver_problemruleinfo2str), in one block per problem.
 """
 
 from __future__ import annotations
@@ -30,19 +30,22 @@ _LEFT_OUT = re.compile(
 
 
 def problem_findings(package: str, output: str, versions: Mapping[str, Sequence[str]]) -> tuple[Finding, ...]:
-    """A finding for each problem of installing `package`; `versions`: what else of a missing need's name can be had."""
+    """Return one finding per problem that prevents installing `package`.
+
+    `versions` maps a missing need, e.g. "good >= 3", to the versions of "good" that the repositories have.
+    """
     findings = (_finding(package, rules, versions) for rules in _problems(output))
     return tuple(dict.fromkeys(finding for finding in findings if finding))
 
 
 def missing_needs(output: str) -> tuple[str, ...]:
-    """What no repository provides, such as "good-noarch >= 3", each once."""
+    """Return each need that no repository provides, e.g. "good-noarch >= 3", once."""
     needs = [match["need"] for match in map(_NOTHING_PROVIDES.search, output.splitlines()) if match]
     return tuple(dict.fromkeys(needs))
 
 
 def _problems(output: str) -> Iterator[list[str]]:
-    """The rules of each problem."""
+    """Yield the rules of each problem."""
     rules: list[str] = []
     for line in output.splitlines():
         if match := _PROBLEM.match(line):
@@ -101,9 +104,9 @@ def _conflict(package: str, rule: str, rules: Sequence[str]) -> Finding | None:
 
 
 def _way(package: str, target: str, rules: Sequence[str]) -> list[str]:
-    """The shortest chain of needs from the package under test to another one: ["a needs b", "b needs libc.so.6 of c"].
+    """Return the shortest chain from the package under test to another one: ["a needs b", "b needs libc.so.6 of c"].
 
-    Empty for the package itself, or where there is no chain.
+    It is empty for the package itself, and if there is no chain.
     """
     needs: dict[str, list[str]] = {}
     for match in filter(None, map(_REQUIRES.match, rules)):
@@ -120,10 +123,10 @@ def _way(package: str, target: str, rules: Sequence[str]) -> list[str]:
 
 
 def _next(name: str, needs: Mapping[str, Sequence[str]], target: str) -> Iterator[tuple[str, str]]:
-    """Whom a package needs of those that the problem is about, and by which words.
+    """Yield the packages in the problem that `name` needs, each with the words of the need.
 
-    libsolv names what is needed, and not who would have it. Where none of it is a package's name, the next
-    package in the problem must be it: its rules go from the package on down.
+    libsolv writes the need, not its provider. If no need is the name of a package in the problem, the provider must be
+    the next package in it, because the rules go from the package downwards.
     """
     names = list(dict.fromkeys([*needs, target]))
     named = [(need.split(maxsplit=1)[0], need) for need in needs.get(name, ())]

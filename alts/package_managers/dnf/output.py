@@ -1,6 +1,6 @@
-"""What dnf and yum print when something goes wrong, as findings. Pure.
+"""Read the untranslated output of a failed dnf or yum. Pure.
 
-Who brought a repository decides whose fault a bad signature or checksum in it is: the task's own is under test, too.
+A bad signature or checksum is the package's fault only in a repository of the task.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from alts.package_managers.dnf.sources import brought_by_task, repository_id
 from alts.shared.models.report import Finding, Kind
 from alts.shared.models.task_spec import TaskSpec
 
-# dnf, dnf5 and yum 3, in this order, where they differ.
+# The words of dnf, dnf5 and yum 3, in this order.
 _NO_METADATA = re.compile(
     r"(?:Failed to download metadata for repo '(?P<dnf>[^']+)'|"
     r"Failed to download metadata .*for repository \"(?P<dnf5>[^\"]+)\"|"
@@ -31,23 +31,23 @@ _NOT_SIGNED = re.compile(
     r"Failing package is: (?P<failing>\S+)$|"
     r"^OpenPGP check for package \"(?P<checked>[^\"]+)\".* has failed: "
 )
-# dnf's words where a package must be signed and nobody has given a key.
+# dnf's words if a package must be signed and the repository has no key.
 _NO_KEY = re.compile(r"^Problem repository: \[?(?P<repository>[^\]\s]+)")
-# A page, or nothing at all, in place of repomd.xml.
+# repomd.xml is a page, or empty.
 _NO_REPOMD = re.compile(r"repomd\.xml parser error|Damaged repomd\.xml")
-# What it writes is longer than alts.package_managers.served.BOUNDED allows, or the disk is full.
+# The file is longer than alts.package_managers.served.BOUNDED allows, or the disk is full.
 _TOO_LONG = re.compile(r"Curl error \(23\)")
 _KEY_AWAY = re.compile(r"(?:GPG key retrieval failed|Failed to retrieve GPG key|Failed to download key).*$")
 _NOT_VERIFIED = re.compile(r"package (?P<package>\S+) does not verify: (?P<why>.*)$")
 _SCRIPTLET = re.compile(
     r"%(?P<script>[a-z]+)\((?P<package>[^)]+)\) scriptlet failed, (?P<how>exit status \d+|signal \d+)"
 )
-# What rpm runs by itself, without a shell; its number of the line is no exit code.
+# rpm runs Lua scripts itself, without a shell. The number is that of a line, not an exit code.
 _LUA = re.compile(
     r"(?:lua script failed|invalid syntax in lua scriptlet): "
     r"\[string \"%(?P<script>[a-z]+)\((?P<package>[^)]+)\)\"\]:(?P<how>\d+: .*)$"
 )
-# The words of dnf and yum, and of dnf5, whatever rpm says.
+# The words of dnf and yum, then those of dnf5, beside rpm's own.
 _ANY_SCRIPTLET = re.compile(
     r"^(?:Error in|Non-fatal) (?P<tag>[A-Z<>]+) scriptlet (?:failure )?in rpm package (?P<package>\S+)$|"
     r"^>>> (?:Non-critical error|Error) in (?P<step>[a-z-]+) scriptlet: (?P<full>\S+)$"
@@ -64,13 +64,13 @@ _NO_MATCH = re.compile(r"^(?:Error: )?(?:No match for argument: |Unable to find 
 _TO_FETCH = re.compile(r"^(?:Downloading Packages:|Total download size: |Total size of inbound packages)", re.MULTILINE)
 # "Total                1.1 MB/s | 5.0 GB     74:50"
 _FETCHED_IN = re.compile(r"^Total +.*\| .* (?P<minutes>\d+):(?P<seconds>\d\d) *$", re.MULTILINE)
-# The check and the test before it have words of their own behind these.
+# The lines of the check and the test before it go on after these words.
 _RPM_WORKS = re.compile(r"^Running transaction$", re.MULTILINE)
-# Scripts' own words begin otherwise.
+# The lines of a script begin in other ways.
 _OWN_WORDS = re.compile(r"^(?:[Ee]rror: |error\()")
 _ADDRESS = re.compile(r" \(IP: [^)]*\)")
 
-# rpm's own names of scripts in messages → as a spec has them.
+# Name of a script in rpm's messages → in a spec file.
 _SCRIPTS = {
     "prein": "pre",
     "postin": "post",
@@ -85,7 +85,7 @@ _SCRIPTS = {
 
 
 def repository_findings(spec: TaskSpec, output: str) -> Iterator[Finding]:
-    """Trouble with what repositories gave, or did not give."""
+    """Find the faults of repositories' metadata and keys, and a full disk."""
     why = ""
     for line in output.splitlines():
         if _DISK_FULL.search(line):
@@ -105,14 +105,14 @@ def repository_findings(spec: TaskSpec, output: str) -> Iterator[Finding]:
 
 
 def package_file_findings(spec: TaskSpec, output: str) -> Iterator[Finding]:
-    """Trouble with the files of packages: not to be had, not what was promised, not signed as they should be."""
+    """Find package files that could not be downloaded, differ from the index, or lack a trusted signature."""
     tried: dict[str, str] = {}
     for line in output.splitlines():
         if match := _TRIED.match(line):
-            # The first failure is the one to tell; later ones only say that it was tried again.
+            # The first failure has the cause. The later ones only say that dnf tried again.
             tried.setdefault(match["file"].removesuffix(".rpm"), match["why"])
         elif match := _NO_DOWNLOAD.match(line):
-            # yum's successors write the file's name with another epoch than the package's.
+            # yum's successors write another epoch in the file's name than in the package's.
             why = tried.get(match["package"]) or next(iter(tried.values()), match["why"])
             yield _of_download(spec, output, match["package"], why)
         elif match := _NOT_VERIFIED.search(line):
@@ -130,9 +130,10 @@ def package_file_findings(spec: TaskSpec, output: str) -> Iterator[Finding]:
 
 
 def scriptlet_findings(output: str) -> Iterator[Finding]:
-    """dnf's exit code hides a failed %post: rpm calls that a warning, and the package stays installed.
+    """Find failed scripts, in the output of a successful command too.
 
-    rpm says it first, and best; what only dnf says is told of as well. It does not know every sort of script.
+    dnf's exit code hides a failed %post: rpm calls it a warning, and the package stays installed. rpm's line comes
+    first and says the most. dnf's line counts if rpm has none; dnf does not know every kind of script.
     """
     told: set[str] = set()
     for line in output.splitlines():
@@ -153,6 +154,7 @@ def scriptlet_findings(output: str) -> Iterator[Finding]:
 
 
 def conflict_findings(output: str) -> Iterator[Finding]:
+    """Find files that two packages ship."""
     for line in output.splitlines():
         if match := _OVERWRITE.match(line):
             package = f"{bare_name(match['package'])}: a" if match["package"] else "A"
@@ -164,6 +166,7 @@ def conflict_findings(output: str) -> Iterator[Finding]:
 
 
 def not_found_findings(spec: TaskSpec, output: str) -> Iterator[Finding]:
+    """Find the first line that says that no repository has the package."""
     for line in output.splitlines():
         if _NO_MATCH.match(line):
             yield Finding(
@@ -175,13 +178,13 @@ def not_found_findings(spec: TaskSpec, output: str) -> Iterator[Finding]:
 
 
 def before_rpm(output: str) -> str:
-    """What dnf or yum has said before any script of a package could run."""
+    """Return the output up to the first moment at which a package's script can run."""
     works = _RPM_WORKS.search(output)
     return output[: works.start()] if works else output
 
 
 def hangs_at(output: str, *, seconds: float) -> Kind:
-    """See alts.package_managers.base.PackageManager."""
+    """See PackageManager."""
     fetched = _FETCHED_IN.search(before_rpm(output))
     slow = fetched is not None and int(fetched["minutes"]) * 60 + int(fetched["seconds"]) > seconds / 2
     if _RPM_WORKS.search(output) and not slow:
@@ -190,14 +193,14 @@ def hangs_at(output: str, *, seconds: float) -> Kind:
 
 
 def disk_full_line(output: str) -> str:
-    """See alts.package_managers.base.PackageManager."""
+    """See PackageManager. rpm's own lines count while scripts run."""
     before = before_rpm(output).splitlines()
     own = (line for line in output.splitlines()[len(before) :] if _OWN_WORDS.match(line))
     return next((_evidence(line) for line in (*before, *own) if _DISK_FULL.search(line)), "")
 
 
 def last_error(output: str) -> str:
-    """The last line that is called an error, else the last line at all."""
+    """Return the last line that dnf, yum or rpm calls an error; without one, the last line."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith(("Error", "error:", "Failed to"))]
     return _evidence((errors or lines or [""])[-1])
@@ -252,10 +255,10 @@ def _of_file(spec: TaskSpec, output: str, package: str, why: str, line: str) -> 
 
 
 def _source_of(spec: TaskSpec, output: str, name: str) -> str:
-    """The URL of the task's repository that a package comes from; empty where it is the distribution's.
+    """Return the URL of the task's repository that a package comes from; "" if it is the distribution's.
 
-    From the table of what is to be done, a line a package: name, architecture, version, repository, size. A long name
-    has a line of its own, and the rest is on the next one.
+    dnf prints a table of the transaction, one line per package: name, architecture, version, repository, size. After a
+    long name the rest is on the next line.
     """
     lines = output.splitlines()
     for line, following in zip(lines, [*lines[1:], ""], strict=True):
@@ -269,5 +272,5 @@ def _source_of(spec: TaskSpec, output: str, name: str) -> str:
 
 
 def _evidence(line: str) -> str:
-    """Without the address that a name had just then: the next run may get another one."""
+    """Cut the address of a host's name off: it may differ in the next run."""
     return _ADDRESS.sub("", line).strip()

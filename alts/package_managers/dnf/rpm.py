@@ -1,12 +1,14 @@
-"""What rpm's own database says of packages and their files: argv and what their output means. Pure."""
+"""Queries that rpm's own database answers, the same on every RPM-based system. Pure."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from functools import partial
 
 from alts.core.command import Completed
-from alts.package_managers.base import Exclusions, InstalledPackage
+from alts.package_managers.base import Exclusions, InstalledPackage, Operation, Query
 from alts.package_managers.dnf import output as dnf_output
 from alts.package_managers.dnf.versions import full_version
 from alts.shared.models.report import Finding, Kind, Severity
@@ -16,11 +18,11 @@ _PACKAGE_FORMAT = "%{NAME}|%{EPOCH}|%{VERSION}|%{RELEASE}|%{ARCH}\\n"
 _FILES_FORMAT = "[%{FILEFLAGS:fflags}|%{FILESTATES}|%{FILENAMES}\\n]"
 _OPTIONAL_TAGS = ("RECOMMENDNAME", "SUGGESTNAME", "SUPPLEMENTNAME", "ENHANCENAME")
 
-# Public keys that somebody has imported look like packages to rpm.
+# rpm lists an imported public key as a package of this name.
 _KEY_PACKAGE = "gpg-pubkey"
-_NOT_INSTALLED = "2"  # RPMFILE_STATE_NOTINSTALLED, such as documentation that the machine does not want
+_NOT_INSTALLED = "2"  # RPMFILE_STATE_NOTINSTALLED, e.g. documentation that the machine's settings leave out
 
-# rpm(8), "VERIFY OPTIONS": nine tests, then perhaps what sort of file it is.
+# rpm(8), "VERIFY OPTIONS": nine tests, then the kind of the file if it has one.
 _VERIFY_LINE = re.compile(
     r"^(?P<tests>missing|[SM5DLUGTP.?]{8,9})\s+(?:(?P<sort>[acdglr]) )?\s*(?P<path>/.*?)(?: \([A-Z][a-z ]+\))?$"
 )
@@ -37,84 +39,85 @@ _TESTS: Mapping[str, str] = {
 
 
 class RpmState:
-    """The part of PackageManager that rpm itself answers, alike on every RPM-based system."""
+    """The part of alts.package_managers.base.PackageManager that rpm answers without dnf."""
 
-    def installed_argv(self, spec: TaskSpec) -> Sequence[str]:
-        return ("rpm", "--query", f"--queryformat={_PACKAGE_FORMAT}", spec.package_name)
-
-    def read_installed(self, spec: TaskSpec, done: Completed) -> InstalledPackage | None:
-        # Of a package that may be there several times, such as a kernel, the last one is the newest.
-        return next(
-            (package for package in reversed(list(_packages(done.output))) if package.name == spec.package_name), None
-        )
+    def installed(self, spec: TaskSpec) -> Query[InstalledPackage | None]:
+        """Read `rpm --query`. The last one is the newest, if several may be installed, e.g. kernels."""
+        argv = ("rpm", "--query", f"--queryformat={_PACKAGE_FORMAT}", spec.package_name)
+        return Query(argv, partial(_read_installed, spec.package_name))
 
     def says_absent(self, done: Completed) -> bool:
-        # It ends with 1 too where it cannot read its database.
+        """Look for rpm's words: it also exits with 1 if it cannot read its database."""
         return done.exit_code == 1 and "is not installed" in done.output
 
-    def packages_argv(self) -> Sequence[str]:
-        return ("rpm", "--query", "--all", f"--queryformat={_PACKAGE_FORMAT}")
+    def installed_packages(self) -> Query[Mapping[str, str]]:
+        """Read `rpm --query --all`. A package of a foreign architecture is "name.architecture"."""
+        return Query(("rpm", "--query", "--all", f"--queryformat={_PACKAGE_FORMAT}"), _read_packages)
 
-    def read_packages(self, done: Completed) -> Mapping[str, str]:
-        """An architecture is foreign where most packages are of another."""
-        packages = [package for package in _packages(done.output) if package.name != _KEY_PACKAGE]
-        counts: dict[str, int] = {}
-        for package in packages:
-            if package.architecture != "noarch":
-                counts[package.architecture] = counts.get(package.architecture, 0) + 1
-        own = max(sorted(counts), key=lambda architecture: counts[architecture], default="")
-        versions: dict[str, list[str]] = {}
-        for package in packages:
-            suffix = "" if package.architecture in (own, "noarch") else f".{package.architecture}"
-            versions.setdefault(f"{package.name}{suffix}", []).append(package.version)
-        return {name: ", ".join(sorted(found)) for name, found in sorted(versions.items())}
+    def verify(self, spec: TaskSpec) -> Operation[tuple[Finding, ...]]:
+        """Run `rpm --verify`, which also runs the package's %verifyscript."""
+        return Operation(("rpm", "--verify", "--nodeps", spec.package_name), partial(_judge_verify, spec))
 
-    def verify_argv(self, spec: TaskSpec) -> Sequence[str]:
-        return ("rpm", "--verify", "--nodeps", spec.package_name)
+    def owned_files(self, spec: TaskSpec) -> Query[tuple[str, ...]]:
+        """List the files, without %ghost, %config(missingok) and those that the machine's settings leave out."""
+        return Query(("rpm", "--query", f"--queryformat={_FILES_FORMAT}", spec.package_name), _read_owned_files)
 
-    def verify_findings(self, spec: TaskSpec, done: Completed) -> tuple[Finding, ...]:
-        findings = (*_verify_findings(done.output), *dnf_output.scriptlet_findings(done.output))
-        # Only the time of a file may differ: then rpm says so, and there is nothing to find.
-        if findings or done.ok or any(_VERIFY_LINE.match(line) for line in done.output.splitlines()):
-            return findings
-        return (
-            Finding(
-                kind=Kind.INTERNAL,
-                message=f"rpm --verify could not check {spec.package_name}",
-                evidence=done.tail(1),
-            ),
-        )
+    def every_owned_file(self) -> Query[frozenset[str]]:
+        """List the files of all packages, %ghost files included."""
+        return Query(("rpm", "--query", "--all", "--queryformat=[%{FILENAMES}\\n]"), _read_every_owned_file)
 
-    def owned_files_argv(self, spec: TaskSpec) -> Sequence[str]:
-        return ("rpm", "--query", f"--queryformat={_FILES_FORMAT}", spec.package_name)
+    def exclusions(self) -> Query[Exclusions]:
+        """Ask nothing: rpm records for each file whether it was left out, and owned_files() reads that."""
+        return Query(("true",), lambda output: _nothing_excluded)  # noqa: ARG005
 
-    def read_owned_files(self, output: str) -> tuple[str, ...]:
-        """But for %ghost files, which are made later if ever, those that are %config(missingok), and what the machine's
-        settings have left out."""
-        fields = [line.split("|", 2) for line in output.split("\n") if line.count("|") >= 2]
-        return tuple(path for flags, state, path in fields if not {"g", "m"} & {*flags} and state != _NOT_INSTALLED)
-
-    def every_owned_file_argv(self) -> Sequence[str]:
-        return ("rpm", "--query", "--all", "--queryformat=[%{FILENAMES}\\n]")
-
-    def read_every_owned_file(self, output: str) -> frozenset[str]:
-        return frozenset(line for line in output.split("\n") if line.startswith("/"))
-
-    def exclusions_argv(self) -> Sequence[str]:
-        # What was left out is a state of each file in rpm's database: there are no rules to ask for.
-        return ("true",)
-
-    def read_exclusions(self, done: Completed) -> Exclusions:  # noqa: ARG002 - nothing is printed
-        return lambda path: False  # noqa: ARG005
-
-    def optional_argv(self, spec: TaskSpec) -> Sequence[str]:
+    def optional(self, spec: TaskSpec) -> Query[frozenset[str]]:
+        """Read the names of all weak dependencies, in both directions."""
         form = "".join(f"[%{{{tag}}}\\n]" for tag in _OPTIONAL_TAGS)
-        return ("rpm", "--query", f"--queryformat={form}", spec.package_name)
+        return Query(("rpm", "--query", f"--queryformat={form}", spec.package_name), _read_optional)
 
-    def read_optional(self, done: Completed) -> frozenset[str]:
-        """Names, also from rich dependencies such as "(gdb if gcc)"."""
-        words = re.findall(r"[A-Za-z0-9_][A-Za-z0-9._+-]*", done.output)
-        return frozenset(word for word in words if word not in ("if", "unless", "else", "and", "or", "with", "without"))
+
+def _read_installed(name: str, output: str) -> InstalledPackage | None:
+    return next((package for package in reversed(list(_packages(output))) if package.name == name), None)
+
+
+def _read_packages(output: str) -> Mapping[str, str]:
+    """Map name to version. The machine's own architecture is the one that most packages have."""
+    packages = [package for package in _packages(output) if package.name != _KEY_PACKAGE]
+    counts = Counter(package.architecture for package in packages if package.architecture != "noarch")
+    own = max(sorted(counts), key=lambda architecture: counts[architecture], default="")
+    versions: dict[str, list[str]] = {}
+    for package in packages:
+        suffix = "" if package.architecture in (own, "noarch") else f".{package.architecture}"
+        versions.setdefault(f"{package.name}{suffix}", []).append(package.version)
+    return {name: ", ".join(sorted(found)) for name, found in sorted(versions.items())}
+
+
+def _judge_verify(spec: TaskSpec, done: Completed) -> tuple[Finding, ...]:
+    findings = (*_verify_findings(done.output), *dnf_output.scriptlet_findings(done.output))
+    # rpm also fails if only the time of a file differs. That is no finding.
+    if findings or done.ok or any(_VERIFY_LINE.match(line) for line in done.output.splitlines()):
+        return findings
+    message = f"rpm --verify could not check {spec.package_name}"
+    return (Finding(kind=Kind.INTERNAL, message=message, evidence=done.tail(1)),)
+
+
+def _read_owned_files(output: str) -> tuple[str, ...]:
+    fields = [line.split("|", 2) for line in output.split("\n") if line.count("|") >= 2]
+    return tuple(path for flags, state, path in fields if not {"g", "m"} & {*flags} and state != _NOT_INSTALLED)
+
+
+def _read_every_owned_file(output: str) -> frozenset[str]:
+    return frozenset(line for line in output.split("\n") if line.startswith("/"))
+
+
+def _nothing_excluded(path: str) -> bool:  # noqa: ARG001
+    return False
+
+
+def _read_optional(output: str) -> frozenset[str]:
+    """Read names, also from rich dependencies, e.g. "(gdb if gcc)"."""
+    words = re.findall(r"[A-Za-z0-9_][A-Za-z0-9._+-]*", output)
+    return frozenset(word for word in words if word not in ("if", "unless", "else", "and", "or", "with", "without"))
 
 
 def _packages(output: str) -> Iterator[InstalledPackage]:
@@ -128,13 +131,13 @@ def _packages(output: str) -> Iterator[InstalledPackage]:
 def _verify_findings(output: str) -> Iterator[Finding]:
     for line in output.splitlines():
         match = _VERIFY_LINE.match(line)
-        # A %ghost file is made, and given its mode, by others: what the package has of it is a name.
+        # The package ships only the name of a %ghost file. Others make it and set its mode.
         if match is None or match["sort"] == "g":
             continue
         if match["tests"] == "missing":
             yield Finding(kind=Kind.MISSING_FILE, message=f"{match['path']} is missing", evidence=line.strip())
         elif changed := [word for test, word in _TESTS.items() if test in match["tests"]]:
-            # The package's own scripts may write a configuration file, as an administrator may.
+            # The package's own scripts may change a configuration file, as an administrator may.
             yield Finding(
                 kind=Kind.MODIFIED_FILE,
                 message=f"{match['path']} is not as it was shipped: {', '.join(changed)} differs",

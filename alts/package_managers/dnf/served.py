@@ -1,17 +1,18 @@
-"""What repositories have served to a `dnf makecache` that failed. Pure."""
+"""Inspect the files that repositories served to a failed `dnf makecache`. Pure."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import partial
 
-from alts.core.command import Completed
 from alts.package_managers import served
+from alts.package_managers.base import Query
 from alts.package_managers.dnf.sources import brought_by_task
 from alts.shared.models.report import Finding, Kind
 from alts.shared.models.task_spec import TaskSpec
 
-# dnf leaves nothing of what it could not use. Distributions have curl, or the Python that dnf runs with.
+# dnf keeps no file that it could not use. Distributions have curl, or the Python that dnf runs with.
 _SHOW_ALL = f"""\
 {served.SHOW}
 ulimit -f 40000
@@ -38,16 +39,23 @@ _FAILED = re.compile(r"Failed to download metadata for repo '(?P<id>[^']+)': (?P
 _INDEX = re.compile(r"(?P<path>repodata/\S+) - Cannot download")
 
 
-def served_argv(spec: TaskSpec, failed: Completed) -> Sequence[str] | None:
-    urls = [url for _, url in _indexes(spec, failed.output)]
-    return ("/bin/sh", "-c", _SHOW_ALL, "sh", *urls) if urls else None
+def query(spec: TaskSpec, findings: Sequence[Finding], failed: str) -> Query[tuple[Finding, ...]] | None:
+    """Ask for the indexes behind the `findings` of a refresh whose output is `failed`.
+
+    Return None if the output names no index of a task's repository. The answer is the same findings, but a repository
+    that has a page for an index is not blamed for it.
+    """
+    indexes = tuple(_indexes(spec, failed))
+    if not indexes:
+        return None
+    argv = ("/bin/sh", "-c", _SHOW_ALL, "sh", *(url for _, url in indexes))
+    return Query(argv, partial(_read, findings, indexes))
 
 
-def read_served(spec: TaskSpec, findings: Sequence[Finding], failed: Completed, done: Completed) -> tuple[Finding, ...]:
-    """The findings of the failed refresh; a repository one of whose indexes is a page is not blamed for it."""
-    came = {one.name: one for one in served.read(done.output) if one.is_page}
+def _read(findings: Sequence[Finding], indexes: Sequence[tuple[str, str]], output: str) -> tuple[Finding, ...]:
+    came = {one.name: one for one in served.read(output) if one.is_page}
     pages: dict[str, Finding] = {}
-    for repository, url in _indexes(spec, failed.output):
+    for repository, url in indexes:
         if url in came:
             pages.setdefault(repository, served.no_metadata(repository, url.rpartition("/")[2], came[url]))
     excused = [
@@ -59,7 +67,7 @@ def read_served(spec: TaskSpec, findings: Sequence[Finding], failed: Completed, 
 
 
 def _indexes(spec: TaskSpec, output: str) -> Iterator[tuple[str, str]]:
-    """URLs of a task's repository and of an index of it that dnf could not use."""
+    """Return pairs of URLs: a repository of the task, and an index of it that dnf could not use."""
     for match in _FAILED.finditer(output):
         repository = brought_by_task(spec, match["id"])
         for path in _INDEX.findall(match["why"]) if repository else ():

@@ -1,4 +1,4 @@
-"""What a fresh RPM machine needs for a task: its repositories and their keys, as files. Pure."""
+"""Repositories for dnf and yum: their files and keys, and the reader of the machine's own. Pure."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ FOLDER = "/etc/yum.repos.d"
 _ID = "alts-"
 _DEFAULT_PRIORITY = 99  # dnf.conf(5), "priority"
 
-# The mirrors of a distribution that has come to its end are gone, and with them all that its image knows of: file in
-# the image → sections, each (id, folder below the vault). https://vault.centos.org/
+# The mirrors of a distribution that has reached its end of life are gone, so the repositories in its image do not work.
+# These files replace them: file in the image → sections, each (id, folder below the vault). https://vault.centos.org/
 _VAULT = "http://vault.centos.org"
 _ARCHIVED: Mapping[tuple[str, str], tuple[str, Mapping[str, tuple[tuple[str, str], ...]]]] = {
     ("centos", "7"): (
@@ -42,20 +42,21 @@ _ARCHIVED: Mapping[tuple[str, str], tuple[str, Mapping[str, tuple[tuple[str, str
 
 @dataclass(frozen=True)
 class KnownRepository:
-    """What the machine's configuration says of a repository."""
+    """A repository in the machine's configuration."""
 
     id: str
     url: str
-    """Of the repository itself, or of the list of its mirrors."""
+    """URL of the repository, or of the list of its mirrors."""
     priority: int
 
     @property
     def origin(self) -> str:
-        """Such as "baseos https://mirrors.example.org/9/baseos"."""
+        """Id and URL, e.g. "baseos https://mirrors.example.org/9/baseos"."""
         return f"{self.id} {self.url}".strip()
 
 
 def files_for(spec: TaskSpec) -> Iterator[InstanceFile]:
+    """Yield a .repo file and a key per repository of the task, and the vault's for a distribution without mirrors."""
     for number, repository in enumerate(spec.repositories, 1):
         yield InstanceFile(f"{FOLDER}/{repository_id(number)}.repo", repository_file(number, repository))
         if repository.gpg_key and not _is_url(repository.gpg_key):
@@ -73,20 +74,20 @@ def files_for(spec: TaskSpec) -> Iterator[InstanceFile]:
 
 
 def repository_id(number: int) -> str:
-    """Of the task's repositories, counted from 1: "alts-1"."""
+    """Return the id of the task's nth repository, counted from 1: "alts-1"."""
     return f"{_ID}{number}"
 
 
 def repository_file(number: int, repository: Repository) -> str:
-    """A file for yum.repos.d (dnf.conf(5), "Repo Options")."""
+    """Write a file for yum.repos.d (dnf.conf(5), "Repo Options")."""
     lines = [
         f"[{repository_id(number)}]",
         f"name={repository.name or repository_id(number)}",
         f"baseurl={repository.source[0]}",
         "enabled=1",
-        # Nobody passes over a repository that the task is about.
+        # An unreachable repository of the task must fail, not be skipped.
         "skip_if_unavailable=0",
-        # Of two equal packages the one of the task's repository is meant; others cost 1000.
+        # If two repositories have the same package, dnf takes it from the cheaper one. Others cost 1000.
         f"cost={99 + number}",
         f"gpgcheck={0 if repository.trusted else 1}",
         "repo_gpgcheck=0",
@@ -99,7 +100,7 @@ def repository_file(number: int, repository: Repository) -> str:
 
 
 def read_repositories(text: str) -> Mapping[str, KnownRepository]:
-    """The machine's repositories by their ids, from all its .repo files one behind the other."""
+    """Read the concatenated .repo files: id → repository. An unreadable text has no repository."""
     parser = configparser.RawConfigParser(strict=False, allow_no_value=True, delimiters=("=",))
     try:
         parser.read_string(text)
@@ -116,7 +117,7 @@ def read_repositories(text: str) -> Mapping[str, KnownRepository]:
 
 
 def brought_by_task(spec: TaskSpec, repository: str) -> str:
-    """The URL of the task's repository with that id; empty where the id is of none of them."""
+    """Return the URL of the task's repository with this id; "" if it is not an id of the task."""
     number = repository.removeprefix(_ID)
     if not repository.startswith(_ID) or not number.isdecimal() or not 1 <= int(number) <= len(spec.repositories):
         return ""

@@ -1,17 +1,20 @@
-"""Which of two RPM versions is newer (rpm-version(7))."""
+"""Compare RPM versions (rpm-version(7)).
+
+By hand, because rpm-vercmp has had no release since 2018 and univers brings the versions of all other ecosystems along.
+"""
 
 from __future__ import annotations
 
 import re
 from functools import cmp_to_key
 
-# Segments of digits or letters, and the two signs that sort before and after everything; the rest only separates.
+# Segments of digits or letters, and the signs "~" and "^", which have an order of their own. Other characters separate.
 _SEGMENT = re.compile(r"[0-9]+|[A-Za-z]+|~|\^")
 _END = ""
 
 
 def compare(one: str, other: str) -> int:
-    """Below zero where [epoch:]version[-release] `one` is older, zero where both are the same."""
+    """Return a number below zero if `one` ([epoch:]version[-release]) is older, zero if both are equal."""
     for first, second in zip(_parts(one), _parts(other), strict=True):
         if order := _compare_part(first, second):
             return order
@@ -19,11 +22,11 @@ def compare(one: str, other: str) -> int:
 
 
 version_key = cmp_to_key(compare)
-"""For sorted() and max()."""
+"""Key for sorted() and max()."""
 
 
 def full_version(epoch: str, version: str, release: str) -> str:
-    """As dnf takes and shows it: "1:2.0-1", without an epoch that is 0 or missing, which rpm calls "(none)"."""
+    """Return the version as dnf writes it: "1:2.0-1". An epoch of 0 or none, which rpm writes "(none)", is left out."""
     return f"{version}-{release}" if epoch in ("0", "(none)", "") else f"{epoch}:{version}-{release}"
 
 
@@ -44,7 +47,7 @@ def _compare_part(one: str, other: str) -> int:
 
 
 def _rank(segment: str) -> int:
-    """A tilde is older than the end of the version, a caret newer than that, but older than anything that goes on."""
+    """Order by kind: "~" is older than the end of the version, "^" newer than that and older than other segments."""
     if segment == _END:
         return 1
     if segment.isdigit():
@@ -53,7 +56,7 @@ def _rank(segment: str) -> int:
 
 
 def _within(one: str, other: str) -> int:
-    """Of two segments of the same sort: numbers by their value, words by the alphabet."""
+    """Compare two segments of the same kind: numbers by value, words by the alphabet."""
     if one.isdigit():
         return int(one) - int(other)
     return (one > other) - (one < other)

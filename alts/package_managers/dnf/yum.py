@@ -1,13 +1,15 @@
-"""yum 3, of CentOS 7: what it does otherwise than its successors. Pure."""
+"""yum 3, of CentOS 7: its differences from dnf. Pure."""
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Sequence
+from functools import partial
 
 from alts.core.command import Completed
-from alts.package_managers import served
-from alts.package_managers.base import Candidate, Identity
+from alts.package_managers.base import Candidate, Identity, Queries, Query
+from alts.package_managers.dnf.identity import UNPROVED, find_file_argv, read_file
 from alts.package_managers.dnf.manager import Dnf
 from alts.package_managers.dnf.sources import KnownRepository
 from alts.package_managers.dnf.versions import version_key
@@ -19,9 +21,9 @@ _REQUIRER = re.compile(r"^Error: Package: (?P<package>\S+)")
 _REQUIRES = re.compile(r"^ +Requires: (?P<need>.+)$")
 # "hello.x86_64                 2.10-3.el7                 base"
 _LISTED = re.compile(r"^(?P<name>\S+)\.(?P<arch>\w+)\s+(?P<version>\S+)\s+(?P<repository>\S+)$")
-# A row whose name is long goes on in the next line.
+# After a long name the row continues on the next line.
 _WRAPPED = re.compile(r"\n[ \t]+")
-# Nothing to list is an error to yum, with 1 as its exit code (yum's cli.py, returnPkgLists).
+# yum exits with 1 if there is nothing to list (yum's cli.py, returnPkgLists).
 _LIST = """\
 said=$("$@" 2>&1)
 code=$?
@@ -32,49 +34,69 @@ exit $code
 
 
 class Yum(Dnf):
-    """yum 3 has no query of its own in a minimal system, so that less of an identity can be proved."""
+    """yum 3 has no query command in a minimal system, so it proves less of an identity."""
 
     program = "yum"
 
-    def refresh_argv(self) -> Sequence[str]:
-        return ("/bin/sh", "-c", served.BOUNDED, "sh", *self._run("makecache"))
-
-    def candidates_argv(self, spec: TaskSpec) -> Sequence[str]:
+    def candidates(self, spec: TaskSpec) -> Query[tuple[Candidate, ...]]:
+        """Read `yum list available`, the newest version first."""
         query = (self.program, "--quiet", "--cacheonly", "--showduplicates", "list", "available", spec.package_name)
-        return ("/bin/sh", "-c", _LIST, "sh", *query)
+        return Query(("/bin/sh", "-c", _LIST, "sh", *query), partial(_read_candidates, spec.package_name))
 
-    def read_candidates(self, spec: TaskSpec, output: str) -> tuple[Candidate, ...]:
-        listed = [match for match in map(_LISTED.match, _WRAPPED.sub(" ", output).splitlines()) if match]
-        # yum, too, takes "foo-1" for version 1 of "foo".
-        rows = [match for match in listed if match["name"] == spec.package_name]
-        rows.sort(key=lambda match: version_key(match["version"]), reverse=True)
-        candidates: dict[str, Candidate] = {}
-        for match in rows:
-            origin = KnownRepository(match["repository"], "", 99).origin
-            candidates.setdefault(match["version"], Candidate(match["version"], origin))
-        return tuple(candidates.values())
+    def identity(self, spec: TaskSpec, candidate: Candidate) -> Queries[Identity]:
+        """Find the file in the cache and the repository's id in `yum list installed`. The index is not asked."""
+        name = spec.package_name
+        listed = (self.program, "--quiet", "list", "installed", name)
+        argvs = (self.installed(spec).argv, listed, find_file_argv(name, candidate.version))
+        return Queries(argvs, partial(self._read_identity, spec))
 
-    def identity_argv(self, spec: TaskSpec, candidate: Candidate) -> Sequence[Sequence[str]]:
-        installed, _, _, files = super().identity_argv(spec, candidate)
-        return (installed, (self.program, "--quiet", "list", "installed", spec.package_name), files)
+    def why(self, spec: TaskSpec, failed: Completed) -> Queries[tuple[Finding, ...]]:  # noqa: ARG002
+        """Ask nothing: the findings of install() have yum's own words."""
+        return Queries((), lambda outputs: ())  # noqa: ARG005
 
-    def read_identity(self, spec: TaskSpec, candidate: Candidate, done: Sequence[Completed]) -> Identity:
-        installed, source, files = done
-        rows = (match for match in map(_LISTED.match, source.output.splitlines()) if match)
-        listed = next((match for match in rows if match["name"] == spec.package_name), None)
-        words = f"{spec.package_name}|{listed['repository']}" if listed else ""
-        told = Completed(argv=source.argv, exit_code=0, output=words, seconds=0.0)
-        nothing = Completed(argv=source.argv, exit_code=0, output="", seconds=0.0)
-        return super().read_identity(spec, candidate, (installed, told, nothing, files))
+    def _read_identity(self, spec: TaskSpec, outputs: Sequence[str]) -> Identity:
+        installed, listed, files = outputs
+        package = self.installed(spec).read(installed)
+        if package is None:
+            return UNPROVED
+        repository = _from_repository(spec.package_name, listed)
+        sha256, path = read_file(package, files, repository)
+        return Identity(
+            name=package.name,
+            version=package.version,
+            architecture=package.architecture,
+            repository=repository,
+            file=posixpath.basename(path),
+            sha256=sha256,
+            promised_sha256="",
+        )
 
-    def install_findings(self, spec: TaskSpec, done: Completed) -> tuple[Finding, ...]:
-        findings = super().install_findings(spec, done)
+    def _refresh_argv(self) -> Sequence[str]:
+        return self._run("makecache")
+
+    def _install_findings(self, spec: TaskSpec, done: Completed) -> tuple[Finding, ...]:
+        findings = super()._install_findings(spec, done)
         if done.ok or all(finding.kind is not Kind.INSTALL_FAILED for finding in findings):
             return findings
         return tuple(_unmet(done.output)) or findings
 
-    def why_argv(self, spec: TaskSpec, failed: Completed) -> Sequence[Sequence[str]]:  # noqa: ARG002
-        return ()
+
+def _read_candidates(name: str, output: str) -> tuple[Candidate, ...]:
+    listed = [match for match in map(_LISTED.match, _WRAPPED.sub(" ", output).splitlines()) if match]
+    # yum, too, takes "foo-1" for version 1 of "foo".
+    rows = [match for match in listed if match["name"] == name]
+    rows.sort(key=lambda match: version_key(match["version"]), reverse=True)
+    candidates: dict[str, Candidate] = {}
+    for match in rows:
+        origin = KnownRepository(match["repository"], "", 99).origin
+        candidates.setdefault(match["version"], Candidate(match["version"], origin))
+    return tuple(candidates.values())
+
+
+def _from_repository(name: str, output: str) -> str:
+    """Read the repository's id from `yum list installed`, which writes it as "@base"."""
+    rows = (match for match in map(_LISTED.match, output.splitlines()) if match)
+    return next((match["repository"].lstrip("@") for match in rows if match["name"] == name), "")
 
 
 def _unmet(output: str) -> list[Finding]:

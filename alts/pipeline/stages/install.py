@@ -17,13 +17,14 @@ from alts.shared.models.task_spec import TaskSpec
 def install(context: StageContext) -> StageAnswer:
     """Install the wanted version, else the candidate; note all that came or went with it."""
     spec, packages, seen = context.spec, context.packages, context.seen
-    asked = context.run(packages.candidates_argv(spec))
+    query = packages.candidates(spec)
+    asked = context.run(query.argv)
     if not asked.ok:
         finding = Finding(
             kind=Kind.INTERNAL, message="the package lists of the machine cannot be read", evidence=asked.tail(1)
         )
         return StageAnswer((finding,))
-    seen.candidates = packages.read_candidates(spec, asked.output)
+    seen.candidates = query.read(asked.output)
     candidate = wanted(spec, seen.candidates)
     if candidate is None:
         return StageAnswer((_unavailable(spec, seen.candidates),))
@@ -32,8 +33,8 @@ def install(context: StageContext) -> StageAnswer:
     there = before.get(spec.package_name) == candidate.version
     # What the image has is the distribution's; one of the same version that the task brings has yet to take its place.
     seen.already_installed = there and packages.from_distribution(spec, candidate)
-    install_argv = packages.reinstall_argv if there and not seen.already_installed else packages.install_argv
-    if findings := install_by(context, install_argv(spec, candidate), candidate):
+    installing = packages.reinstall if there and not seen.already_installed else packages.install
+    if findings := install_by(context, installing(spec, candidate), candidate):
         return StageAnswer(findings)
     if findings := tools_gone(context):
         return StageAnswer(findings)

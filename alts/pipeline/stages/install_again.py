@@ -11,4 +11,4 @@ def install_again(context: StageContext) -> StageAnswer:
     candidate = context.seen.candidate
     if candidate is None:
         return StageAnswer(skipped="nothing was installed before")
-    return StageAnswer(install_by(context, context.packages.install_argv(context.spec, candidate), candidate))
+    return StageAnswer(install_by(context, context.packages.install(context.spec, candidate), candidate))

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, islice
+from typing import TypeVar
 
 from alts.checks.integrity.elf import HEADER_SIZE, SMALLEST, Elf, read_elf
 from alts.checks.integrity.elf import Kind as ElfKind
@@ -20,13 +21,14 @@ from alts.checks.leftovers.find import shown
 from alts.checks.state.rules import rules_for
 from alts.checks.state.snapshot import Snapshot
 from alts.checks.state.tree import Tree
-from alts.core.command import Completed
-from alts.package_managers.base import Exclusions
+from alts.package_managers.base import Exclusions, Query
 from alts.pipeline.context import StageAnswer, StageContext, check_tools
 from alts.pipeline.output_file import whole_output
 from alts.pipeline.stages.snapshot import BEFORE, INSTALLED, look
 from alts.shared.errors import StateUnreadable
 from alts.shared.models.report import Finding, Kind, Severity
+
+T = TypeVar("T")
 
 _BATCH = 16_000_000  # bytes of ELF files that are held in memory at a time
 _LARGEST = 400_000_000  # bytes of a file that is read; nothing that Debian 12 ships is larger
@@ -45,13 +47,14 @@ _SHELL = "/bin/sh"
 def integrity(context: StageContext) -> StageAnswer:
     """Compare every installed file with the package, follow its links, and look for its programs' libraries."""
     spec, packages = context.spec, context.packages
-    verifying = context.run(packages.verify_argv(spec))
+    verify, listing = packages.verify(spec), packages.owned_files(spec)
+    verifying = context.run(verify.argv)
     check_tools(verifying)
-    verified = packages.verify_findings(spec, verifying)
-    excluded = packages.read_exclusions(_asked(context, packages.exclusions_argv()))
-    listed = whole_output(context, packages.owned_files_argv(spec), "files of the package listed")
+    verified = verify.judge(verifying)
+    excluded = _answer(context, packages.exclusions())
+    listed = whole_output(context, listing.argv, "files of the package listed")
     # Odd bytes as a snapshot has them.
-    owned = packages.read_owned_files(listed.decode(errors="backslashreplace"))
+    owned = listing.read(listed.decode(errors="backslashreplace"))
     now = context.seen.snapshots.get(INSTALLED) or look(context, "state of the machine noted")
     tree = Tree(now.files)
     complete = _Complete(context, now)
@@ -65,16 +68,18 @@ def integrity(context: StageContext) -> StageAnswer:
     return StageAnswer(shown(sorted(dict.fromkeys(findings), key=_order)))
 
 
-def _asked(context: StageContext, argv: Sequence[str]) -> Completed:
+def _answer(context: StageContext, query: Query[T]) -> T:
     """The answer of a command that knows one.
 
     Raises MachineRuined, or StateUnreadable: half an answer would let anything pass.
     """
-    done = context.run(argv)
+    done = context.run(query.argv)
     check_tools(done)
     if not done.ok:
-        raise StateUnreadable(f"the machine cannot say what it has installed: {argv[0]} failed", details=done.tail())
-    return done
+        raise StateUnreadable(
+            f"the machine cannot say what it has installed: {query.argv[0]} failed", details=done.tail()
+        )
+    return query.read(done.output)
 
 
 def _order(finding: Finding) -> tuple[str, str, str]:
@@ -118,7 +123,7 @@ class _Complete:
     def __call__(self) -> bool:
         if self._answer is None:
             packages = self._context.packages
-            optional = packages.read_optional(_asked(self._context, packages.optional_argv(self._context.spec)))
+            optional = _answer(self._context, packages.optional(self._context.spec))
             self._answer = optional <= self._now.packages.keys()
         return self._answer
 

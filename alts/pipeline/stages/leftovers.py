@@ -85,7 +85,7 @@ class _Aftermath:
         tidied = True
         # What went along with the package is purged first, while what its scripts may ask for, such as ucf, is there.
         gone = sorted(came - self.after.packages.keys() - {context.spec.package_name})
-        if gone and packages.purge_argv(context.spec) is not None:
+        if gone and packages.purge(context.spec) is not None:
             tidied = context.run(packages.remove_others_argv(gone)).ok
         if others := sorted({*came, *self.dependencies} - {*gone, context.spec.package_name}):
             tidied = context.run(packages.remove_others_argv(others)).ok and tidied
@@ -122,8 +122,8 @@ class _Aftermath:
         context, packages = self.context, self.context.packages
         suspects = [one for one in found if _is_suspect(one)]
         forgotten = self._forget(suspects)
-        done = context.run(packages.install_others_argv(self.dependencies))
-        faults = packages.install_findings(context.spec, done)
+        installing = packages.install_others(context.spec, self.dependencies)
+        faults = installing.judge(context.run(installing.argv))
         if ours := tuple(fault for fault in faults if fault.kind.ours):
             return StageAnswer(ours)
         removed = context.run(packages.remove_others_argv(self.dependencies)).ok
@@ -160,17 +160,18 @@ def _answer(findings: Iterable[Finding]) -> StageAnswer:
 
 def _owned_files(context: StageContext, after: Snapshot) -> frozenset[str]:
     """Return the paths of all packages that are still installed."""
-    content = whole_output(context, context.packages.every_owned_file_argv(), "files of all packages listed")
+    listing = context.packages.every_owned_file()
+    content = whole_output(context, listing.argv, "files of all packages listed")
     tree = Tree(after.files)
-    listed = context.packages.read_every_owned_file(content.decode(errors="backslashreplace"))
+    listed = listing.read(content.decode(errors="backslashreplace"))
     return frozenset(map(tree.place, listed))
 
 
 def _kept_on_purpose(context: StageContext, candidate: Candidate, found: list[Leftover]) -> list[Leftover]:
     """Excuse data that the package deletes only when asked to through debconf, and the accounts that own it."""
     packages, data = context.packages, [one for one in found if one.path.startswith(_DATA) and not one.changed]
-    argv = packages.questions_argv(context.spec, candidate) if data else None
-    question = packages.read_questions(context.run(argv, question=True)) if argv else ""
+    query = packages.questions(context.spec, candidate) if data else None
+    question = context.ask(query) if query else ""
     if not question:
         return found
     why = f": {question} asks before data is deleted, and nobody has said yes"

@@ -9,9 +9,9 @@ from alts.pipeline.transaction import purge_by
 
 def purge(context: StageContext) -> StageAnswer:
     """Purge the removed package; skipped where the package manager removes everything at once."""
-    argv = context.packages.purge_argv(context.spec)
-    if argv is None:
+    purging = context.packages.purge(context.spec)
+    if purging is None:
         return StageAnswer(skipped="this package manager has nothing to purge: a removal takes everything")
-    findings = purge_by(context, argv)
+    findings = purge_by(context, purging)
     take(context, PURGED)
     return StageAnswer(findings)

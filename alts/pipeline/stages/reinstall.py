@@ -11,5 +11,5 @@ def reinstall(context: StageContext) -> StageAnswer:
     candidate = context.seen.candidate
     if candidate is None or context.seen.already_installed:
         return StageAnswer(skipped=f"{context.spec.package_name} was not installed by this test")
-    argv = context.packages.reinstall_argv(context.spec, candidate)
-    return StageAnswer(install_by(context, argv, candidate))
+    reinstalling = context.packages.reinstall(context.spec, candidate)
+    return StageAnswer(install_by(context, reinstalling, candidate))

@@ -10,8 +10,9 @@ from alts.pipeline.transaction import remove_by
 def remove(context: StageContext) -> StageAnswer:
     """Remove the package and see that it is gone; skipped, before anything runs, where the system needs it."""
     spec, packages = context.spec, context.packages
-    if protected := packages.read_protected(spec, context.run(packages.protected_argv(spec), question=True)):
+    simulation = packages.protected(spec)
+    if protected := simulation.judge(context.run(simulation.argv, question=True)):
         return StageAnswer(skipped=protected)
-    findings = remove_by(context, packages.remove_argv(spec))
+    findings = remove_by(context, packages.remove(spec))
     take(context, REMOVED)
     return StageAnswer(findings)

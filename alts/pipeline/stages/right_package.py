@@ -20,11 +20,12 @@ def right_package(context: StageContext) -> StageAnswer:
             skipped=f"{spec.package_name} {seen.candidate.version} was already installed: "
             "the machine has no file of it that would prove where it came from"
         )
-    done = [context.run(argv) for argv in packages.identity_argv(spec, seen.candidate)]
+    queries = packages.identity(spec, seen.candidate)
+    done = [context.run(argv) for argv in queries.argvs]
     if failed := next((one for one in done if not one.ok), None):
         check_tools(failed)
         raise StateUnreadable("the machine cannot say what it has installed", details=failed.tail())
-    seen.identity = packages.read_identity(spec, seen.candidate, done)
+    seen.identity = queries.read([one.output for one in done])
     return StageAnswer(tuple(_findings(context, seen.candidate, seen.identity)))
 
 

@@ -20,11 +20,11 @@ def upgrade(context: StageContext) -> StageAnswer:
         return StageAnswer(skipped=f"the distribution has no {spec.package_name} older than {candidate.version}")
     if findings := _clear(context):
         return StageAnswer(findings)
-    if findings := install_by(context, packages.install_argv(spec, base), base):
+    if findings := install_by(context, packages.install(spec, base), base):
         if ours := tuple(finding for finding in findings if finding.kind.ours):
             return StageAnswer(ours)
         return StageAnswer(skipped=f"the distribution's own {base.version} does not install: {findings[0].message}")
-    return StageAnswer(install_by(context, packages.install_argv(spec, candidate), candidate))
+    return StageAnswer(install_by(context, packages.install(spec, candidate), candidate))
 
 
 def _clear(context: StageContext) -> tuple[Finding, ...]:
@@ -32,5 +32,5 @@ def _clear(context: StageContext) -> tuple[Finding, ...]:
     spec, packages = context.spec, context.packages
     if context.installed() is None:
         return ()
-    purge = packages.purge_argv(spec)
-    return remove_by(context, packages.remove_argv(spec)) or (purge_by(context, purge) if purge else ())
+    purge = packages.purge(spec)
+    return remove_by(context, packages.remove(spec)) or (purge_by(context, purge) if purge else ())

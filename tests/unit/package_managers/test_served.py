@@ -111,7 +111,7 @@ NO_METADATA = {
 
 @pytest.mark.parametrize(("spec", "said", "shown", "fault"), NO_METADATA.values(), ids=NO_METADATA)
 def test_what_is_no_metadata_is_not_the_package_s_fault(spec: TaskSpec, said: str, shown: str, fault: str) -> None:
-    [finding] = Apt().read_served(spec, done(said), done(shown, 0))
+    [finding] = Apt().served(spec, done(said)).read(shown)
 
     assert finding.kind is Kind.REPOSITORY_UNREACHABLE
     assert finding.message == f"the repository {URL} does not serve package metadata: {fault}"
@@ -133,7 +133,7 @@ METADATA = {
 
 @pytest.mark.parametrize(("said", "shown"), METADATA.values(), ids=METADATA)
 def test_metadata_with_a_fault_stays_what_it_is(said: str, shown: str) -> None:
-    assert Apt().read_served(FLAT, done(said), done(shown, 0)) == Apt().refresh_findings(FLAT, done(said))
+    assert Apt().served(FLAT, done(said)).read(shown) == Apt().refresh(FLAT).judge(done(said))
 
 
 def prepared(refresh: Answer, shown: str) -> tuple[list[Kind], int]:
@@ -154,7 +154,7 @@ def test_another_repository_s_fault_is_still_told() -> None:
     spec = a_spec(repositories=[{"url": f"{URL}/"}, {"url": "http://other.example/"}])
     said = NOT_SIGNED + "E: The repository 'http://other.example ./ Release' is not signed.\n"
 
-    findings = Apt().read_served(spec, done(said), done(line(f"{LIST}InRelease.FAILED", PAGE), 0))
+    findings = Apt().served(spec, done(said)).read(line(f"{LIST}InRelease.FAILED", PAGE))
 
     assert [finding.kind for finding in findings] == [Kind.REPOSITORY_UNREACHABLE, Kind.SIGNATURE_INVALID]
 
@@ -162,16 +162,18 @@ def test_another_repository_s_fault_is_still_told() -> None:
 def test_only_the_task_s_own_indexes_are_fetched_again() -> None:
     said = WRONG_SIZE + WRONG_SIZE.replace(URL, "http://deb.debian.org/debian")
 
-    argv = Apt().served_argv(FLAT, done(said))
+    query = Apt().served(FLAT, done(said))
 
-    assert argv is not None
-    assert list(argv)[4:] == [f"{URL}/./Packages.gz"]
+    assert list(query.argv)[4:] == [f"{URL}/./Packages.gz"]
 
 
 def test_dnf_s_index_that_is_a_page_is_not_the_package_s_fault() -> None:
     shown = line(f"{BASE}/{PRIMARY}", PAGE)
 
-    [finding] = Dnf().read_served(RPM, done(WRONG_CHECKSUM, 1), done(shown, 0))
+    query = Dnf().served(RPM, done(WRONG_CHECKSUM, 1))
+    assert query is not None
+
+    [finding] = query.read(shown)
 
     assert finding.kind is Kind.REPOSITORY_UNREACHABLE
     assert finding.message.endswith("does not serve package metadata: its 6540-primary.xml.gz is an HTML page")
@@ -179,17 +181,20 @@ def test_dnf_s_index_that_is_a_page_is_not_the_package_s_fault() -> None:
 
 @pytest.mark.parametrize("content", [b"\x1f\x8b\x08\x00", b""])
 def test_dnf_s_index_of_a_wrong_checksum_stays_one(content: bytes) -> None:
-    [finding] = Dnf().read_served(RPM, done(WRONG_CHECKSUM, 1), done(line(f"{BASE}/{PRIMARY}", content), 0))
+    query = Dnf().served(RPM, done(WRONG_CHECKSUM, 1))
+    assert query is not None
+
+    [finding] = query.read(line(f"{BASE}/{PRIMARY}", content))
 
     assert finding.kind is Kind.CHECKSUM_MISMATCH
 
 
 def test_dnf_s_index_is_looked_at_once_more_and_only_then() -> None:
-    argv = Dnf().served_argv(RPM, done(WRONG_CHECKSUM, 1))
+    query = Dnf().served(RPM, done(WRONG_CHECKSUM, 1))
 
-    assert argv is not None
-    assert list(argv)[4:] == [f"{BASE}/{PRIMARY}"]
-    assert Dnf().served_argv(RPM, done(WRONG_CHECKSUM.replace("alts-1", "baseos"), 1)) is None
+    assert query is not None
+    assert list(query.argv)[4:] == [f"{BASE}/{PRIMARY}"]
+    assert Dnf().served(RPM, done(WRONG_CHECKSUM.replace("alts-1", "baseos"), 1)) is None
 
 
 @pytest.mark.parametrize(
@@ -207,7 +212,7 @@ def test_dnf_s_index_is_looked_at_once_more_and_only_then() -> None:
     ],
 )
 def test_dnf_s_repository_without_metadata_is_said_to_have_none(why: str, message: str) -> None:
-    [finding] = Dnf().refresh_findings(RPM, done(f"Error: Failed to download metadata for repo 'alts-1': {why}\n", 1))
+    [finding] = Dnf().refresh(RPM).judge(done(f"Error: Failed to download metadata for repo 'alts-1': {why}\n", 1))
 
     assert finding.kind is Kind.REPOSITORY_UNREACHABLE
     assert message in finding.message
@@ -215,7 +220,7 @@ def test_dnf_s_repository_without_metadata_is_said_to_have_none(why: str, messag
 
 @pytest.mark.parametrize("packages", [Apt(), Dnf(), Yum()])
 def test_no_file_of_a_refresh_may_grow_without_end(packages: Apt | Dnf) -> None:
-    argv = packages.refresh_argv()
+    argv = packages.refresh(FLAT).argv
 
     limit = subprocess.run([*argv[:4], "sh", "-c", "ulimit -f"], check=True, capture_output=True, text=True).stdout
     assert int(limit) == 2_097_152

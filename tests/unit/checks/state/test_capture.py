@@ -106,4 +106,4 @@ def test_the_packages_are_listed_by_the_same_command() -> None:
     argv = capture_argv(Apt())
 
     assert argv[:2] == ("/bin/sh", "-c")
-    assert argv[4:] == (CAPTURE_PATH, *Apt().packages_argv())
+    assert argv[4:] == (CAPTURE_PATH, *Apt().installed_packages().argv)

@@ -17,9 +17,9 @@ def done(output: str, exit_code: int = 0) -> Completed:
 
 def explained(package: str, block: str, *, depends: str, policy: str = "", show: str = "") -> list[Finding]:
     failed = done(f"The following packages have unmet dependencies:\n{block}", 100)
-    spec = a_spec(package_name=package)
-    assert len(APT.why_argv(spec, failed)) == 3
-    return list(APT.read_why(spec, failed, [done(depends), done(policy), done(show)]))
+    queries = APT.why(a_spec(package_name=package), failed)
+    assert len(queries.argvs) == 3
+    return list(queries.read([depends, policy, show]))
 
 
 def policy(**candidates: str) -> str:
@@ -135,5 +135,7 @@ def test_a_package_that_would_break_the_system_is_in_conflict_with_it() -> None:
 
 
 def test_nothing_is_asked_where_nothing_is_unmet() -> None:
-    assert APT.why_argv(a_spec(), done("E: Essential packages were removed\n", 100)) == ()
-    assert APT.read_why(a_spec(), done("E: Essential packages were removed\n", 100), ()) == ()
+    queries = APT.why(a_spec(), done("E: Essential packages were removed\n", 100))
+
+    assert queries.argvs == ()
+    assert queries.read(()) == ()

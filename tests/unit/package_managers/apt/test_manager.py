@@ -12,6 +12,7 @@ from alts.shared.models.task_spec import TaskSpec
 from tests.support.builders import a_spec
 
 APT = Apt()
+CANDIDATE = Candidate("1.0", "")
 BROUGHT = "http://repository.example/debian"
 SPEC = a_spec(repositories=[{"url": f"{BROUGHT} bookworm main"}])
 
@@ -114,7 +115,7 @@ INSTALL_OUTPUTS = {
 
 @pytest.mark.parametrize(("output", "expected"), INSTALL_OUTPUTS.values(), ids=INSTALL_OUTPUTS)
 def test_a_failed_installation_is_named_by_what_apt_says(output: str, expected: list[Kind]) -> None:
-    findings = APT.install_findings(SPEC, done(output))
+    findings = APT.install(SPEC, CANDIDATE).judge(done(output))
 
     assert kinds(findings) == expected
     assert all(finding.evidence for finding in findings)
@@ -141,13 +142,13 @@ def test_a_script_that_speaks_like_apt_is_not_believed(works: str, lie: str) -> 
         "E: Sub-process /usr/bin/dpkg returned an error code (1)\n"
     )
 
-    assert kinds(APT.install_findings(SPEC, done(output))) == [Kind.SCRIPTLET_FAILED]
+    assert kinds(APT.install(SPEC, CANDIDATE).judge(done(output))) == [Kind.SCRIPTLET_FAILED]
 
 
 def test_an_installation_that_ended_well_has_no_findings_whatever_its_scripts_print() -> None:
     output = "Setting up hello (2.10-3) ...\nE: Unable to locate package x\nNo space left on device\n"
 
-    assert APT.install_findings(SPEC, done(output, 0)) == ()
+    assert APT.install(SPEC, CANDIDATE).judge(done(output, 0)) == ()
 
 
 @pytest.mark.parametrize(
@@ -162,7 +163,7 @@ def test_an_installation_that_ended_well_has_no_findings_whatever_its_scripts_pr
 def test_a_mirror_that_changes_under_our_hands_is_not_the_task_s_fault(brought: str, failed: str) -> None:
     spec = a_spec(repositories=[{"url": f"{brought} bookworm-backports main"}])
 
-    findings = APT.install_findings(spec, done(f"E: Failed to fetch {failed}  Hash Sum mismatch\n"))
+    findings = APT.install(spec, CANDIDATE).judge(done(f"E: Failed to fetch {failed}  Hash Sum mismatch\n"))
 
     assert kinds(findings) == [Kind.REPOSITORY_UNREACHABLE]
 
@@ -216,7 +217,7 @@ UPDATE_OUTPUTS = {
 
 @pytest.mark.parametrize(("output", "expected"), UPDATE_OUTPUTS.values(), ids=UPDATE_OUTPUTS)
 def test_a_repository_that_cannot_be_used_is_named(output: str, expected: list[Kind]) -> None:
-    assert kinds(APT.refresh_findings(SPEC, done(output))) == expected
+    assert kinds(APT.refresh(SPEC).judge(done(output))) == expected
 
 
 def test_a_failed_installation_says_what_dpkg_has_against_it() -> None:
@@ -227,7 +228,7 @@ def test_a_failed_installation_says_what_dpkg_has_against_it() -> None:
         "E: Sub-process /usr/bin/dpkg returned an error code (1)\n"
     )
 
-    [finding] = APT.install_findings(SPEC, done(output))
+    [finding] = APT.install(SPEC, CANDIDATE).judge(done(output))
 
     assert finding.evidence == (
         "dpkg: error processing archive /var/cache/apt/alts/bad_1_all.deb (--unpack): "
@@ -253,7 +254,7 @@ def test_what_took_all_the_time_is_told_by_how_far_apt_has_come(fetched: str, wo
 
 
 def test_lists_that_were_fetched_have_no_findings() -> None:
-    assert APT.refresh_findings(SPEC, done("Reading package lists...\n", 0)) == ()
+    assert APT.refresh(SPEC).judge(done("Reading package lists...\n", 0)) == ()
 
 
 def test_the_candidate_comes_first_whatever_is_newer() -> None:
@@ -264,7 +265,7 @@ def test_the_candidate_comes_first_whatever_is_newer() -> None:
         " *** 2.10-2 100\n        100 /var/lib/dpkg/status\n"
     )
 
-    candidates = APT.read_candidates(SPEC, output)
+    candidates = APT.candidates(SPEC).read(output)
 
     assert candidates[0] == Candidate("2.10-3", "http://deb.debian.org/debian bookworm/main amd64 Packages")
     assert [candidate.version for candidate in candidates] == ["2.10-3", "2.10-4~bpo12", "2.10-2"]
@@ -278,7 +279,7 @@ def test_a_version_that_ubuntu_brings_in_phases_is_one_of_them() -> None:
         "        100 /var/lib/dpkg/status\n"
     )
 
-    assert APT.read_candidates(a_spec(package_name="apt"), output) == (
+    assert APT.candidates(a_spec(package_name="apt")).read(output) == (
         Candidate("2.4.9", "http://archive.ubuntu.com/ubuntu jammy-updates/main amd64 Packages"),
         Candidate("2.4.5", "http://archive.ubuntu.com/ubuntu jammy/main amd64 Packages"),
     )
@@ -286,7 +287,7 @@ def test_a_version_that_ubuntu_brings_in_phases_is_one_of_them() -> None:
 
 @pytest.mark.parametrize("output", ["", "mta:\n  Installed: (none)\n  Candidate: (none)\n  Version table:\n"])
 def test_unknown_and_virtual_packages_have_no_candidate(output: str) -> None:
-    assert APT.read_candidates(a_spec(package_name="mta"), output) == ()
+    assert APT.candidates(a_spec(package_name="mta")).read(output) == ()
 
 
 @pytest.mark.parametrize("name", ["x.y", "a+"])
@@ -297,31 +298,31 @@ def test_a_package_whose_name_only_matches_is_no_candidate(name: str) -> None:
         "     1.0-5 500\n        500 http://deb.debian.org/debian bookworm/main amd64 Packages\n"
     )
 
-    assert APT.read_candidates(a_spec(package_name=name), output) == ()
+    assert APT.candidates(a_spec(package_name=name)).read(output) == ()
 
 
 def test_apt_takes_no_name_for_a_regular_expression_whatever_it_is_asked() -> None:
     spec, candidate = a_spec(package_name="x.y"), Candidate("1.0", "")
     unmet = "The following packages have unmet dependencies:\n x.y : Depends: a+ but it is not installable\n"
-    calls = [
-        APT.candidates_argv(spec),
-        APT.install_argv(spec, candidate),
-        APT.reinstall_argv(spec, candidate),
-        APT.remove_argv(spec),
-        APT.purge_argv(spec),
-        APT.protected_argv(spec),
-        APT.install_others_argv({"a+": "1"}),
+    argvs = [
+        APT.candidates(spec).argv,
+        APT.install(spec, candidate).argv,
+        APT.reinstall(spec, candidate).argv,
+        APT.remove(spec).argv,
+        APT.purge(spec).argv,
+        APT.protected(spec).argv,
+        APT.install_others(spec, {"a+": "1"}).argv,
         APT.remove_others_argv(["a+"]),
-        *(argv for argv in APT.identity_argv(spec, candidate) if argv[0] == "apt-cache"),
-        *APT.why_argv(spec, done(unmet, 100)),
+        *(argv for argv in APT.identity(spec, candidate).argvs if argv[0] == "apt-cache"),
+        *APT.why(spec, done(unmet, 100)).argvs,
     ]
 
-    assert all(argv is not None and "--option=APT::Cmd::Pattern-Only=true" in argv for argv in calls)
+    assert all("--option=APT::Cmd::Pattern-Only=true" in argv for argv in argvs)
 
 
 @pytest.mark.parametrize("name", ["hello-", "g++", "libstdc++6"])
 def test_a_name_that_ends_in_a_sign_is_installed_not_obeyed(name: str) -> None:
-    argv = APT.install_argv(a_spec(package_name=name), Candidate("1.0", ""))
+    argv = APT.install(a_spec(package_name=name), Candidate("1.0", "")).argv
 
     assert argv[-1] == f"{name}=1.0"
 
@@ -332,7 +333,7 @@ def test_verify_tells_missing_modified_and_conffile_apart() -> None:
         "missing   c /etc/gone.conf (Permission denied)\n??5??????   /usr/share/a b (c)\n"
     )
 
-    findings = APT.verify_findings(SPEC, done(output, 1))
+    findings = APT.verify(SPEC).judge(done(output, 1))
 
     assert [(finding.kind, finding.severity) for finding in findings] == [
         (Kind.MODIFIED_FILE, Severity.ERROR),
@@ -346,7 +347,7 @@ def test_verify_tells_missing_modified_and_conffile_apart() -> None:
 
 
 def test_a_verify_that_does_not_work_is_our_trouble() -> None:
-    assert kinds(APT.verify_findings(SPEC, done("dpkg: error: cannot do that\n", 2))) == [Kind.INTERNAL]
+    assert kinds(APT.verify(SPEC).judge(done("dpkg: error: cannot do that\n", 2))) == [Kind.INTERNAL]
 
 
 PROTECTED = {
@@ -371,11 +372,11 @@ PROTECTED = {
 
 @pytest.mark.parametrize(("output", "why"), PROTECTED.values(), ids=PROTECTED)
 def test_what_the_system_needs_is_not_to_be_removed(output: str, why: str) -> None:
-    assert APT.read_protected(SPEC, done(output)) == why
+    assert APT.protected(SPEC).judge(done(output)) == why
 
 
 def test_what_the_system_can_do_without_may_be_removed() -> None:
-    assert APT.read_protected(SPEC, done("Package 'hello' is not installed, so not removed\n", 0)) == ""
+    assert APT.protected(SPEC).judge(done("Package 'hello' is not installed, so not removed\n", 0)) == ""
 
 
 MOUNTED = """Setting up resolvconf (1.91+nmu1) ...
@@ -391,7 +392,7 @@ FROM_TASK = f"Get:1 {BROUGHT} bookworm/main amd64 resolvconf all 1.91+nmu1 [69.2
 
 @pytest.mark.parametrize(("spec", "fetched"), [(SPEC, FROM_DEBIAN), (a_spec(), "")], ids=["fetched", "nothing else"])
 def test_a_script_that_a_container_cannot_please_is_no_fault_of_the_package(spec: TaskSpec, fetched: str) -> None:
-    ours, theirs = APT.install_findings(spec, done(fetched + MOUNTED))
+    ours, theirs = APT.install(spec, CANDIDATE).judge(done(fetched + MOUNTED))
 
     assert ours.kind is Kind.INTERNAL
     assert ours.message.startswith("resolvconf: its post-installation script failed: it must replace /etc/resolv.conf")
@@ -401,7 +402,7 @@ def test_a_script_that_a_container_cannot_please_is_no_fault_of_the_package(spec
 
 @pytest.mark.parametrize("fetched", [FROM_TASK, FROM_TASK + FROM_DEBIAN, ""], ids=["brought", "both", "unknown"])
 def test_a_brought_script_is_not_believed_that_a_container_cannot_please_it(fetched: str) -> None:
-    assert set(kinds(APT.install_findings(SPEC, done(fetched + MOUNTED)))) == {Kind.SCRIPTLET_FAILED}
+    assert set(kinds(APT.install(SPEC, CANDIDATE).judge(done(fetched + MOUNTED)))) == {Kind.SCRIPTLET_FAILED}
 
 
 @pytest.mark.parametrize(
@@ -427,7 +428,7 @@ def test_only_apt_and_dpkg_are_believed_that_the_disk_was_full(output: str, line
 def test_a_failing_prerm_is_a_failed_scriptlet() -> None:
     output = " installed bad package pre-removal script subprocess returned error exit status 5\n"
 
-    assert kinds(APT.remove_findings(SPEC, done(output))) == [Kind.SCRIPTLET_FAILED]
+    assert kinds(APT.remove(SPEC).judge(done(output))) == [Kind.SCRIPTLET_FAILED]
 
 
 @pytest.mark.parametrize(
@@ -435,7 +436,7 @@ def test_a_failing_prerm_is_a_failed_scriptlet() -> None:
     [("hello\t2.10-3\tamd64\tinstalled\n", "2.10-3"), ("hello:amd64\t1\tamd64\tinstalled\n", "1")],
 )
 def test_an_installed_package_is_read(output: str, version: str) -> None:
-    installed = APT.read_installed(SPEC, done(output, 0))
+    installed = APT.installed(SPEC).read(output)
 
     assert installed is not None
     assert installed.version == version
@@ -443,7 +444,7 @@ def test_an_installed_package_is_read(output: str, version: str) -> None:
 
 @pytest.mark.parametrize("output", ["", "hello\t2.10-3\tamd64\tconfig-files\n", "hello-x\t1\tamd64\tinstalled\n"])
 def test_what_is_not_installed_is_not_read_as_installed(output: str) -> None:
-    assert APT.read_installed(SPEC, done(output, 0)) is None
+    assert APT.installed(SPEC).read(output) is None
 
 
 SHA256 = "29c5d558a1ea469f63eb3ecf43fea8f667966d950b40baccab1e42c34fd83be5"
@@ -463,7 +464,7 @@ PROOF = (
 def test_the_proof_is_of_the_file_that_is_here_and_of_the_repository_it_came_from() -> None:
     spec, candidate = a_spec(package_name="good"), Candidate("1:2.0-1", "")
 
-    identity = APT.read_identity(spec, candidate, [done(output, 0) for output in PROOF])
+    identity = APT.identity(spec, candidate).read(PROOF)
 
     assert identity == Identity(
         name="good",
@@ -479,21 +480,19 @@ def test_the_proof_is_of_the_file_that_is_here_and_of_the_repository_it_came_fro
 def test_a_file_that_no_index_promises_is_told_from_what_was_promised() -> None:
     outputs = [*PROOF[:3], PROOF[3].replace(SHA256, "a" * 64)]
 
-    identity = APT.read_identity(
-        a_spec(package_name="good"), Candidate("1:2.0-1", ""), [done(one, 0) for one in outputs]
-    )
+    identity = APT.identity(a_spec(package_name="good"), Candidate("1:2.0-1", "")).read(outputs)
 
     assert identity.sha256 != identity.promised_sha256 == OTHER
 
 
 def test_the_downloaded_file_is_found_by_its_quoted_epoch() -> None:
-    argv = APT.identity_argv(a_spec(package_name="good"), Candidate("1:2.0-1", ""))[-1]
+    argv = APT.identity(a_spec(package_name="good"), Candidate("1:2.0-1", "")).argvs[-1]
 
     assert "good_1%3a2.0-1_*.deb" in argv
 
 
 def test_what_scripts_print_of_an_installation_that_ended_well_is_not_believed() -> None:
-    assert APT.install_findings(SPEC, done(INSTALL_OUTPUTS["disk-full"][0], 0)) == ()
+    assert APT.install(SPEC, CANDIDATE).judge(done(INSTALL_OUTPUTS["disk-full"][0], 0)) == ()
 
 
 def test_installed_packages_are_named_with_a_foreign_architecture_only() -> None:
@@ -502,7 +501,7 @@ def test_installed_packages_are_named_with_a_foreign_architecture_only() -> None
         "gone\t1\tamd64\tconfig-files\ntzdata\t2024\tall\tinstalled\n"
     )
 
-    assert APT.read_packages(done(output, 0)) == {
+    assert APT.installed_packages().read(output) == {
         "dpkg": "1.21",
         "libc6": "2.36",
         "libc6:i386": "2.36",
@@ -513,7 +512,7 @@ def test_installed_packages_are_named_with_a_foreign_architecture_only() -> None
 def test_the_files_of_a_package_are_paths_and_nothing_else() -> None:
     output = "/.\n/usr\n/usr/bin/x\ndiverted by dash to: /usr/bin/x.distrib\n"
 
-    assert APT.read_owned_files(output) == ("/usr", "/usr/bin/x")
+    assert APT.owned_files(SPEC).read(output) == ("/usr", "/usr/bin/x")
 
 
 @pytest.mark.parametrize(

@@ -100,13 +100,11 @@ def test_what_can_be_had_instead_is_said() -> None:
     output = MISSING.replace("nothing-has-this", "good")
     dnf, spec = Dnf(), a_spec(dist_name="almalinux", dist_version="9", package_name="bad")
     failed = Completed(argv=("dnf",), exit_code=1, output=output, seconds=0.1)
-    [argv] = dnf.why_argv(spec, failed)
-    answer = Completed(
-        argv=tuple(argv), exit_code=0, output="good|0|1.10|1\ngood|0|1.9|1\nprovider|0|8|1\n", seconds=0.1
-    )
+    queries = dnf.why(spec, failed)
 
-    [finding] = dnf.read_why(spec, failed, [answer])
+    [finding] = queries.read(["good|0|1.10|1\ngood|0|1.9|1\nprovider|0|8|1\n"])
 
+    [argv] = queries.argvs
     assert argv[-1] == "--whatprovides=good"
     assert finding.message == "bad needs good >= 7: only 1.9-1, 1.10-1 can be had"
 

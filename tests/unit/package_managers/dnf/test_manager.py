@@ -18,6 +18,7 @@ from alts.shared.models.task_spec import TaskSpec
 from tests.support.builders import a_spec
 
 DNF = Dnf()
+CANDIDATE = Candidate("1.0-1", "")
 BROUGHT = "http://repository.example/el9"
 SPEC = a_spec(
     dist_name="almalinux",
@@ -134,7 +135,7 @@ def test_a_script_that_speaks_like_dnf_is_not_believed(lie: str) -> None:
         "Error in PREIN scriptlet in rpm package bad\nError: Transaction failed\n"
     )
 
-    assert kinds(DNF.install_findings(a_spec(), done(output))) == [Kind.SCRIPTLET_FAILED]
+    assert kinds(DNF.install(a_spec(), CANDIDATE).judge(done(output))) == [Kind.SCRIPTLET_FAILED]
 
 
 @pytest.mark.parametrize(
@@ -153,12 +154,12 @@ def test_while_rpm_works_only_rpm_is_believed_that_the_disk_was_full(output: str
 
     assert DNF.disk_full_line(whole) == line
     assert DNF.disk_full_line(output) == output.strip()
-    assert kinds(DNF.install_findings(SPEC, done(whole))) == [Kind.INSTALL_FAILED]
+    assert kinds(DNF.install(SPEC, CANDIDATE).judge(done(whole))) == [Kind.INSTALL_FAILED]
 
 
 @pytest.mark.parametrize(("output", "expected"), INSTALL_OUTPUTS.values(), ids=INSTALL_OUTPUTS)
 def test_a_failed_installation_says_why(output: str, expected: list[Kind]) -> None:
-    assert kinds(DNF.install_findings(SPEC, done(output))) == expected
+    assert kinds(DNF.install(SPEC, CANDIDATE).judge(done(output))) == expected
 
 
 FETCHED = (
@@ -184,7 +185,7 @@ def test_what_hangs_is_told_by_how_far_dnf_has_come(output: str, kind: Kind) -> 
 
 
 def test_an_installation_that_went_well_has_no_findings() -> None:
-    assert DNF.install_findings(SPEC, done("Installed:\n  bad-1.0-1.noarch\nComplete!\n", 0)) == ()
+    assert DNF.install(SPEC, CANDIDATE).judge(done("Installed:\n  bad-1.0-1.noarch\nComplete!\n", 0)) == ()
 
 
 @pytest.mark.parametrize("how", ["exit status 4", "signal 9"])
@@ -194,7 +195,7 @@ def test_a_failed_post_is_found_although_dnf_calls_it_complete(how: str) -> None
         "Error in POSTIN scriptlet in rpm package bad-one\nComplete!\n"
     )
 
-    [finding] = DNF.install_findings(SPEC, done(output, 0))
+    [finding] = DNF.install(SPEC, CANDIDATE).judge(done(output, 0))
 
     assert finding.kind is Kind.SCRIPTLET_FAILED
     assert finding.message == f"bad-one: its %post script failed, {how}"
@@ -240,7 +241,7 @@ FAILED_SCRIPTS = {
 
 @pytest.mark.parametrize(("output", "messages"), FAILED_SCRIPTS.values(), ids=FAILED_SCRIPTS)
 def test_a_failed_script_is_found_whoever_tells_of_it(output: str, messages: list[str]) -> None:
-    findings = DNF.install_findings(SPEC, done(f"Running transaction\n{output}Complete!\n", 0))
+    findings = DNF.install(SPEC, CANDIDATE).judge(done(f"Running transaction\n{output}Complete!\n", 0))
 
     assert [finding.message for finding in findings] == messages
 
@@ -248,7 +249,7 @@ def test_a_failed_script_is_found_whoever_tells_of_it(output: str, messages: lis
 def test_a_package_that_finds_itself_wanting_has_failed() -> None:
     output = "no\nerror: %verify(bad-1.0-1.noarch) scriptlet failed, exit status 3\n"
 
-    [finding] = DNF.verify_findings(SPEC, done(output))
+    [finding] = DNF.verify(SPEC).judge(done(output))
 
     assert (finding.kind, finding.severity) == (Kind.SCRIPTLET_FAILED, Severity.ERROR)
     assert finding.message == "bad: its %verifyscript script failed, exit status 3"
@@ -258,7 +259,7 @@ def test_a_package_that_finds_itself_wanting_has_failed() -> None:
 def test_a_failed_script_of_a_removal_is_found(script: str, exit_code: int) -> None:
     output = f"error: %{script}(bad-1.0-1.noarch) scriptlet failed, exit status 5\n"
 
-    [finding] = DNF.remove_findings(SPEC, done(output, exit_code))
+    [finding] = DNF.remove(SPEC).judge(done(output, exit_code))
 
     assert (finding.kind, f"%{script}" in finding.message) == (Kind.SCRIPTLET_FAILED, True)
 
@@ -300,7 +301,7 @@ REFRESH_OUTPUTS = {
 
 @pytest.mark.parametrize(("output", "kind", "evidence"), REFRESH_OUTPUTS.values(), ids=REFRESH_OUTPUTS)
 def test_a_repository_that_cannot_be_read_is_named(output: str, kind: Kind, evidence: str) -> None:
-    [finding] = DNF.refresh_findings(SPEC, done(output))
+    [finding] = DNF.refresh(SPEC).judge(done(output))
 
     assert (finding.kind, finding.evidence) == (kind, evidence)
 
@@ -311,7 +312,7 @@ def test_the_repository_with_the_best_priority_comes_first_then_the_newest_versi
         + REPOSITORIES
     )
 
-    assert DNF.read_candidates(SPEC, output) == (
+    assert DNF.candidates(SPEC).read(output) == (
         Candidate("2.0-1", "alts-2 http://other.example/"),
         Candidate("1:1.0-1", "alts-1 http://repository.example/el9"),
         Candidate("9.0-1", "alts-1 http://repository.example/el9"),
@@ -321,40 +322,40 @@ def test_the_repository_with_the_best_priority_comes_first_then_the_newest_versi
 def test_the_distribution_s_newer_version_comes_before_the_task_s_older_one() -> None:
     output = "bad|0|1.0|1|noarch|alts-1\nbad|0|9.0|1|x86_64|baseos\n\n" + REPOSITORIES
 
-    assert [candidate.version for candidate in DNF.read_candidates(SPEC, output)] == ["9.0-1", "1.0-1"]
+    assert [candidate.version for candidate in DNF.candidates(SPEC).read(output)] == ["9.0-1", "1.0-1"]
 
 
 def test_a_package_is_not_taken_for_another_one_s_version() -> None:
     output = "foo|0|1|1|noarch|baseos\nfoo-1|0|7|1|noarch|baseos\n\n" + REPOSITORIES
 
-    assert [one.version for one in DNF.read_candidates(named("foo-1"), output)] == ["7-1"]
-    assert DNF.read_candidates(named("foo.noarch"), output) == ()
+    assert [one.version for one in DNF.candidates(named("foo-1")).read(output)] == ["7-1"]
+    assert DNF.candidates(named("foo.noarch")).read(output) == ()
 
 
 def test_yum_does_not_take_a_package_for_another_one_s_version() -> None:
     output = "Available Packages\nfoo.noarch   1-1   base\nfoo-1.noarch   7-1   base\n"
 
-    assert [one.version for one in Yum().read_candidates(named("foo-1"), output)] == ["7-1"]
-    assert Yum().read_candidates(named("foo.noarch"), output) == ()
+    assert [one.version for one in Yum().candidates(named("foo-1")).read(output)] == ["7-1"]
+    assert Yum().candidates(named("foo.noarch")).read(output) == ()
 
 
 @pytest.mark.parametrize("manager", [DNF, Yum()], ids=["dnf", "yum"])
 def test_names_are_removed_and_no_versions_of_others(manager: Dnf) -> None:
     spec = named("foo-1")
 
-    for argv in (manager.remove_argv(spec), manager.protected_argv(spec), manager.remove_others_argv(["foo-1"])):
+    for argv in (manager.remove(spec).argv, manager.protected(spec).argv, manager.remove_others_argv(["foo-1"])):
         assert "remove-n" in argv
     # These have their architecture in their names.
     assert "remove" in manager.remove_others_argv(["glibc.i686", "zlib"])
 
 
 def test_only_the_refresh_asks_the_mirrors_what_there_is() -> None:
-    assert "--refresh" in DNF.refresh_argv()
-    assert "--cacheonly" in DNF.candidates_argv(SPEC)
+    assert "--refresh" in DNF.refresh(SPEC).argv
+    assert "--cacheonly" in DNF.candidates(SPEC).argv
 
 
 def test_what_nobody_has_is_no_candidate() -> None:
-    assert DNF.read_candidates(SPEC, f"\n{REPOSITORIES}") == ()
+    assert DNF.candidates(SPEC).read(f"\n{REPOSITORIES}") == ()
 
 
 @pytest.mark.parametrize(
@@ -362,7 +363,7 @@ def test_what_nobody_has_is_no_candidate() -> None:
     [("2.0-1", "bad-0:2.0-1"), ("1:2.0-1", "bad-1:2.0-1"), ("1.0~rc1^git2-1", "bad-0:1.0~rc1^git2-1")],
 )
 def test_exactly_the_candidate_is_installed(version: str, word: str) -> None:
-    assert DNF.install_argv(SPEC, Candidate(version, ""))[-1] == word
+    assert DNF.install(SPEC, Candidate(version, "")).argv[-1] == word
 
 
 def test_what_was_installed_is_proved_by_its_file_and_the_index() -> None:
@@ -376,7 +377,7 @@ def test_what_was_installed_is_proved_by_its_file_and_the_index() -> None:
         f"{'0' * 64}  /var/cache/dnf/baseos-1/packages/bad-2.0-1.noarch.rpm\n{digest.hex()}  {path}\n",
     ]
 
-    identity = DNF.read_identity(SPEC, Candidate("1:2.0-1", ""), [done(output, 0) for output in outputs])
+    identity = DNF.identity(SPEC, Candidate("1:2.0-1", "")).read(outputs)
 
     assert (identity.name, identity.version, identity.architecture) == ("bad", "1:2.0-1", "noarch")
     assert identity.repository == "alts-1 http://repository.example/el9"
@@ -387,7 +388,7 @@ def test_what_was_installed_is_proved_by_its_file_and_the_index() -> None:
 def test_a_proof_that_is_not_there_is_empty() -> None:
     outputs = ["package bad is not installed\n", "", "", ""]
 
-    identity = DNF.read_identity(SPEC, Candidate("1.0-1", ""), [done(output) for output in outputs])
+    identity = DNF.identity(SPEC, Candidate("1.0-1", "")).read(outputs)
 
     assert (identity.name, identity.sha256) == ("", "")
 
@@ -398,7 +399,7 @@ def test_changed_and_missing_files_are_found_configuration_only_warned_of_and_gh
         "missing     /usr/share/bad/gone\n.M.......  g /var/lib/bad/state\n"
     )
 
-    findings = DNF.verify_findings(SPEC, done(output))
+    findings = DNF.verify(SPEC).judge(done(output))
 
     assert [(finding.kind, finding.severity) for finding in findings] == [
         (Kind.MODIFIED_FILE, Severity.WARNING),
@@ -409,11 +410,11 @@ def test_changed_and_missing_files_are_found_configuration_only_warned_of_and_gh
 
 
 def test_only_another_time_of_a_file_is_no_finding() -> None:
-    assert DNF.verify_findings(SPEC, done(".......T.    /usr/share/bad/touched\n")) == ()
+    assert DNF.verify(SPEC).judge(done(".......T.    /usr/share/bad/touched\n")) == ()
 
 
 def test_what_rpm_cannot_check_is_our_fault() -> None:
-    assert kinds(DNF.verify_findings(SPEC, done("error: rpmdb damaged\n"))) == [Kind.INTERNAL]
+    assert kinds(DNF.verify(SPEC).judge(done("error: rpmdb damaged\n"))) == [Kind.INTERNAL]
 
 
 def test_a_foreign_architecture_is_part_of_a_package_s_name_and_a_key_is_no_package() -> None:
@@ -422,7 +423,7 @@ def test_a_foreign_architecture_is_part_of_a_package_s_name_and_a_key_is_no_pack
         "kernel-core|(none)|6|2|x86_64\nkernel-core|(none)|6|1|x86_64\ngpg-pubkey|(none)|38efd447|65|(none)\n"
     )
 
-    assert DNF.read_packages(done(output, 0)) == {
+    assert DNF.installed_packages().read(output) == {
         "bash": "5-1",
         "glibc": "2.34-1",
         "glibc.i686": "2.34-1",
@@ -434,7 +435,7 @@ def test_a_foreign_architecture_is_part_of_a_package_s_name_and_a_key_is_no_pack
 def test_a_ghost_and_what_the_machine_leaves_out_and_what_may_go_are_not_shipped_files() -> None:
     output = "c|0|/etc/a\n|0|/usr/bin/a|b\ng|0|/var/lib/a\nd|2|/usr/share/doc/a\ncm|0|/etc/b\n"
 
-    assert DNF.read_owned_files(output) == ("/etc/a", "/usr/bin/a|b")
+    assert DNF.owned_files(SPEC).read(output) == ("/etc/a", "/usr/bin/a|b")
 
 
 @pytest.mark.parametrize(
@@ -445,11 +446,11 @@ def test_a_ghost_and_what_the_machine_leaves_out_and_what_may_go_are_not_shipped
     ],
 )
 def test_a_package_that_the_system_cannot_do_without_is_said_to_be_one(output: str) -> None:
-    assert "protected" in DNF.read_protected(SPEC, done(output))
+    assert "protected" in DNF.protected(SPEC).judge(done(output))
 
 
 def test_any_other_package_may_go() -> None:
-    assert DNF.read_protected(SPEC, done("Remove  1 Package\nOperation aborted.\n")) == ""
+    assert DNF.protected(SPEC).judge(done("Remove  1 Package\nOperation aborted.\n")) == ""
 
 
 def test_a_repository_is_verified_unless_it_is_trusted() -> None:
@@ -491,12 +492,12 @@ def test_a_centos_whose_mirrors_are_gone_is_read_from_the_vault_and_verified(ver
     [("4.14.0\n  Installed: dnf\n", "4.14.0"), ("dnf5 version 5.2.6.2\n", "5.2.6.2"), ("3.4.3\n", "3.4.3")],
 )
 def test_the_version_is_read(output: str, version: str) -> None:
-    assert DNF.read_version(output) == f"dnf {version}"
+    assert DNF.version().read(output) == f"dnf {version}"
 
 
 def test_dnf5_is_told_where_lines_end_and_not_asked_for_checksums() -> None:
-    argv = Dnf5().candidates_argv(SPEC)
-    promised = Dnf5().identity_argv(SPEC, Candidate("1.0-1", ""))[2]
+    argv = Dnf5().candidates(SPEC).argv
+    promised = Dnf5().identity(SPEC, Candidate("1.0-1", "")).argvs[2]
 
     assert [word for word in argv if word.startswith("--qf=")] == [
         "--qf=%{name}|%{epoch}|%{version}|%{release}|%{arch}|%{repoid}\\n"
@@ -510,7 +511,7 @@ def test_yum_says_what_is_missing_in_its_own_words() -> None:
         " You could try using --skip-broken to work around the problem\n"
     )
 
-    [finding] = Yum().install_findings(SPEC, done(output))
+    [finding] = Yum().install(SPEC, CANDIDATE).judge(done(output))
 
     assert (finding.kind, "nothing-has-this >= 7" in finding.message) == (Kind.DEPENDENCY_UNMET, True)
 
@@ -518,14 +519,14 @@ def test_yum_says_what_is_missing_in_its_own_words() -> None:
 def test_yum_s_list_is_read() -> None:
     output = "Available Packages\nbad.noarch      1:1.0-1.el7       alts-1\nbad.noarch      1:1.10-1.el7      alts-1\n"
 
-    assert [candidate.version for candidate in Yum().read_candidates(SPEC, output)] == ["1:1.10-1.el7", "1:1.0-1.el7"]
+    assert [candidate.version for candidate in Yum().candidates(SPEC).read(output)] == ["1:1.10-1.el7", "1:1.0-1.el7"]
 
 
 def test_a_row_of_yum_s_list_may_go_on_in_the_next_line() -> None:
     name = "long-" * 10 + "name"
     output = f"Available Packages\n{name}.noarch\n                 1.0-1.el7     base\n"
 
-    assert [candidate.version for candidate in Yum().read_candidates(named(name), output)] == ["1.0-1.el7"]
+    assert [candidate.version for candidate in Yum().candidates(named(name)).read(output)] == ["1.0-1.el7"]
 
 
 @pytest.mark.parametrize(
@@ -534,7 +535,7 @@ def test_a_row_of_yum_s_list_may_go_on_in_the_next_line() -> None:
     ids=["nothing", "trouble"],
 )
 def test_that_yum_has_nothing_to_list_is_an_answer(script: str, code: int) -> None:
-    shell, option, wrapper, name, *query = Yum().candidates_argv(SPEC)
+    shell, option, wrapper, name, *query = Yum().candidates(SPEC).argv
 
     done = subprocess.run(
         [shell, option, wrapper, name, "sh", "-c", script], capture_output=True, text=True, check=False
