@@ -1,4 +1,4 @@
-"""What apt and dnf are asked, and how their answers are read: argv out, text in, nothing is run here.
+"""Package managers: their commands as argv, with the readers of their output. Nothing here runs a command.
 
 Imports alts.core and alts.shared.
 """

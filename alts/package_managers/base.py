@@ -28,7 +28,7 @@ class Queries(Generic[T]):
 
     argvs: Sequence[Sequence[str]]
     read: Callable[[Sequence[str]], T]
-    """Takes one output per command, in the same order. Raises ValueError if the number differs."""
+    """Takes one output per command, in the same order."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,8 @@
-"""Public keys in ASCII armor, which every apt and rpm reads."""
+"""Public keys in ASCII armor, which every apt and rpm reads.
+
+Only armor and first byte are checked: apt and rpm verify the key itself. By hand, because pysequoia is a native
+extension and pgpy has had no release since 2022.
+"""
 
 from __future__ import annotations
 

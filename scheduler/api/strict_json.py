@@ -1,4 +1,7 @@
-"""Strict JSON bodies: no duplicate keys, no NaN or Infinity, valid UTF-8 only."""
+"""Strict JSON bodies: no duplicate keys, no NaN or Infinity, valid UTF-8 only.
+
+The reader is the standard library's: orjson and msgspec accept duplicate keys.
+"""
 
 from __future__ import annotations
 

@@ -3,6 +3,8 @@
 A package under test may ship anything as an ELF file, so this reads the few tables that the loader reads, no loop in it
 is longer than the file, and there is a bound for what it makes of it. Tables and numbers: elf(5), the System V ABI's
 chapters on object files and on loading.
+
+By hand: pyelftools sets no bound on what it makes of a hostile file.
 """
 
 from __future__ import annotations

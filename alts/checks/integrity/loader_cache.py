@@ -1,6 +1,8 @@
 """ld.so.cache: which library the dynamic loader takes for a name. Pure.
 
 The format: struct cache_file_new of glibc, sysdeps/generic/dl-cache.h. The old one, which may stand before it, is left.
+
+By hand: pyelftools does not read this file.
 """
 
 from __future__ import annotations

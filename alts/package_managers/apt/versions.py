@@ -26,7 +26,7 @@ def compare(one: str, other: str) -> int:
 
 
 def satisfies(requirement: str, version: str) -> bool:
-    """Tell whether a version meets a requirement such as "libfoo2 (>= 1:3)". Without a relation any version does."""
+    """Tell whether a version meets a requirement, e.g. "libfoo2 (>= 1:3)". Any version meets one without a relation."""
     match = _RELATION.match(requirement)
     if not match:
         return True

@@ -59,7 +59,7 @@ class RpmState:
         return Operation(("rpm", "--verify", "--nodeps", spec.package_name), partial(_judge_verify, spec))
 
     def owned_files(self, spec: TaskSpec) -> Query[tuple[str, ...]]:
-        """List the files, without %ghost, %config(missingok) and those that the machine's settings leave out."""
+        """List the files, without %ghost and %config(missingok) files and files that the settings leave out."""
         return Query(("rpm", "--query", f"--queryformat={_FILES_FORMAT}", spec.package_name), _read_owned_files)
 
     def every_owned_file(self) -> Query[frozenset[str]]:

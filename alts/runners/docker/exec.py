@@ -1,4 +1,7 @@
-"""Docker exec of one command: reads its output and, on a stop, kills it with all its descendants."""
+"""Docker exec of one command: reads its output and, on a stop, kills it with all its descendants.
+
+By hand: exec_run() of the SDK blocks until the command ends, and the API has no call that kills an exec.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 Each frame has a header of 8 bytes, the stream's number and the payload's length as a big-endian 32-bit number:
 https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operation/ContainerAttach
+
+By hand: the SDK's own reader, docker.utils.socket, waits for data without a timeout, so a stop could not interrupt it.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 A helper container joins the container's network namespace with CAP_NET_ADMIN, sets the routes and is removed before
 any foreign code runs. The container itself lacks CAP_NET_ADMIN, so it cannot delete the routes. The helper sends
 netlink messages (rtnetlink(7)), which need only perl (in every Debian) or Python (wherever dnf is).
+
+By hand: pyroute2 would have to be installed in the machine.
 """
 
 from __future__ import annotations

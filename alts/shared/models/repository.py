@@ -217,7 +217,11 @@ def _of_stanza(text: str) -> Source:
 
 
 def _stanza_fields(text: str) -> Iterator[tuple[str, str]]:
-    """Field (in lower case) and value; a longer value's lines keep their ends, without the indentation."""
+    """Yield each field's name, in lower case, and value. The lines of a longer value lose their indentation.
+
+    Raises ValueError for the first line that is no field, and for an unknown field. By hand, because the Deb822 of
+    python-debian passes over such lines, and over a second stanza.
+    """
     key, lines = "", [""]
     for line in text.strip().splitlines():
         if line.startswith("#"):

@@ -1,6 +1,8 @@
 """A report in the Test Anything Protocol: one test point for every stage. Pure.
 
 Version 13, which readers of 14 take too: https://testanything.org/tap-version-13-specification.html
+
+By hand: the writer in tap.py is for test runners. It writes no YAML block and escapes nothing.
 """
 
 from __future__ import annotations

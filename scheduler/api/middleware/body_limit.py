@@ -1,4 +1,7 @@
-"""Limits for the size of request bodies, for the time that they take and for how many there are, as ASGI middleware."""
+"""Limits for the size of request bodies, for the time that they take and for how many there are, as ASGI middleware.
+
+By hand: neither Starlette nor uvicorn limits bodies, and there is no maintained ASGI library for it.
+"""
 
 from __future__ import annotations
 

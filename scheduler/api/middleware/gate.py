@@ -1,4 +1,8 @@
-"""The way in, as ASGI middleware: who asks, and how often, before a body is read or anything else is done."""
+"""The way in, as ASGI middleware: who asks, and how often, before a body is read or anything else is done.
+
+By hand: Starlette's AuthenticationMiddleware limits neither rates nor headers, and there is no maintained ASGI library
+that does.
+"""
 
 from __future__ import annotations
 
