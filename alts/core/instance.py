@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from alts.core.command import Completed, OutputSink
+from alts.core.command import Completed
+from alts.core.output import OutputSink
 from alts.core.stop import Stop
 from alts.shared.models.report import Kind
 

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from alts.core.command import BoundedOutput, Completed, OutputSink, shown
+from alts.core.command import Completed, shown
+from alts.core.output import BoundedOutput, OutputSink
 from alts.core.stop import Stop, StopReason
 from alts.shared.errors import InfrastructureError
 

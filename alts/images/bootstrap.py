@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Protocol
 
-from alts.core.command import OutputSink
+from alts.core.output import OutputSink
 from alts.core.stop import Stop
 from alts.images import mmdebstrap
 from alts.images.recipes import Recipe

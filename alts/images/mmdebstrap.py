@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from alts.core.command import OutputSink
+from alts.core.output import OutputSink
 from alts.core.stop import Stop, Stopped
 from alts.host.process import run_process
 from alts.shared.errors import ImageUnavailable, InfrastructureError

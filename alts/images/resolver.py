@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from alts.core.command import OutputSink
+from alts.core.output import OutputSink
 from alts.core.resources import resource
 from alts.core.stop import Stop, Stopped
 from alts.host.host_lock import host_lock

@@ -14,8 +14,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
-from alts.core.command import OutputSink
 from alts.core.instance import Instance
+from alts.core.output import OutputSink
 from alts.core.resources import resource
 from alts.core.stop import Stop, Stopped
 from alts.images.bootstrap import keep

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from alts.checks.state.snapshot import Snapshot
-from alts.core.command import BoundedOutput, Completed, shown
+from alts.core.command import Completed, shown
 from alts.core.instance import Instance, MachineRuined
+from alts.core.output import BoundedOutput
 from alts.core.stop import Stop, Stopped
 from alts.package_managers.base import Candidate, Identity, InstalledPackage, PackageManager, Query
 from alts.pipeline.diagnosis.kernel_limits import what_ruined

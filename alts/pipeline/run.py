@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from alts.core.command import OutputSink
 from alts.core.instance import Instance, MachineRuined
+from alts.core.output import OutputSink
 from alts.core.stop import Stop, Stopped, StopReason
 from alts.package_managers.base import PackageManager
 from alts.pipeline.context import Observations, PackageManagerBroken, Stage, StageAnswer, StageContext, StageLog

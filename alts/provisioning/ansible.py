@@ -15,8 +15,8 @@ from typing import Any
 from ansible_runner import AnsibleRunnerException, Runner, RunnerConfig
 from pexpect.exceptions import ExceptionPexpect  # type: ignore[import-untyped]
 
-from alts.core.command import BoundedOutput, OutputSink
 from alts.core.instance import InstanceFile
+from alts.core.output import BoundedOutput, OutputSink
 from alts.core.stop import Stop, Stopped
 from alts.host.process import kill_by_variable
 from alts.shared.errors import ProvisionFailed

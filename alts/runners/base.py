@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from alts.core.command import OutputSink
 from alts.core.instance import Instance
+from alts.core.output import OutputSink
 from alts.core.stop import Stop
 from alts.shared.models.report import AttemptSummary
 from alts.shared.models.task_spec import TaskSpec

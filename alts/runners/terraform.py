@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from alts.core.command import OutputSink
 from alts.core.instance import Instance, InstanceFile, MachineRuined
+from alts.core.output import OutputSink
 from alts.core.resources import resource
 from alts.core.stop import Stop, Stopped, StopReason
 from alts.host.download import download

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from alts.checks.state.difference import brief_changes, whole_changes
-from alts.core.command import OutputSink
 from alts.core.instance import Instance
+from alts.core.output import OutputSink
 from alts.core.stop import Stop
 from alts.package_managers.base import PackageManager
 from alts.pipeline.context import Observations, Stage

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from alts.core.command import OutputSink
+from alts.core.output import OutputSink
 from alts.core.stop import Stop
 from alts.runners.base import Order, Provisioned, Runner
 from alts.runners.docker.runner import docker_runner

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from alts.core.command import OutputSink
+from alts.core.output import OutputSink
 from alts.core.stop import Stop
 from alts.runners.base import Machine, Order, Provisioned
 from alts.shared.config import Config

@@ -11,8 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from alts.checks.state.capture import CAPTURE_PATH
-from alts.core.command import BoundedOutput, Completed, OutputSink
+from alts.core.command import Completed
 from alts.core.instance import MachineRuined
+from alts.core.output import BoundedOutput, OutputSink
 from alts.core.stop import Stop
 from alts.package_managers.apt.sources import ARCHIVES
 from alts.pipeline.output_file import OUTPUT_PATH

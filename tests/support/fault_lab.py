@@ -16,8 +16,9 @@ from typing import Any
 
 import docker
 
-from alts.core.command import Completed, OutputSink
+from alts.core.command import Completed
 from alts.core.instance import Instance
+from alts.core.output import OutputSink
 from alts.core.stop import Stop
 from alts.pipeline.context import Observations, Stage, StageAnswer, StageContext
 from alts.pipeline.plans import PLANS

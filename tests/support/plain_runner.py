@@ -19,8 +19,8 @@ import docker
 from docker.errors import APIError
 from docker.types import IPAMConfig, IPAMPool, LogConfig
 
-from alts.core.command import OutputSink
 from alts.core.instance import InstanceFile
+from alts.core.output import OutputSink
 from alts.core.stop import Stop
 from alts.host.download import download
 from alts.package_managers.registry import PACKAGE_MANAGERS

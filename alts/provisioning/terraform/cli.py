@@ -15,7 +15,8 @@ from pathlib import Path
 import python_terraform
 from python_terraform import IsFlagged
 
-from alts.core.command import Completed, OutputSink
+from alts.core.command import Completed
+from alts.core.output import OutputSink
 from alts.core.stop import Stop, Stopped
 from alts.host.process import run_process
 from alts.shared.errors import ConfigurationError, ProvisionFailed

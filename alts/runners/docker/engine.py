@@ -15,7 +15,7 @@ from docker import APIClient
 from docker import errors as docker_errors
 from docker.transport import UnixHTTPAdapter
 
-from alts.core.command import OutputSink
+from alts.core.output import OutputSink
 from alts.core.stop import Stop
 from alts.runners.docker.disk import DiskWatch
 from alts.runners.docker.errors import EngineFailed, engine_errors

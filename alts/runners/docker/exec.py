@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from alts.core.command import BoundedOutput
+from alts.core.output import BoundedOutput
 from alts.core.stop import Stop, StopReason
 from alts.runners.docker.frames import STDOUT, FirstLine, FrameReader
 

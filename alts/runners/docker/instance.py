@@ -14,8 +14,9 @@ from datetime import datetime
 from docker import APIClient
 from docker import errors as docker_errors
 
-from alts.core.command import BoundedOutput, Completed, OutputSink
+from alts.core.command import Completed
 from alts.core.instance import MachineRuined
+from alts.core.output import BoundedOutput, OutputSink
 from alts.core.stop import Stop, StopReason
 from alts.runners.docker.death import ended_by_itself, ran_out_of_memory
 from alts.runners.docker.disk import DiskWatch

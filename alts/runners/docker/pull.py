@@ -9,7 +9,7 @@ from typing import Any
 
 from docker import APIClient
 
-from alts.core.command import OutputSink
+from alts.core.output import OutputSink
 from alts.core.stop import Stop
 from alts.runners.docker.errors import ENGINE_ERRORS, EngineFailed, said_by
 

@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from alts.core.command import OutputSink
 from alts.core.instance import Instance
+from alts.core.output import OutputSink
 from alts.core.stop import Stop
 from alts.images.factory import Image, ImageResolver, image_resolver
 from alts.package_managers.registry import PACKAGE_MANAGERS

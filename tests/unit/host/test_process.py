@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from alts.core.command import HEAD_LIMIT, TAIL_LIMIT
+from alts.core.output import HEAD_LIMIT, TAIL_LIMIT
 from alts.core.stop import Stop, StopReason
 from alts.host.process import kill_by_variable, run_process
 from alts.shared.errors import InfrastructureError

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from alts.core.command import OutputSink
+from alts.core.output import OutputSink
 from alts.core.stop import Stop, Stopped, StopReason
 from alts.host.host_lock import host_lock
 from alts.images.factory import Image, ImageResolver

@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 
 from alts.checks.state.capture import CAPTURE_PATH
-from alts.core.command import OutputSink
 from alts.core.instance import Instance, MachineRuined
+from alts.core.output import OutputSink
 from alts.core.stop import Stop, Stopped, StopReason
 from alts.package_managers.apt.manager import Apt
 from alts.pipeline.context import Stage

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from alts.core.command import OutputSink
 from alts.core.instance import Instance
+from alts.core.output import OutputSink
 from alts.core.stop import Stop, Stopped
 from alts.runners.base import Order
 from alts.runners.docker.runner import docker_runner

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from alts.core.command import OutputSink
+from alts.core.output import OutputSink
 from alts.core.stop import Stop
 from alts.runners.base import Order, Provisioned
 from alts.shared.errors import LedgerUnavailable, ProvisionFailed
