@@ -1,7 +1,9 @@
-"""The tables of stages: read this first.
+"""The plans: tables of stages. Read this first.
 
-A plan runs from top to bottom on one machine. A stage runs when those that it `needs` have passed and nothing of ours
-has failed; else it is skipped, saying so. `overrun` says whose fault it is when a stage's time is up.
+A plan runs from top to bottom on one machine. A stage runs if the stages that it `needs` have passed and no earlier
+stage was cancelled or ended through a fault of ours; else it is skipped, and the result says why. Two columns say whose
+fault it is: `overrun` if the stage exceeds its timeout, `failing` if the package breaks the machine and nothing says
+how.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from alts.pipeline.context import Stage
+from alts.pipeline.stage import Stage
 from alts.pipeline.stages.install import install
 from alts.pipeline.stages.install_again import install_again
 from alts.pipeline.stages.integrity import integrity
@@ -25,59 +27,74 @@ from alts.pipeline.stages.upgrade import upgrade
 from alts.shared.errors import ConfigurationError
 from alts.shared.models.report import Kind
 
-# The first stage's time and log include what terraform and ansible do, and a base image that must be bootstrapped.
+# The first stage's time and log include Terraform, Ansible, and the bootstrap of a base image if one must be made.
 _GETTING_THERE: tuple[Stage, ...] = (
-    Stage("prepare", prepare, timeout=900, overrun=Kind.PROVISION_FAILED),
-    Stage("system_info", system_info, timeout=60, overrun=Kind.INTERNAL, needs=("prepare",)),
-    Stage("snapshot", snapshot, timeout=60, overrun=Kind.INTERNAL, needs=("prepare",)),
+    Stage("prepare", prepare, timeout=900, overrun=Kind.PROVISION_FAILED, failing=Kind.INTERNAL),
+    Stage("system_info", system_info, timeout=60, overrun=Kind.INTERNAL, failing=Kind.INTERNAL, needs=("prepare",)),
+    Stage("snapshot", snapshot, timeout=60, overrun=Kind.INTERNAL, failing=Kind.INTERNAL, needs=("prepare",)),
 )
 
 _INSTALLING: tuple[Stage, ...] = (
-    Stage("install", install, timeout=900, overrun=Kind.TIMEOUT, needs=("snapshot",)),
-    Stage("right_package", right_package, timeout=60, overrun=Kind.INTERNAL, needs=("install",)),
-    Stage("integrity", integrity, timeout=300, overrun=Kind.INTERNAL, needs=("install",)),
+    Stage("install", install, timeout=900, overrun=Kind.TIMEOUT, failing=Kind.INSTALL_FAILED, needs=("snapshot",)),
+    Stage(
+        "right_package",
+        right_package,
+        timeout=60,
+        overrun=Kind.INTERNAL,
+        failing=Kind.INSTALL_FAILED,
+        needs=("install",),
+    ),
+    Stage("integrity", integrity, timeout=300, overrun=Kind.INTERNAL, failing=Kind.INSTALL_FAILED, needs=("install",)),
+)
+
+_REINSTALLING: tuple[Stage, ...] = (
+    Stage("reinstall", reinstall, timeout=900, overrun=Kind.TIMEOUT, failing=Kind.INSTALL_FAILED, needs=("install",)),
 )
 
 _REMOVING: tuple[Stage, ...] = (
-    Stage("remove", remove, timeout=600, overrun=Kind.TIMEOUT, needs=("install",)),
-    Stage("purge", purge, timeout=600, overrun=Kind.TIMEOUT, needs=("remove",)),
-    # It takes the dependencies away too, so whatever hangs here may be theirs.
+    Stage("remove", remove, timeout=600, overrun=Kind.TIMEOUT, failing=Kind.REMOVAL_FAILED, needs=("install",)),
+    Stage("purge", purge, timeout=600, overrun=Kind.TIMEOUT, failing=Kind.REMOVAL_FAILED, needs=("remove",)),
+    # It removes the dependencies too, so a command that hangs may be the fault of one of them.
     Stage(
         "leftovers",
         leftovers,
         timeout=900,
         overrun=Kind.INTERNAL,
+        failing=Kind.REMOVAL_FAILED,
         needs=("snapshot", "remove"),
         unless_failed=("purge",),
     ),
 )
 
-STANDARD = (*_GETTING_THERE, *_INSTALLING, *_REMOVING)
-
-FULL = (
-    *_GETTING_THERE,
-    *_INSTALLING,
-    Stage("reinstall", reinstall, timeout=900, overrun=Kind.TIMEOUT, needs=("install",)),
-    *_REMOVING,
+_COMING_BACK: tuple[Stage, ...] = (
     Stage(
         "install_again",
         install_again,
         timeout=900,
         overrun=Kind.TIMEOUT,
+        failing=Kind.INSTALL_FAILED,
         needs=("remove",),
         unless_failed=("purge",),
     ),
-    Stage("upgrade", upgrade, timeout=1800, overrun=Kind.TIMEOUT, needs=("install_again",)),
+    Stage(
+        "upgrade", upgrade, timeout=1800, overrun=Kind.TIMEOUT, failing=Kind.INSTALL_FAILED, needs=("install_again",)
+    ),
 )
 
+STANDARD = (*_GETTING_THERE, *_INSTALLING, *_REMOVING)
+FULL = (*_GETTING_THERE, *_INSTALLING, *_REINSTALLING, *_REMOVING, *_COMING_BACK)
+
 PLANS: Mapping[str, tuple[Stage, ...]] = {"standard": STANDARD, "full": FULL}
-"""What a request may ask for as its `plan`."""
+"""Name → stages. A request names one as its `plan`."""
 
 
 def with_timeouts(
     plans: Mapping[str, tuple[Stage, ...]], seconds: Mapping[str, float]
 ) -> Mapping[str, tuple[Stage, ...]]:
-    """The plans with other deadlines for the stages named. Raises ConfigurationError for a stage that no plan has."""
+    """Return the plans with other timeouts for the stages named in `seconds`.
+
+    Raises ConfigurationError for a stage that no plan has.
+    """
     names = {stage.name for plan in plans.values() for stage in plan}
     for name in seconds:
         if name not in names:

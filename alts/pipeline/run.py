@@ -1,4 +1,4 @@
-"""Run a plan on a machine: order, deadline, skip, cancel, verdict. Knows no tool."""
+"""Run the stages of a plan on a machine: their order, their deadlines, and the machine's health before any blame."""
 
 from __future__ import annotations
 
@@ -6,33 +6,21 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from alts.core.command import Completed
 from alts.core.instance import Instance, MachineRuined
 from alts.core.output import OutputSink
 from alts.core.stop import Stop, Stopped, StopReason
 from alts.package_managers.base import PackageManager
-from alts.pipeline.context import Observations, PackageManagerBroken, Stage, StageAnswer, StageContext, StageLog
+from alts.pipeline.context import PackageManagerBroken, StageContext
 from alts.pipeline.diagnosis.disk import disk_full
-from alts.shared.errors import (
-    DiskFull,
-    ImageUnavailable,
-    InfrastructureError,
-    InstanceLost,
-    ProvisionFailed,
-    RepositoryUnreachable,
-)
-from alts.shared.models.report import Finding, Kind, Outcome, Severity, StageResult, outcome_of_findings
+from alts.pipeline.observations import Observations
+from alts.pipeline.stage import Stage, StageAnswer
+from alts.pipeline.stage_log import StageLog
+from alts.pipeline.verdict import CANCELLED, StageVerdict, of_findings, of_overrun, of_trouble, skipped
+from alts.shared.errors import InfrastructureError
+from alts.shared.models.report import Finding, Kind, Outcome, StageResult
 from alts.shared.models.task_spec import TaskSpec
 
-_KINDS: tuple[tuple[type[InfrastructureError], Kind], ...] = (
-    (DiskFull, Kind.DISK_FULL),
-    (ImageUnavailable, Kind.IMAGE_UNAVAILABLE),
-    (InstanceLost, Kind.INSTANCE_LOST),
-    (ProvisionFailed, Kind.PROVISION_FAILED),
-    (RepositoryUnreachable, Kind.REPOSITORY_UNREACHABLE),
-)
-
-
-_REMOVING = ("remove", "purge", "leftovers")
 _USED_UP = (Kind.TIMEOUT, Kind.PROCESS_LIMIT_EXCEEDED, Kind.DISK_LIMIT_EXCEEDED)
 
 
@@ -44,64 +32,38 @@ class Run:
     packages: PackageManager
     stop: Stop
     provide: Callable[[Stop, OutputSink], Instance]
-    """Gives the machine; called once, in the first stage's time and log."""
+    """Makes the machine. Called once: its time and its output are the first stage's."""
     keep_log: Callable[[str, str], str | None]
-    """Takes a stage's name and its log, says where it is kept now."""
+    """Stores the log of a stage, given the stage's name and the text. Returns the log's address."""
     show: Callable[[tuple[StageResult, ...]], None]
-    """Told of the stages so far whenever one has ended."""
+    """Called with the results so far when a stage has ended."""
     clock: Callable[[], float] = time.monotonic
 
 
 @dataclass
 class PlanResult:
-    """What a run of a plan has yielded."""
+    """The results of the stages, and what they observed."""
 
     stages: list[StageResult] = field(default_factory=list)
     seen: Observations = field(default_factory=Observations)
     retryable: bool = False
-    """Where a stage ERRORED: whether another attempt may end otherwise."""
-
-
-@dataclass(frozen=True)
-class _Ending:
-    outcome: Outcome
-    findings: tuple[Finding, ...] = ()
-    reason: str = ""
-    retryable: bool = False
+    """If a stage ERRORED: another attempt may end otherwise."""
 
 
 def run_plan(plan: Sequence[Stage], run: Run) -> PlanResult:
-    """Every stage of the plan has a result afterwards, be it SKIPPED.
+    """Run the stages in order. The result has one entry per stage; a stage that did not run is SKIPPED.
 
-    Raises Stopped where the attempt is not ours to finish any more (lease lost, draining): there is no verdict then.
+    Raises Stopped if the attempt is no longer this worker's to finish (lease lost, draining).
     """
     result = PlanResult()
     machine = _Machine(run.provide)
     for stage in plan:
-        if skipped := _why_skipped(stage, result.stages):
-            result.stages.append(StageResult(stage=stage.name, outcome=Outcome.SKIPPED, reason=skipped))
+        if why := _why_skipped(stage, result.stages):
+            result.stages.append(StageResult(stage=stage.name, outcome=Outcome.SKIPPED, reason=why))
             continue
         _run_stage(stage, run, machine, result)
         run.show(tuple(result.stages))
     return result
-
-
-class _Machine:
-    """The instance, there from the first stage on."""
-
-    def __init__(self, provide: Callable[[Stop, OutputSink], Instance]) -> None:
-        self._provide = provide
-        self._instance: Instance | None = None
-
-    def get(self, stop: Stop, log: OutputSink) -> Instance:
-        if self._instance is None:
-            self._instance = self._provide(stop, log)
-        return self._instance
-
-    def check(self) -> None:
-        """Raises InstanceLost or MachineRuined where it is not there any more."""
-        if self._instance is not None:
-            self._instance.check()
 
 
 def _why_skipped(stage: Stage, done: Sequence[StageResult]) -> str:
@@ -114,124 +76,115 @@ def _why_skipped(stage: Stage, done: Sequence[StageResult]) -> str:
             return f"{result.stage} has not passed"
         if result.stage in stage.unless_failed and result.outcome is Outcome.FAILED:
             return f"{result.stage} has failed"
-        # What hangs once leaves the machine in a state that nobody asked for.
+        # A command that was killed in the middle, or a machine with nothing to spare, leaves an undefined state.
         if any(finding.kind in _USED_UP for finding in result.findings):
             return f"{result.stage} did not come to an end"
     return ""
 
 
 def _run_stage(stage: Stage, run: Run, machine: _Machine, result: PlanResult) -> None:
-    log = StageLog()
     started = run.clock()
-    context: StageContext | None = None
-    try:
-        stop = run.stop.within(stage.timeout)
-        try:
-            stop.check()
-            instance = machine.get(stop, log.write)
-            context = StageContext(run.spec, instance, run.packages, stop, log, result.seen)
-            ending = _judge(_answer(stage, context), context, machine)
-        except Stopped as stopped:
-            ending = _stopped(stage, stopped.reason, context, machine, run)
-    except MachineRuined as reached:
-        ending = _used_up(stage, reached, result.seen)
-    except InfrastructureError as error:
-        ending = _errored(error)
-    except OSError as error:
-        # The worker's own disk or memory: nothing of it says anything about the package.
-        ending = _errored(InfrastructureError(f"the worker has trouble of its own: {error}"))
-    log.line(f"[{ending.outcome}: {ending.reason}]" if ending.reason else f"[{ending.outcome}]")
-    result.retryable = result.retryable or ending.retryable
+    running = _StageRun(stage, run, machine, result.seen)
+    verdict = running.verdict()
+    running.log.line(f"[{verdict.outcome}: {verdict.reason}]" if verdict.reason else f"[{verdict.outcome}]")
+    result.retryable = result.retryable or verdict.retryable
+    last = running.last_command
     result.stages.append(
         StageResult(
             stage=stage.name,
-            outcome=ending.outcome,
+            outcome=verdict.outcome,
             seconds=round(run.clock() - started, 3),
-            exit_code=context.commands[-1].exit_code if context and context.commands else None,
-            findings=ending.findings,
-            reason=ending.reason,
-            log=run.keep_log(stage.name, log.text()),
+            exit_code=last.exit_code if last else None,
+            findings=verdict.findings,
+            reason=verdict.reason,
+            log=run.keep_log(stage.name, running.log.text()),
         )
     )
 
 
-def _answer(stage: Stage, context: StageContext) -> StageAnswer:
-    try:
-        return stage.action(context)
-    except PackageManagerBroken as broken:
-        return StageAnswer((_broken(stage, broken),))
+class _Machine:
+    """The instance, made when the first stage asks for it."""
+
+    def __init__(self, provide: Callable[[Stop, OutputSink], Instance]) -> None:
+        self._provide = provide
+        self._instance: Instance | None = None
+
+    def get(self, stop: Stop, log: OutputSink) -> Instance:
+        if self._instance is None:
+            self._instance = self._provide(stop, log)
+        return self._instance
+
+    def check(self) -> None:
+        """Raises InstanceLost or MachineRuined if there was a machine and it is gone."""
+        if self._instance is not None:
+            self._instance.check()
 
 
-def _judge(answer: StageAnswer, context: StageContext, machine: _Machine) -> _Ending:
-    """Is the machine alive, and has it room? Was it the mirror? Only then the package."""
-    if answer.skipped:
-        return _Ending(Outcome.SKIPPED, reason=answer.skipped)
-    outcome = outcome_of_findings(answer.findings)
-    if outcome is not Outcome.PASSED:
-        machine.check()
-    findings = answer.findings
-    if outcome is Outcome.FAILED and not _is_used_up(findings) and (full := disk_full(context)):
-        # Whatever else was found may well come of that.
-        outcome, findings = Outcome.ERRORED, full
-    return _Ending(outcome, findings, _reason(findings), retryable=outcome is Outcome.ERRORED)
+class _StageRun:
+    """One stage, from its start to its verdict."""
 
+    def __init__(self, stage: Stage, run: Run, machine: _Machine, seen: Observations) -> None:
+        self.log = StageLog()
+        self._stage = stage
+        self._run = run
+        self._machine = machine
+        self._seen = seen
+        self._context: StageContext | None = None
 
-def _is_used_up(findings: Sequence[Finding]) -> bool:
-    """Whether the package has taken what a machine may have: then it is no wonder that there is no more."""
-    return any(finding.kind is Kind.DISK_LIMIT_EXCEEDED for finding in findings)
+    @property
+    def last_command(self) -> Completed | None:
+        """The last command by which the stage is judged."""
+        return self._context.commands[-1] if self._context and self._context.commands else None
 
+    def verdict(self) -> StageVerdict:
+        """Run the stage and judge it. Raises Stopped if the attempt is no longer this worker's to finish."""
+        try:
+            return self._judged()
+        except (MachineRuined, InfrastructureError, OSError) as trouble:
+            return of_trouble(self._stage, trouble, package_came=self._seen.candidate is not None)
 
-def _broken(stage: Stage, broken: PackageManagerBroken) -> Finding:
-    return Finding(kind=_failing(stage), message=f"{broken} after {stage.name}", evidence=broken.done.tail(1))
+    def _judged(self) -> StageVerdict:
+        try:
+            context = self._start()
+            return self._judge(self._answer(context), context)
+        except Stopped as stopped:
+            return self._stopped(stopped.reason)
 
+    def _start(self) -> StageContext:
+        run, stop = self._run, self._run.stop.within(self._stage.timeout)
+        stop.check()
+        instance = self._machine.get(stop, self.log.write)
+        self._context = StageContext(run.spec, instance, run.packages, stop, self.log, self._seen)
+        return self._context
 
-def _failing(stage: Stage) -> Kind:
-    """What it is called when the stage ends badly for no other reason."""
-    return Kind.REMOVAL_FAILED if stage.name in _REMOVING else Kind.INSTALL_FAILED
+    def _answer(self, context: StageContext) -> StageAnswer:
+        try:
+            return self._stage.action(context)
+        except PackageManagerBroken as broken:
+            message = f"{broken} after {self._stage.name}"
+            finding = Finding(kind=self._stage.failing, message=message, evidence=broken.done.tail(1))
+            return StageAnswer((finding,))
 
+    def _judge(self, answer: StageAnswer, context: StageContext) -> StageVerdict:
+        """Blame the package only if the machine is alive and its disk has room."""
+        if answer.skipped:
+            return skipped(answer.skipped)
+        verdict = of_findings(answer.findings)
+        if verdict.outcome is not Outcome.PASSED:
+            self._machine.check()
+        # A full disk explains all other findings, unless the package itself has filled it.
+        filled_by_package = any(finding.kind is Kind.DISK_LIMIT_EXCEEDED for finding in answer.findings)
+        if verdict.outcome is Outcome.FAILED and not filled_by_package and (full := disk_full(context)):
+            return of_findings(full)
+        return verdict
 
-def _stopped(stage: Stage, reason: StopReason, context: StageContext | None, machine: _Machine, run: Run) -> _Ending:
-    if reason is StopReason.CANCELLED:
-        return _Ending(Outcome.CANCELLED, reason="cancelled on request")
-    if reason is not StopReason.DEADLINE:
-        raise Stopped(reason)
-    machine.check()
-    if run.stop.reason is StopReason.DEADLINE:
-        # Which stage happens to be last when the whole time is up says nothing about the package.
-        return _errored(InfrastructureError("the time of the whole attempt was up before the plan came to its end"))
-    finding = Finding(
-        kind=_overrun(stage, context), message=f"{stage.name} did not end in its time of {stage.timeout:.0f} s"
-    )
-    outcome = outcome_of_findings((finding,))
-    return _Ending(outcome, (finding,), finding.message, retryable=outcome is Outcome.ERRORED)
-
-
-def _used_up(stage: Stage, reached: MachineRuined, seen: Observations) -> _Ending:
-    """Before the package came, nothing but ours and the distribution's has run in the machine."""
-    if seen.candidate is None:
-        ours = DiskFull if reached.kind is Kind.DISK_LIMIT_EXCEEDED else InstanceLost
-        return _errored(ours(f"before the package came: {reached}", details=reached.evidence))
-    kind = reached.kind or _failing(stage)
-    finding = Finding(kind=kind, message=f"{stage.name}: {reached}", evidence=reached.evidence)
-    return _Ending(Outcome.FAILED, (finding,), finding.message)
-
-
-def _overrun(stage: Stage, context: StageContext | None) -> Kind:
-    """A mirror that keeps everybody waiting is not the package's fault: that begins when its own work does."""
-    last = context.commands[-1] if context and context.commands else None
-    if context is None or last is None or last.stopped is None or stage.overrun is not Kind.TIMEOUT:
-        return stage.overrun
-    return context.packages.hangs_at(last.output, seconds=last.seconds)
-
-
-def _errored(error: InfrastructureError) -> _Ending:
-    kind = next((kind for category, kind in _KINDS if isinstance(error, category)), Kind.INTERNAL)
-    finding = Finding(kind=kind, message=str(error), evidence=error.details)
-    return _Ending(Outcome.ERRORED, (finding,), str(error), retryable=error.retryable)
-
-
-def _reason(findings: Sequence[Finding]) -> str:
-    """One plain line: what is ours outweighs what is the package's."""
-    errors = [finding for finding in findings if finding.severity is Severity.ERROR]
-    errors.sort(key=lambda finding: not finding.kind.ours)
-    return errors[0].message if errors else ""
+    def _stopped(self, reason: StopReason) -> StageVerdict:
+        if reason is StopReason.CANCELLED:
+            return CANCELLED
+        if reason is not StopReason.DEADLINE:
+            raise Stopped(reason)
+        self._machine.check()
+        if self._run.stop.reason is StopReason.DEADLINE:
+            # The stage that happens to run when the whole attempt's time is up says nothing about the package.
+            raise InfrastructureError("the time of the whole attempt was up before the plan came to its end")
+        return of_overrun(self._stage, self.last_command, self._run.packages)

@@ -13,8 +13,9 @@ from alts.core.instance import Instance
 from alts.core.output import OutputSink
 from alts.core.stop import Stop
 from alts.package_managers.base import PackageManager
-from alts.pipeline.context import Observations, Stage
+from alts.pipeline.observations import Observations
 from alts.pipeline.run import PlanResult, Run, run_plan
+from alts.pipeline.stage import Stage
 from alts.runners.base import Order, Runner
 from alts.shared.errors import StorageUnavailable
 from alts.shared.models.distributions import Tool

@@ -47,7 +47,7 @@ PATIENCE = 1500.0
 DEBIAN = {"dist_name": "debian", "dist_version": "12", "dist_arch": "x86_64"}
 ROWS = (*hostile_debs.ROWS, *hostile_rpms.ROWS)
 
-# A log has a beginning of four million characters and an end of one (alts.pipeline.context); all else is a few pages.
+# A log has a beginning of four million characters and an end of one (alts.pipeline.stage_log); all else is a few pages.
 LARGEST_LOG = 5_200_000
 LARGEST_REPORT = 200_000
 

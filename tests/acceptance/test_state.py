@@ -13,7 +13,9 @@ from junitparser import JUnitXml
 from alts.checks.state.snapshot import Snapshot
 from alts.core.stop import Stop
 from alts.package_managers.apt.manager import Apt
-from alts.pipeline.context import Observations, StageContext, StageLog
+from alts.pipeline.context import StageContext
+from alts.pipeline.observations import Observations
+from alts.pipeline.stage_log import StageLog
 from alts.pipeline.stages.snapshot import look
 from tests.support.builders import a_spec
 from tests.support.deb_repository import build_deb, serving, write_index

@@ -20,8 +20,10 @@ from alts.core.command import Completed
 from alts.core.instance import Instance
 from alts.core.output import OutputSink
 from alts.core.stop import Stop
-from alts.pipeline.context import Observations, Stage, StageAnswer, StageContext
+from alts.pipeline.context import StageContext
+from alts.pipeline.observations import Observations
 from alts.pipeline.plans import PLANS
+from alts.pipeline.stage import Stage, StageAnswer
 from alts.shared.models.report import Kind, Report
 from tests.support.lab import Lab
 from tests.support.leftovers import THIS_RUN
@@ -137,7 +139,7 @@ def _resuming(checkpoint: Checkpoint, again: Strike) -> Stage:
         vars(context.seen).update(vars(seen))
         return StageAnswer()
 
-    return Stage(RESUMED, action, timeout=RESUME_SECONDS, overrun=Kind.INTERNAL)
+    return Stage(RESUMED, action, timeout=RESUME_SECONDS, overrun=Kind.INTERNAL, failing=Kind.INSTALL_FAILED)
 
 
 def _prepared(plan: Sequence[Stage], ready: Strike) -> Sequence[Stage]:

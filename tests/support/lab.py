@@ -11,8 +11,8 @@ from typing import Any, Self, TypeVar
 
 from alts.core.stop import Stop
 from alts.package_managers.registry import PACKAGE_MANAGERS
-from alts.pipeline.context import Stage
 from alts.pipeline.plans import PLANS, with_timeouts
+from alts.pipeline.stage import Stage
 from alts.runners.base import Order, Runner
 from alts.runners.docker.runner import docker_runner
 from alts.runners.registry import MakeRunner

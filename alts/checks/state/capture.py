@@ -27,7 +27,7 @@ export LC_ALL=C
 out=$1
 shift
 rm -f "$out" || exit
-# 127 as where a program is gone: alts.pipeline.context.check_tools.
+# 127 as for a missing program, see alts.pipeline.diagnosis.exit_codes.
 for file in /etc/passwd /etc/group; do
     [ -f "$file" ] || { echo "$file is gone" >&2; exit 127; }
 done

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from alts.checks.integrity.interpreters import PROGRAMS
 from alts.checks.state.tree import Tree
-from alts.pipeline.context import NOT_RUN, StageContext
+from alts.pipeline.context import StageContext
+from alts.pipeline.diagnosis.exit_codes import NOT_RUN
 from alts.pipeline.stages.snapshot import BEFORE
 from alts.shared.models.report import Finding, Kind
 

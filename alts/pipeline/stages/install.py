@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 
 from alts.checks.leftovers.sysusers import declarations, declared_names
 from alts.package_managers.base import Candidate
-from alts.pipeline.context import StageAnswer, StageContext
+from alts.pipeline.context import StageContext
 from alts.pipeline.diagnosis.missing_tools import tools_gone
+from alts.pipeline.stage import StageAnswer
 from alts.pipeline.stages.snapshot import BEFORE, INSTALLED, take
 from alts.pipeline.transaction import install_by, wanted
 from alts.shared.models.report import Finding, Kind, Severity

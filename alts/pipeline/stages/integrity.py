@@ -22,8 +22,10 @@ from alts.checks.state.rules import rules_for
 from alts.checks.state.snapshot import Snapshot
 from alts.checks.state.tree import Tree
 from alts.package_managers.base import Exclusions, Query
-from alts.pipeline.context import StageAnswer, StageContext, check_tools
+from alts.pipeline.context import StageContext
+from alts.pipeline.diagnosis.exit_codes import check_tools
 from alts.pipeline.output_file import whole_output
+from alts.pipeline.stage import StageAnswer
 from alts.pipeline.stages.snapshot import BEFORE, INSTALLED, look
 from alts.shared.errors import StateUnreadable
 from alts.shared.models.report import Finding, Kind, Severity

@@ -11,8 +11,9 @@ from alts.checks.state.rules import Rules, rules_for
 from alts.checks.state.snapshot import Snapshot
 from alts.checks.state.tree import Tree
 from alts.package_managers.base import Candidate
-from alts.pipeline.context import StageAnswer, StageContext
+from alts.pipeline.context import StageContext
 from alts.pipeline.output_file import whole_output
+from alts.pipeline.stage import StageAnswer
 from alts.pipeline.stages.snapshot import BEFORE, INSTALLED, PURGED, REMOVED, look, take
 from alts.shared.models.report import Finding, Kind, Severity
 

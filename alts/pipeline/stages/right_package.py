@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from alts.package_managers.base import Candidate, Identity
-from alts.pipeline.context import StageAnswer, StageContext, check_tools
+from alts.pipeline.context import StageContext
+from alts.pipeline.diagnosis.exit_codes import check_tools
+from alts.pipeline.stage import StageAnswer
 from alts.shared.errors import StateUnreadable
 from alts.shared.models.report import Finding, Kind
 

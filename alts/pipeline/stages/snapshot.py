@@ -5,7 +5,8 @@ from __future__ import annotations
 from alts.checks.state.capture import CAPTURE_PATH, UnreadableCapture, capture_argv, read_capture
 from alts.checks.state.rules import rules_for
 from alts.checks.state.snapshot import Snapshot
-from alts.pipeline.context import StageAnswer, StageContext
+from alts.pipeline.context import StageContext
+from alts.pipeline.stage import StageAnswer
 from alts.shared.errors import StateUnreadable
 
 BEFORE, INSTALLED, REMOVED, PURGED = "before", "installed", "removed", "purged"

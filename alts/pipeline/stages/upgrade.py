@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from alts.pipeline.context import StageAnswer, StageContext
+from alts.pipeline.context import StageContext
+from alts.pipeline.stage import StageAnswer
 from alts.pipeline.transaction import install_by, purge_by, remove_by
 from alts.shared.models.report import Finding
 

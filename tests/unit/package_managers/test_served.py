@@ -14,7 +14,9 @@ from alts.package_managers.apt.manager import Apt
 from alts.package_managers.dnf.manager import Dnf
 from alts.package_managers.dnf.yum import Yum
 from alts.package_managers.served import Served
-from alts.pipeline.context import Observations, StageContext, StageLog
+from alts.pipeline.context import StageContext
+from alts.pipeline.observations import Observations
+from alts.pipeline.stage_log import StageLog
 from alts.pipeline.stages.prepare import prepare
 from alts.shared.models.report import Kind
 from alts.shared.models.task_spec import TaskSpec

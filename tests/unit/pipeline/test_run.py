@@ -13,9 +13,9 @@ from alts.core.instance import Instance, MachineRuined
 from alts.core.output import OutputSink
 from alts.core.stop import Stop, Stopped, StopReason
 from alts.package_managers.apt.manager import Apt
-from alts.pipeline.context import Stage
 from alts.pipeline.plans import FULL, PLANS, STANDARD, with_timeouts
 from alts.pipeline.run import PlanResult, Run, run_plan
+from alts.pipeline.stage import Stage
 from alts.shared.errors import ConfigurationError, ImageUnavailable, ProvisionFailed
 from alts.shared.models.report import Kind, Outcome, StageResult, outcome_of_stages
 from tests.support.builders import a_spec

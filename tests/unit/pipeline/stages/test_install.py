@@ -8,7 +8,9 @@ import pytest
 
 from alts.core.stop import Stop
 from alts.package_managers.apt.manager import Apt
-from alts.pipeline.context import Observations, StageContext, StageLog
+from alts.pipeline.context import StageContext
+from alts.pipeline.observations import Observations
+from alts.pipeline.stage_log import StageLog
 from alts.pipeline.stages.install import install
 from alts.pipeline.stages.snapshot import snapshot
 from alts.shared.models.report import Finding, Kind, Severity

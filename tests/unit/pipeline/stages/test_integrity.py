@@ -16,8 +16,10 @@ from alts.checks.state.snapshot import FileState, Snapshot
 from alts.checks.state.tree import Tree
 from alts.core.stop import Stop
 from alts.package_managers.apt.manager import Apt
-from alts.pipeline.context import Observations, StageContext, StageLog
+from alts.pipeline.context import StageContext
+from alts.pipeline.observations import Observations
 from alts.pipeline.output_file import OUTPUT_PATH
+from alts.pipeline.stage_log import StageLog
 from alts.pipeline.stages.integrity import integrity
 from alts.shared.errors import StateUnreadable
 from alts.shared.models.report import Finding, Severity

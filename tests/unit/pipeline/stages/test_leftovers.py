@@ -13,7 +13,10 @@ from alts.checks.state.rules import Rule, Rules, rules_for
 from alts.checks.state.snapshot import FileState, Process, Snapshot
 from alts.core.stop import Stop
 from alts.package_managers.apt.manager import Apt
-from alts.pipeline.context import Observations, StageAnswer, StageContext, StageLog
+from alts.pipeline.context import StageContext
+from alts.pipeline.observations import Observations
+from alts.pipeline.stage import StageAnswer
+from alts.pipeline.stage_log import StageLog
 from alts.pipeline.stages.install import install
 from alts.pipeline.stages.leftovers import leftovers
 from alts.pipeline.stages.purge import purge
