@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-
-from alts.checks.integrity.elf import Kind, kind_of
+from collections.abc import Iterator, Sequence
 
 
 def headers_argv(paths: Sequence[str], size: int) -> Sequence[str]:
     """Prints `size` bytes of every file below a line with its name; complains of those that cannot be read."""
     # What is missing makes head(1) fail in the end, and is nothing to fail for.
     return ("/bin/sh", "-c", 'size=$1; shift; head -v -c "$size" -- "$@" 2>/dev/null || :', "sh", str(size), *paths)
-
-
-def read_headers(paths: Sequence[str], content: bytes) -> Mapping[str, Kind]:
-    """Path → kind, of the output for the same paths; without those that are no programs or libraries."""
-    kinds = ((path, kind_of(first)) for path, first in first_bytes(paths, content))
-    return {path: kind for path, kind in kinds if kind}
 
 
 def first_bytes(paths: Sequence[str], content: bytes) -> Iterator[tuple[str, bytes]]:

@@ -9,13 +9,11 @@ from dataclasses import replace
 from itertools import chain, islice
 from typing import TypeVar
 
-from alts.checks.integrity.elf import HEADER_SIZE, SMALLEST, Elf, read_elf
+from alts.checks.integrity.elf import SMALLEST, Elf
 from alts.checks.integrity.elf import Kind as ElfKind
-from alts.checks.integrity.headers import first_bytes, headers_argv, read_headers
 from alts.checks.integrity.interpreters import FIRST_LINE, interpreter_finding, is_started, loader_finding
 from alts.checks.integrity.libraries import Machine, library_findings
 from alts.checks.integrity.links import link_findings
-from alts.checks.integrity.loader_cache import CACHE_PATH, read_loader_cache
 from alts.checks.integrity.search_path import search_path_findings
 from alts.checks.leftovers.find import shown
 from alts.checks.state.rules import rules_for
@@ -24,6 +22,8 @@ from alts.checks.state.tree import Tree
 from alts.package_managers.base import Exclusions, Query
 from alts.pipeline.context import StageContext
 from alts.pipeline.diagnosis.exit_codes import check_tools
+from alts.pipeline.elf_files import elf_kinds, loader_cache, read_elf_files
+from alts.pipeline.file_contents import beginnings
 from alts.pipeline.output_file import whole_output
 from alts.pipeline.stage import StageAnswer
 from alts.pipeline.stages.snapshot import BEFORE, INSTALLED, look
@@ -32,17 +32,12 @@ from alts.shared.models.report import Finding, Kind, Severity
 
 T = TypeVar("T")
 
-_BATCH = 16_000_000  # bytes of ELF files that are held in memory at a time
-_LARGEST = 400_000_000  # bytes of a file that is read; nothing that Debian 12 ships is larger
-_TOTAL = 2_000_000_000  # bytes that are read of one package
-_TEXTS = 64_000_000  # characters that are kept of what those files name
 _MOST_FINDINGS = 20_000  # before they are sorted, and few of them shown
-_CACHE_LIMIT = 16_000_000  # bytes of ld.so.cache; with ten thousand libraries it has two million
-_WORDS = 500_000  # bytes of one command's arguments; Linux allows four times as much (execve(2))
 
+# A verification line may end with a reason: "missing     /usr/share/doc/x (Permission denied)".
 _REASON = re.compile(r" \([A-Z][a-z ]+\)$")
 
-# A program that every machine has tells what kind its programs are.
+# The kind of this program, which every machine has, is the kind of the machine's own programs.
 _SHELL = "/bin/sh"
 
 
@@ -150,95 +145,38 @@ def _links(
 
 
 def _scripts(context: StageContext, owned: Sequence[str], tree: Tree, complete: _Complete) -> Iterator[Finding]:
-    """What starts the package's scripts."""
     started = sorted({place for place in map(tree.place, owned) if is_started(place, tree.mode(place))})
-    for chunk in _chunks(started, {path: len(path.encode()) + 8 for path in started}, _WORDS):
-        content = whole_output(context, headers_argv(chunk, FIRST_LINE), f"first lines of {len(chunk)} programs read")
-        for path, first in first_bytes(chunk, content):
-            if found := interpreter_finding(path, first, tree):
-                yield found if complete() else replace(found, severity=Severity.WARNING)
+    for path, first in beginnings(context, started, FIRST_LINE, title="first lines of {} programs read"):
+        if found := interpreter_finding(path, first, tree):
+            yield found if complete() else replace(found, severity=Severity.WARNING)
 
 
 def _programs(context: StageContext, owned: Sequence[str], tree: Tree) -> Iterator[Finding]:
+    """Find programs whose loader is missing, and programs and libraries whose libraries are."""
     sizes = {place: tree.size(place) or 0 for place in map(tree.place, owned)}
     regular = sorted(path for path, size in sizes.items() if size >= SMALLEST)
-    kinds = _kinds(context, [tree.end(_SHELL), *regular])
-    native = kinds.get(tree.end(_SHELL))
+    shell = tree.end(_SHELL)
+    kinds = elf_kinds(context, [shell, *regular])
+    native = kinds.get(shell)
     if native is None:
         return
-    # What debuggers read has the shape of a program, but is none.
-    ours = [path for path in regular if kinds.get(path) == native and not path.startswith("/usr/lib/debug/")]
-    foreign = [path for path in regular if path in kinds and path not in ours and is_started(path, tree.mode(path))]
-    elves = dict(_elves(context, {path: sizes[path] for path in (*ours, *foreign)}))
-    for path, elf in elves.items():
-        if found := loader_finding(path, elf, tree):
-            yield found
-    for path in foreign:
-        elves.pop(path, None)
-    needed = {name for elf in elves.values() for name in elf.needed}
-    if needed:
-        kinds = {
-            **kinds,
-            **_kinds(context, sorted({end for name in needed for end in tree.named(posixpath.basename(name))})),
-        }
-    machine = Machine(tree, native, _loader_cache(context) if needed else {}, kinds)
-    for path, elf in elves.items():
+    # Debug symbols have the shape of a program, but nothing loads them.
+    ours = {path for path in regular if kinds.get(path) == native and not path.startswith("/usr/lib/debug/")}
+    foreign = {path for path in regular if path in kinds and is_started(path, tree.mode(path))} - ours
+    elves = dict(read_elf_files(context, {path: sizes[path] for path in (*sorted(ours), *sorted(foreign))}))
+    yield from filter(None, (loader_finding(path, elf, tree) for path, elf in elves.items()))
+    loaded = {path: elf for path, elf in elves.items() if path in ours}
+    machine = _machine(context, loaded.values(), tree, native, kinds)
+    for path, elf in loaded.items():
         context.stop.check()
         yield from library_findings(path, elf, machine)
         yield from search_path_findings(path, elf, tree)
 
 
-def _kinds(context: StageContext, paths: Sequence[str]) -> Mapping[str, ElfKind]:
-    """Path → kind, for those that are programs or libraries."""
-    found: dict[str, ElfKind] = {}
-    for chunk in _chunks(paths, {path: len(path.encode()) + 8 for path in paths}, _WORDS):
-        content = whole_output(context, headers_argv(chunk, HEADER_SIZE), f"first bytes of {len(chunk)} files read")
-        found |= read_headers(chunk, content)
-    return found
-
-
-def _elves(context: StageContext, sizes: Mapping[str, int]) -> Iterator[tuple[str, Elf]]:
-    """What the files say, as far as they can be read."""
-    total = length = 0
-    for chunk in _chunks([path for path, size in sizes.items() if size <= _LARGEST], sizes, _BATCH):
-        total += sum(sizes[path] for path in chunk)
-        if total > _TOTAL:
-            context.log.line("[the rest of the programs and libraries is too much to read]")
-            return
-        title = f"{len(chunk)} programs and libraries read"
-        content = whole_output(context, ("cat", "--", *chunk), title, limit=_LARGEST)
-        if len(content) != sum(sizes[path] for path in chunk):
-            context.log.line("[they change while they are read]")
-            continue
-        start = 0
-        for path in chunk:
-            elf = read_elf(content[start : start + sizes[path]])
-            start += sizes[path]
-            if elf is None:
-                continue
-            length += elf.length
-            if length > _TEXTS:
-                context.log.line("[the programs and libraries name too much to be looked at]")
-                return
-            yield path, elf
-
-
-def _chunks(paths: Sequence[str], weights: Mapping[str, int], limit: int) -> Iterator[list[str]]:
-    """The paths in order, in lists that weigh no more than the limit, or have one path."""
-    chunk: list[str] = []
-    weight = 0
-    for path in paths:
-        if chunk and weight + weights[path] > limit:
-            yield chunk
-            chunk, weight = [], 0
-        chunk.append(path)
-        weight += weights[path]
-    if chunk:
-        yield chunk
-
-
-def _loader_cache(context: StageContext) -> Mapping[tuple[str, ElfKind], str]:
-    try:
-        return read_loader_cache(context.instance.pull(CACHE_PATH, stop=context.stop, limit=_CACHE_LIMIT))
-    except FileNotFoundError:
-        return {}
+def _machine(
+    context: StageContext, elves: Iterable[Elf], tree: Tree, native: ElfKind, kinds: Mapping[str, ElfKind]
+) -> Machine:
+    """Read of the machine what its loader would choose from to load `elves`."""
+    needed = {posixpath.basename(name) for elf in elves for name in elf.needed}
+    named = sorted({end for name in needed for end in tree.named(name)})
+    return Machine(tree, native, loader_cache(context) if needed else {}, {**kinds, **elf_kinds(context, named)})
