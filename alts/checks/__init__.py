@@ -1,4 +1,4 @@
-"""Pure judgement of what was captured on a machine; nothing here reaches one.
+"""Pure judgement of snapshots and file contents. Nothing here reaches a machine.
 
 Imports alts.package_managers.base, alts.core and alts.shared.
 """

@@ -1,4 +1,4 @@
-"""The vocabulary of a test run: commands and their output, deadlines, instances, resource files.
+"""The vocabulary of a test run: commands, their output, deadlines, instances, resource files.
 
 Imports alts.shared.
 """

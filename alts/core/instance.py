@@ -1,4 +1,4 @@
-"""A running machine, as the stages see it; runners implement it."""
+"""The interface of a running machine. Runners implement it, stages use it."""
 
 from __future__ import annotations
 
@@ -14,19 +14,25 @@ from alts.shared.models.report import Kind
 
 @dataclass(frozen=True)
 class InstanceFile:
-    """A file that makes a fresh machine ready for the task."""
+    """A file to write to a fresh machine before the first stage."""
 
     path: str
     content: str
     mode: str = "0644"
+    """Octal permissions, as Ansible takes them."""
 
 
 class MachineRuined(Exception):  # noqa: N818 - what happened
-    """The machine has used up what it may have of the host, kills what we run, or lacks what it is made of. Whose doing
-    that is depends on what has run in it by then."""
+    """The machine has met a limit of its resources, kills the commands run in it, or lacks a part of its own.
+
+    If the package has come by then, it is to blame; if not, the machine was bad from the start.
+    """
 
     def __init__(self, kind: Kind | None, message: str, *, evidence: str = "") -> None:
-        """`kind`: what a finding about it is called, where it is the package's doing; None for what was being done."""
+        """Note the cause.
+
+        `kind`: the kind of the finding if the package is to blame; None for the kind that the plan has for the stage.
+        """
         super().__init__(message)
         self.kind = kind
         self.evidence = evidence
@@ -45,26 +51,26 @@ class Instance(Protocol):
         env: Mapping[str, str] | None = None,
         sink: OutputSink | None = None,
     ) -> Completed:
-        """Run a program as root, with nothing on its standard input, until it ends or `stop` says so.
+        """Run a program as root with an empty standard input until it ends or `stop` does.
 
-        A program that runs out of time is killed with all its children. A program that is asked to stop may go on until
-        the machine is destroyed, which follows. The result's `stopped` says why. Children that stay in the background
-        with the output open are not waited for.
-        Raises InstanceLost where the machine is gone, MachineRuined where it has used up what it may have.
+        At the deadline the program is killed with all its children. After another request to stop it may run on until
+        the machine is destroyed, which follows. The result's `stopped` has the reason. Children in the background that
+        keep the output open are not waited for.
+        Raises InstanceLost if the machine is gone, MachineRuined if it has met a limit of its resources.
         """
 
     def pull(self, path: str, *, stop: Stop, limit: int) -> bytes:
         """Read a file in chunks. Its size is under the package's control, so at most `limit` bytes are read.
 
-        Raises FileNotFoundError, InstanceLost, Stopped, or MachineRuined where it has more than `limit` bytes.
+        Raises MachineRuined if the file has more than `limit` bytes, FileNotFoundError, InstanceLost or Stopped.
         """
 
     def alive(self) -> bool:
-        """Whether the machine still runs."""
+        """Return whether the machine still runs."""
 
     def check(self) -> None:
-        """Asked before anything is blamed on the package.
+        """Check the machine's health before a failure is blamed on the package.
 
-        Raises InstanceLost where the machine is gone, MachineRuined where what ran in it has ended it; says nothing of
-        one that had to be ended because a command in it could not be.
+        Raises InstanceLost if the machine is gone, MachineRuined if a process in it has ended it. Returns if the runner
+        itself ended the machine because a command could not be killed.
         """

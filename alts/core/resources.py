@@ -1,4 +1,4 @@
-"""Where the files are that are no Python: terraform templates, ansible playbooks, image recipes."""
+"""The files below resources/: Terraform templates, Ansible playbooks, image recipes, rules for leftovers."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from pathlib import Path
 
 import alts
 
-# The service runs from its checkout (README.md), so the folder stands beside the package.
+# The service runs from its checkout (README.md), so the folder is beside the package.
 _ROOT = Path(alts.__file__).resolve().parent.parent / "resources"
 
 
 def resource(*parts: str) -> Path:
-    """A file or folder below resources/: `resource("terraform", "docker")`.
+    """Return the path of a file or folder below resources/: `resource("terraform", "docker")`.
 
-    Raises FileNotFoundError: only an incomplete checkout lacks one.
+    Raises FileNotFoundError if it is missing, which only happens in an incomplete checkout.
     """
     path = _ROOT.joinpath(*parts)
     if not path.exists():

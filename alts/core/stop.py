@@ -1,7 +1,7 @@
-"""Why work must end, and when: deadlines that nest, and one request to stop from outside.
+"""Nested deadlines with one request to stop from outside.
 
-Celery's threads pool ignores time limits and cannot revoke a running task, so everything that may take long is
-handed a Stop and looks at it at least five times a second.
+Celery's threads pool ignores time limits and cannot revoke a running task, so every long operation takes a Stop and
+checks it at least five times a second.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from enum import StrEnum
 
 
 class StopReason(StrEnum):
-    """Why work must end before its time."""
+    """Why work must end early."""
 
     DEADLINE = "deadline"
     CANCELLED = "cancelled"
@@ -21,8 +21,8 @@ class StopReason(StrEnum):
     DRAINING = "draining"
 
 
-class Stopped(Exception):  # noqa: N818 - not an error: somebody asked for it
-    """Work ended because its Stop said so."""
+class Stopped(Exception):  # noqa: N818 - a request, not an error
+    """Work ended early because of its Stop."""
 
     def __init__(self, reason: StopReason) -> None:
         super().__init__(reason.value)
@@ -30,9 +30,9 @@ class Stopped(Exception):  # noqa: N818 - not an error: somebody asked for it
 
 
 class Stop:
-    """A deadline, and a request that anybody may make from another thread.
+    """A deadline that any thread may bring forward with a request.
 
-    `Stop(60).within(10)` ends at the nearer of both; a request to the parent reaches every child.
+    `Stop(60).within(10)` ends at the earlier of both deadlines. A request reaches all parents and children.
     """
 
     def __init__(
@@ -47,11 +47,11 @@ class Stop:
         self._event: threading.Event = threading.Event() if parent is None else parent._event
 
     def within(self, seconds: float) -> Stop:
-        """A child that ends `seconds` from now, or with this one, whichever is sooner."""
+        """Return a child that ends in `seconds` or together with this Stop, whichever is sooner."""
         return Stop(seconds, clock=self._clock, parent=self)
 
     def request(self, reason: StopReason) -> None:
-        """Ask everything that watches this Stop, or a child of it, to end. The first reason stays."""
+        """Ask all work that watches this Stop, its parents or their children to end. The first reason stays."""
         root = self._root
         if root._requested is None:
             root._requested = reason
@@ -59,7 +59,7 @@ class Stop:
 
     @property
     def reason(self) -> StopReason | None:
-        """Why to stop now, or None to go on. A request outweighs a deadline."""
+        """The reason to stop now; None to go on. A request outweighs a deadline."""
         if requested := self._root._requested:
             return requested
         return StopReason.DEADLINE if self._clock() >= self._deadline else None
@@ -70,12 +70,12 @@ class Stop:
         return max(0.0, self._deadline - self._clock())
 
     def check(self) -> None:
-        """Raises Stopped where it is time to."""
+        """Return if there is no reason to stop. Raises Stopped if there is one."""
         if reason := self.reason:
             raise Stopped(reason)
 
     def sleep(self, seconds: float) -> None:
-        """Wait, but no longer than until a request or the deadline."""
+        """Wait for `seconds`, at most until a request or the deadline."""
         self._event.wait(min(seconds, self.remaining))
 
     @property

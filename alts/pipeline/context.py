@@ -1,4 +1,4 @@
-"""What a stage works on."""
+"""The context of a stage: its task, machine, deadline and log."""
 
 from __future__ import annotations
 

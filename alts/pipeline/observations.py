@@ -1,4 +1,4 @@
-"""What stages learn about a package."""
+"""Facts that stages learn about the package and the machine."""
 
 from __future__ import annotations
 

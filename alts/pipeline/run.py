@@ -26,7 +26,7 @@ _USED_UP = (Kind.TIMEOUT, Kind.PROCESS_LIMIT_EXCEEDED, Kind.DISK_LIMIT_EXCEEDED)
 
 @dataclass(frozen=True)
 class Run:
-    """What a plan is run with."""
+    """The task of a run, and the functions that the caller provides for it."""
 
     spec: TaskSpec
     packages: PackageManager

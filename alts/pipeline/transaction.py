@@ -1,4 +1,4 @@
-"""What the stages that install and remove have in common: run the package manager, and say plainly why it failed."""
+"""Installation and removal with the package manager, and the plain reason if one fails."""
 
 from __future__ import annotations
 
@@ -15,14 +15,17 @@ from alts.shared.models.task_spec import TaskSpec
 
 
 def wanted(spec: TaskSpec, candidates: Sequence[Candidate]) -> Candidate | None:
-    """Of what can be installed, what the task asks for: its version, else what would be taken anyway."""
+    """Return the candidate that the task asks for: the version it names, else the package manager's first choice."""
     return next((candidate for candidate in candidates if spec.asks_for(candidate.version)), None)
 
 
 def install_by(
     context: StageContext, installing: Operation[tuple[Finding, ...]], candidate: Candidate
 ) -> tuple[Finding, ...]:
-    """Install, and see that the candidate is what the machine has afterwards."""
+    """Install, and check that the machine has `candidate` afterwards.
+
+    Records the installed package in the observations. Raises what StageContext.run and installed raise.
+    """
     spec = context.spec
     done = context.run(installing.argv)
     findings = installing.judge(done)
@@ -49,7 +52,7 @@ def install_by(
                 evidence=done.tail(1),
             ),
         )
-    # The first one is what is under test; the plan "full" goes on to others.
+    # The first package installed is the one under test; the plan "full" installs others later.
     context.seen.package = context.seen.package or installed
     if installed.version != candidate.version:
         return (
@@ -63,14 +66,14 @@ def install_by(
 
 
 def _others(context: StageContext) -> list[str]:
-    """What is installed and was not before the package came, such as "hello 2.10-3"."""
+    """Return the packages that were not there before the installation, for example "hello 2.10-3"."""
     before = context.seen.snapshots.get(BEFORE, Snapshot()).packages
     now = context.ask(context.packages.installed_packages())
     return [f"{name} {version}" for name, version in sorted(now.items()) if name not in before]
 
 
 def remove_by(context: StageContext, removing: Operation[tuple[Finding, ...]]) -> tuple[Finding, ...]:
-    """Remove, and see that the package is gone."""
+    """Remove, and check that the package is gone. Raises what StageContext.run and installed raise."""
     spec = context.spec
     done = context.run(removing.argv)
     if findings := removing.judge(done):
@@ -88,7 +91,7 @@ def remove_by(context: StageContext, removing: Operation[tuple[Finding, ...]]) -
 
 
 def purge_by(context: StageContext, purging: Operation[tuple[Finding, ...]]) -> tuple[Finding, ...]:
-    """Take away what a removal has left."""
+    """Purge the files that a removal keeps. Raises what StageContext.run raises."""
     done = context.run(purging.argv)
     findings = purging.judge(done)
     if not findings:
@@ -97,9 +100,10 @@ def purge_by(context: StageContext, purging: Operation[tuple[Finding, ...]]) -> 
 
 
 def _ruined(context: StageContext, failed: Completed, killed: Kind) -> tuple[Finding, ...]:
-    """A finding in place of all that follows from a machine with nothing left to give.
+    """Return one finding for a command that failed for a limit of the machine or was killed there, else none.
 
-    `killed`: its kind where the package manager itself was killed by something that runs in the machine.
+    It replaces all findings that follow from it. `killed`: its kind if a process in the machine killed the package
+    manager.
     """
     ruined = context.what_ruined(failed)
     if ruined is None:
@@ -112,7 +116,7 @@ _ABOUT_OTHERS = (Kind.DEPENDENCY_UNMET, Kind.PACKAGE_CONFLICT)
 
 
 def _in_plain_words(context: StageContext, done: Completed, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
-    """The same findings, with what other packages have to do with it said as a chain from the package on."""
+    """Replace findings about other packages by ones that show the chain from the package to them."""
     if not any(finding.kind in _ABOUT_OTHERS for finding in findings):
         return findings
     queries = context.packages.why(context.spec, done)

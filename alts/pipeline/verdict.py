@@ -1,4 +1,4 @@
-"""The verdict on a stage: whose fault is what it found, or what broke it down. Pure."""
+"""The verdict on a stage, from its findings or from the exception that ended it. Pure."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What an ELF file asks of the dynamic loader. Pure.
+"""The part of an ELF file that tells the dynamic loader what to load. Pure.
 
-A package under test may ship anything as an ELF file, so this reads the few tables that the loader reads, no loop in it
-is longer than the file, and there is a bound for what it makes of it. Tables and numbers: elf(5), the System V ABI's
+A package under test may ship any bytes as an ELF file. The reader reads only the tables that the loader reads, no loop
+is longer than the file, and the result has a bound. Tables and numbers are from elf(5) and from the System V ABI's
 chapters on object files and on loading.
 
 By hand: pyelftools sets no bound on what it makes of a hostile file.
@@ -14,31 +14,31 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 HEADER_SIZE = 20
-"""Bytes of a file that say of what kind it is."""
+"""Bytes at the beginning of a file that tell its kind."""
 SMALLEST = 52
-"""Bytes of the smallest header, the 32-bit one."""
+"""Bytes of the smallest header, that of a 32-bit file."""
 
 _MAGIC = b"\x7fELF"
-_LOADED = (2, 3)  # ET_EXEC, ET_DYN: object files and core dumps are not loaded
+_LOADED = (2, 3)  # ET_EXEC, ET_DYN; object files and core dumps are not loaded
 _PT_LOAD, _PT_DYNAMIC, _PT_INTERP = 1, 2, 3
 _SHT_DYNAMIC = 6
-# Of tags and of what they name; the largest programs of a distribution have a twentieth of each.
+# Bounds for tags, libraries and texts; the largest programs of a distribution have a twentieth of each.
 _MOST_TAGS = 4096
 _MOST_NEEDED = 1024
 _LONGEST_TEXT = 32_768  # bytes
 LONGEST_PATH = 4096
-"""Bytes, as the kernel has it (path_resolution(7), PATH_MAX)."""
+"""Bytes, the kernel's limit (path_resolution(7), PATH_MAX)."""
 _DT_NULL, _DT_NEEDED, _DT_STRTAB, _DT_RPATH, _DT_RUNPATH = 0, 1, 5, 15, 29
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What must be the same of a program and of its libraries."""
+    """The architecture of an ELF file. A program loads only libraries of the same kind."""
 
     bits: int
     """32 or 64."""
     machine: int
-    """Such as 62 for x86_64 (elf(5), e_machine)."""
+    """For example 62 for x86_64 (elf(5), e_machine)."""
 
 
 X86_64, I386, AARCH64 = Kind(64, 62), Kind(32, 3), Kind(64, 183)
@@ -46,22 +46,22 @@ X86_64, I386, AARCH64 = Kind(64, 62), Kind(32, 3), Kind(64, 183)
 
 @dataclass(frozen=True)
 class Elf:
-    """The dynamic section of a program or a library; empty where there is none."""
+    """The dynamic section of a program or a library; all fields are empty if the file has none."""
 
     needed: tuple[str, ...] = ()
     rpath: str | None = None
     runpath: str | None = None
     interpreter: str = ""
-    """The loader that a program asks for; a library asks for none."""
+    """The loader that a program asks for; empty for a library."""
 
     @property
     def length(self) -> int:
-        """Characters that it holds."""
+        """Characters in all texts together."""
         return sum(map(len, (*self.needed, self.rpath or "", self.runpath or "", self.interpreter)))
 
 
 def kind_of(header: bytes) -> Kind | None:
-    """Of a file's first HEADER_SIZE bytes; None for what no loader would load."""
+    """Return the kind of a file by its first HEADER_SIZE bytes; None if no loader would load it."""
     if len(header) < HEADER_SIZE or not header.startswith(_MAGIC) or header[4] not in (1, 2):
         return None
     kind, machine = struct.unpack_from(f"{_order(header)}HH", header, 16)
@@ -69,7 +69,10 @@ def kind_of(header: bytes) -> Kind | None:
 
 
 def read_elf(content: bytes) -> Elf | None:
-    """None for a file that makes no sense, or of which only the symbols are left (objcopy(1), --only-keep-debug)."""
+    """Return the dynamic section of a file.
+
+    None if the content makes no sense, exceeds a bound, or is only debug symbols (objcopy(1), --only-keep-debug).
+    """
     if kind_of(content) is None:
         return None
     try:
@@ -91,7 +94,7 @@ class _Segment:
 
 
 class _Reader:
-    """Raises struct.error or ValueError where the content ends too soon or points beside itself."""
+    """Reader of one file. Raises struct.error or ValueError if the content ends early or an offset is outside it."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content
@@ -132,7 +135,10 @@ class _Reader:
             yield _Segment(kind, offset, address, length)
 
     def _has_dynamic_section(self) -> bool:
-        """In a file of symbols the section's type says that its content is not there. No sections, no doubt."""
+        """Return False for a file of debug symbols: the section's type says there that the content is elsewhere.
+
+        A file without a section table is not one of these.
+        """
         (at,) = self._read(self._word, 40 if self._wide else 32)
         size, count = self._read("HH", 58 if self._wide else 46)
         types = [self._read("I", at + number * size + 4)[0] for number in range(count)] if at else []
@@ -151,7 +157,7 @@ class _Reader:
             yield tag, value
 
     def _offset(self, address: int, segments: list[_Segment]) -> int | None:
-        """Where in the file the address lies that the loader would put it at."""
+        """Return the offset in the file of an address in memory; None if no loaded segment has it."""
         for one in segments:
             if one.type == _PT_LOAD and one.address <= address < one.address + one.size:
                 return address - one.address + one.offset
@@ -167,5 +173,5 @@ class _Reader:
 
 
 def text_at(content: bytes, at: int, *, longest: int) -> str:
-    """The text that begins there and ends with a zero. Raises ValueError where it has none in its first bytes."""
+    """Return the zero-terminated text at offset `at`. Raises ValueError without a zero in `longest` bytes."""
     return content[at : content.index(b"\0", at, at + longest)].decode(errors="backslashreplace")

@@ -1,4 +1,4 @@
-"""Whether what starts a program is there: the interpreter of a script, the loader of an ELF file. Pure."""
+"""Missing interpreters of scripts and missing loaders of ELF programs. Pure."""
 
 from __future__ import annotations
 
@@ -9,19 +9,22 @@ from alts.checks.state.tree import Tree
 from alts.shared.models.report import Finding, Kind
 
 PROGRAMS = ("/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/games", "/usr/local/bin", "/usr/local/sbin")
-"""Where programs are that anybody starts just so."""
+"""The folders of programs that users start by name."""
 
 FIRST_LINE = 256
-"""Bytes of a script in which the kernel looks for its interpreter (execve(2), since Linux 5.1)."""
+"""Bytes of a script in which the kernel looks for the interpreter (execve(2), since Linux 5.1)."""
 
 
 def is_started(path: str, mode: int) -> bool:
-    """Whether it is a program that anybody starts just so: elsewhere others may start it as they like."""
+    """Return whether users start the file by name. In other folders another program may start it in any way."""
     return posixpath.dirname(path) in PROGRAMS and bool(mode & 0o111)
 
 
 def loader_finding(path: str, elf: Elf, tree: Tree) -> Finding | None:
-    """Of a program for which the kernel would not find a loader: it can only say "No such file or directory"."""
+    """Return a finding if the loader that a program asks for is missing.
+
+    The kernel reports this only as "No such file or directory".
+    """
     if not elf.interpreter.startswith("/") or posixpath.dirname(path) not in PROGRAMS or tree.exists(elf.interpreter):
         return None
     return Finding(
@@ -32,7 +35,10 @@ def loader_finding(path: str, elf: Elf, tree: Tree) -> Finding | None:
 
 
 def interpreter_finding(path: str, first: bytes, tree: Tree) -> Finding | None:
-    """Of a script, by its first bytes."""
+    """Return a finding if the interpreter of a script is missing.
+
+    `first`: the first bytes of the file. Of a file that is no script there is no finding.
+    """
     words = _words(first)
     if not words:
         return None
@@ -54,5 +60,5 @@ def _words(first: bytes) -> list[str]:
 
 
 def _of_env(arguments: list[str]) -> str:
-    """What env(1) would start: "-S python3 -E" → "python3"."""
+    """Return the program that env(1) would start: "-S python3 -E" → "python3"."""
     return next((word for word in arguments if not word.startswith("-") and "=" not in word), "")

@@ -1,4 +1,4 @@
-"""Whether the dynamic loader finds what ELF files need, as ld.so(8) looks for it. Pure."""
+"""Whether the dynamic loader finds the libraries that ELF files need, by the rules of ld.so(8). Pure."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from alts.shared.models import report
 from alts.shared.models.report import Finding, Severity
 
 _LOADERS = ("ld-linux", "ld64.so", "ld.so")
-"""glibc's, of every architecture (its sysdeps/**/shlib-versions)."""
+"""Beginnings of the names of glibc's loaders on all architectures (glibc, sysdeps/**/shlib-versions)."""
 
-# What glibc was built to look in, on Debian and on Fedora and their like; folders of the other kind hold nothing that
-# would match.
+# The folders built into glibc, those of Debian's and of Fedora's families together. On a machine of one family the
+# folders of the other hold no library of the same kind.
 _DEFAULT: Mapping[Kind, tuple[str, ...]] = {
     X86_64: ("lib/x86_64-linux-gnu", "lib64", "lib"),
     I386: ("lib/i386-linux-gnu", "lib/i686-linux-gnu", "lib32", "lib"),
@@ -28,40 +28,42 @@ _DEFAULT: Mapping[Kind, tuple[str, ...]] = {
 
 class _Found(Enum):
     SEARCHED = "where the loader looks"
-    ELSEWHERE = "where somebody may tell the loader to look, or have loaded it before"
+    ELSEWHERE = "in a folder that the loader does not search by itself"
     NOWHERE = "nowhere"
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What the loader has to choose from."""
+    """The files and settings from which the loader chooses a library."""
 
     tree: Tree
     kind: Kind
-    """Of the machine's own programs: others have loaders and libraries of their own, and are not looked at."""
+    """The kind of the machine's own programs. Files of other kinds have loaders of their own and are not judged."""
     cache: Mapping[tuple[str, Kind], str]
-    """See alts.checks.integrity.loader_cache."""
+    """(name, kind) → path, from alts.checks.integrity.loader_cache."""
     kinds: Mapping[str, Kind]
-    """Path, after all links → what kind of ELF file it is; of every file that is named like something needed."""
+    """Path without links → kind, for each ELF file that has the name of a needed library."""
 
     @property
     def default_folders(self) -> tuple[str, ...]:
+        """The folders built into the loader, in its order, below / and /usr."""
         words = _DEFAULT.get(self.kind, ("lib64", "lib"))
         return tuple(f"{root}/{word}" for word in words for root in ("", "/usr"))
 
     @property
     def lib_words(self) -> tuple[str, ...]:
+        """The values that $LIB may have in a search path, for example "lib64"."""
         return _DEFAULT.get(self.kind, ("lib64", "lib"))
 
 
 def library_findings(path: str, elf: Elf, machine: Machine) -> Iterator[Finding]:
-    """What the file needs and the loader does not find.
+    """Yield a finding for each library that the file needs and the loader does not find.
 
-    A plugin may lack what its host has loaded already, or what is only suggested: that is a warning at most, and
-    nothing where the library is somewhere on the machine.
+    A plugin may need a library that its host has loaded already, or that comes with a suggested package. For a plugin
+    this is a warning at most, and no finding if the library is anywhere on the machine.
     """
     if elf.interpreter and not posixpath.basename(elf.interpreter).startswith(_LOADERS):
-        # Another C library's, which looks elsewhere.
+        # Another C library's loader searches other folders.
         return
     for name in elf.needed:
         found = _look_for(name, path, elf, machine)
@@ -97,7 +99,7 @@ def _severity(found: _Found, path: str, elf: Elf, machine: Machine) -> Severity:
     if found is _Found.SEARCHED:
         return Severity.INFO
     if elf.interpreter:
-        # A program of another folder is started by one that may set LD_LIBRARY_PATH.
+        # A program outside these folders is started by another program, which may set LD_LIBRARY_PATH.
         broken = found is _Found.NOWHERE or folder in PROGRAMS
         return Severity.ERROR if broken else Severity.INFO
     if found is _Found.ELSEWHERE:

@@ -1,4 +1,4 @@
-"""Whether the symbolic links that a package ships lead somewhere. Pure."""
+"""Symbolic links of a package that lead nowhere. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from alts.checks.state.tree import Tree
 from alts.shared.models.report import Finding, Kind, Severity
 
-# What lies there was put there by packages and by nobody else; elsewhere it may come with the first start or by hand.
+# Only packages put files into these folders. Elsewhere a file may come with the first start or by hand.
 _PACKAGED = ("/usr/", "/bin/", "/sbin/", "/lib/", "/lib32/", "/lib64/")
 _NOT_PACKAGED = ("/usr/local/",)
 
@@ -16,10 +16,11 @@ _NOT_PACKAGED = ("/usr/local/",)
 def link_findings(
     paths: Iterable[str], tree: Tree, *, may_be: Callable[[str], bool], own: Callable[[str], bool], complete: bool
 ) -> Iterator[Finding]:
-    """Links among `paths` with nothing at their end.
+    """Yield a finding for each link among `paths` with no file at its end.
 
-    `may_be`: a path that need not be there, such as one in /proc. `own`: a folder that is the package's alone.
-    `complete`: everything that the package suggests is there, so nothing may come later that the link waits for.
+    `may_be`: whether a path may be missing, for example one in /proc. `own`: whether a folder is this package's alone.
+    `complete`: all suggested packages are installed, so none can come later with the target. Without one of these two
+    the finding is a warning.
     """
     for path in paths:
         target = tree.target(path)

@@ -1,6 +1,7 @@
-"""ld.so.cache: which library the dynamic loader takes for a name. Pure.
+"""ld.so.cache: the library that the dynamic loader takes for a name. Pure.
 
-The format: struct cache_file_new of glibc, sysdeps/generic/dl-cache.h. The old one, which may stand before it, is left.
+The format is struct cache_file_new of glibc (sysdeps/generic/dl-cache.h). A cache in the old format, which may precede
+it in the file, is ignored.
 
 By hand: pyelftools does not read this file.
 """
@@ -14,20 +15,20 @@ from alts.checks.integrity.elf import AARCH64, I386, LONGEST_PATH, X86_64, Kind,
 
 CACHE_PATH = "/etc/ld.so.cache"
 
-# Far more than any machine has: what the cache names is not held in memory beyond that.
+# Far more than any machine has. They bound the memory that a cache can take.
 _MOST_ENTRIES = 50_000
 _MOST_TEXT = 16_000_000  # characters
 
 _MAGIC = b"glibc-ld.so.cache1.1"
 _HEADER = struct.Struct("<20sII20x")
 _ENTRY = struct.Struct("<iIIIQ")
-# FLAG_X8664_LIB64 and the like of dl-cache.h; i386 has none.
+# FLAG_X8664_LIB64 and its siblings in dl-cache.h; i386 has no flag.
 _ARCHITECTURE = 0xFF00
 _KINDS = {0x0300: X86_64, 0x0A00: AARCH64, 0x0000: I386}
 
 
 def read_loader_cache(content: bytes) -> Mapping[tuple[str, Kind], str]:
-    """(name, kind) → path, for the kinds that are known; empty for what is no such cache, or larger than any is."""
+    """Return (name, kind) → path for the known kinds; empty if the content is no such cache or exceeds a bound."""
     start = content.find(_MAGIC)
     if start < 0:
         return {}
@@ -42,7 +43,7 @@ def read_loader_cache(content: bytes) -> Mapping[tuple[str, Kind], str]:
             flags, key, value, _, _ = _ENTRY.unpack_from(content, _HEADER.size + number * _ENTRY.size)
             if kind := _KINDS.get(flags & _ARCHITECTURE):
                 name, path = (text_at(content, at, longest=LONGEST_PATH) for at in (key, value))
-                # The first one of a name is the one for every processor's abilities, or better.
+                # The first entry of a name is the library for every processor, or a better one.
                 found.setdefault((name, kind), path)
                 length += len(name) + len(path)
                 if length > _MOST_TEXT:

@@ -1,4 +1,4 @@
-"""RPATH and RUNPATH: where they lead, and whether they may. Pure."""
+"""The search path in an ELF file, RPATH or RUNPATH, and unsafe folders in it. Pure."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _ORIGIN = re.compile(r"\$(?:ORIGIN\b|\{ORIGIN\})")
 _LIB = re.compile(r"\$(?:LIB\b|\{LIB\})")
 _PLATFORM = re.compile(r"\$(?:PLATFORM\b|\{PLATFORM\})")
 
-_MOST_ELEMENTS = 256  # that are looked at; none that means what it says has a tenth of them
+_MOST_ELEMENTS = 256  # that are looked at; an honest search path has less than a tenth
 
-# Anybody may put a library there.
+# Folders where any user can put a library.
 _WRITABLE = re.compile(r"/(?:tmp|var/tmp|dev/shm|run/user|var/lock|run/lock)(?:/|\Z)")
-# Where packages are built: a user with the same folder would load other libraries from it.
+# Folders where packages are built. On another machine a user may own the same folder and put other libraries there.
 _BUILD = re.compile(
     r"\A/(?:build|builddir|buildd|home|root|usr/src|var/lib/jenkins|workspace)(?:/|\Z)"
     r"|/BUILD(?:ROOT)?(?:/|\Z)|/\.libs(?:/|\Z)"
@@ -27,16 +27,19 @@ _BUILD = re.compile(
 
 
 def elements_of(elf: Elf) -> tuple[str, str]:
-    """The tag that counts and its text: a RUNPATH makes the loader forget the RPATH (ld.so(8)); empty without one."""
+    """Return the tag that counts and its text; two empty texts if there is neither.
+
+    The loader ignores RPATH in a file with RUNPATH (ld.so(8)).
+    """
     if elf.runpath is not None:
         return "RUNPATH", elf.runpath
     return ("RPATH", elf.rpath) if elf.rpath is not None else ("", "")
 
 
 def folders_of(path: str, elf: Elf, lib_words: tuple[str, ...]) -> Iterator[str]:
-    """The folders in which the file's own search path makes the loader look, in order.
+    """Yield the folders of the file's own search path in order.
 
-    `lib_words` is what $LIB may stand for, such as "lib64". $PLATFORM, a processor, leads nowhere.
+    `lib_words`: the possible values of $LIB, for example "lib64". Elements with $PLATFORM, the processor, are left out.
     """
     _, text = elements_of(elf)
     for element in islice(filter(None, text.split(":")), _MOST_ELEMENTS):
@@ -48,9 +51,9 @@ def folders_of(path: str, elf: Elf, lib_words: tuple[str, ...]) -> Iterator[str]
 
 
 def search_path_findings(path: str, elf: Elf, tree: Tree) -> Iterator[Finding]:
-    """What is wrong with the file's own search path, one finding an element."""
+    """Yield a finding for each unsafe element of the file's own search path."""
     tag, text = elements_of(elf)
-    # The loader takes an empty text for none (glibc, elf/dl-load.c, decompose_rpath).
+    # The loader treats an empty text as no search path (glibc, elf/dl-load.c, decompose_rpath).
     if not text:
         return
     for element in islice(dict.fromkeys(text.split(":")), _MOST_ELEMENTS):

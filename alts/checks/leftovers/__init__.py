@@ -1,4 +1,4 @@
-"""What a removed package has left behind.
+"""Leftovers of a removed package.
 
 Imports alts.checks.state, alts.core and alts.shared.
 """

@@ -1,4 +1,4 @@
-"""What a package has left behind, as two snapshots tell it. Pure."""
+"""Leftovers of a package, found by comparing two snapshots. Pure."""
 
 from __future__ import annotations
 
@@ -13,36 +13,39 @@ from alts.checks.state.snapshot import FileState, Process, Snapshot
 from alts.shared.models.report import Finding, Kind, Severity
 
 SHOWN = 20
-"""Findings of one kind and severity in a report; one more says how many there are beside them."""
+"""Findings of one kind and severity in a report; one more has the count of the rest."""
 
 _WEIGHT = {Severity.INFO: 0, Severity.WARNING: 1, Severity.ERROR: 2}
 
-# login.defs(5), UID_MIN: below are the system's own.
+# Ids below this are the system's own (login.defs(5), UID_MIN).
 _FIRST_PERSON = 1000
 _NO_SHELLS = ("/nologin", "/false")
 
-# Names made up by mktemp(3) and the like differ from run to run.
+# Names from mktemp(3) and similar functions differ from run to run.
 _TEMPORARY = re.compile(r"(?P<folder>/(?:var/)?tmp|/dev/shm)/[^\s/]+")
 
 
 @dataclass(frozen=True)
 class Leftover:
-    """One thing that was left behind; which of the fields is set says what sort of thing."""
+    """One leftover file, folder, account or process; only the fields of its sort are set."""
 
     finding: Finding
     path: str = ""
     inside: tuple[str, ...] = ()
-    """All that is not a folder, in the folder that `path` is; sorted."""
+    """If `path` is a folder: all entries below it that are not folders, sorted."""
     changed: bool = False
-    """It was there before, and is another now."""
+    """It was there before and is different now."""
     user: str = ""
     home: str = ""
-    """The user's folder."""
+    """The user's home directory."""
     group: str = ""
     command: str = ""
 
     def is_in(self, snapshot: Snapshot, *, since: Snapshot) -> bool:
-        """Whether the other snapshot has it too; of what was only changed, whether it was changed again `since`."""
+        """Return whether another snapshot has the leftover too.
+
+        A changed file counts if it has changed again since the snapshot `since`.
+        """
         if self.changed:
             return snapshot.files.get(self.path) != since.files.get(self.path) and not (self.user or self.group)
         if self.path:
@@ -52,7 +55,7 @@ class Leftover:
         return self.user in snapshot.users or self.group in snapshot.groups
 
     def _as_full(self, snapshot: Snapshot) -> bool:
-        """Whether as many files are in every folder there; their names may be other ones every time."""
+        """Return whether each folder has at least as many files there. Names may differ from run to run."""
         there = Counter(map(posixpath.dirname, _below(self.path, snapshot)))
         return Counter(map(posixpath.dirname, self.inside)) <= there
 
@@ -66,13 +69,13 @@ def find_leftovers(
     archive: bool = False,
     declared: Collection[str] = frozenset(),
 ) -> list[Leftover]:
-    """What is there that was not there before, or is another; sorted by what it is.
+    """Return additions and changes since `before`, sorted by kind, then by path or name.
 
-    `owned`: files of packages. `archive`: the package is the distribution's own. `declared`: users and groups that
-    packages declare for systemd-sysusers(8).
+    `owned`: files of installed packages. `archive`: the package is the distribution's own. `declared`: users and groups
+    that packages declare for systemd-sysusers(8).
 
-    What other packages own, or is gone, counts only where the same packages are installed as before: else it came or
-    went with its package.
+    Changed files of other packages, changed accounts and missing files count only if the same packages are installed as
+    before: else they changed or went with a package.
     """
     accounts = {
         name: _account_severity(name, after, rules, archive=archive, declared=name in declared)
@@ -91,7 +94,7 @@ def find_leftovers(
 
 
 def new_processes(before: Snapshot, after: Snapshot) -> tuple[Process, ...]:
-    """Those that did not run before, without the children of others of them."""
+    """Return the processes that did not run before, without children of other new ones."""
     known = Counter(process.command for process in before.processes)
     fresh: dict[int, Process] = {}
     for process in after.processes:
@@ -103,7 +106,7 @@ def new_processes(before: Snapshot, after: Snapshot) -> tuple[Process, ...]:
 
 
 def shown(findings: Iterable[Finding], limit: int = SHOWN) -> tuple[Finding, ...]:
-    """The first ones of every kind and severity, and how many more there are."""
+    """Return the first `limit` findings of each kind and severity, and for the rest one finding with their count."""
     counts: Counter[tuple[Kind, Severity]] = Counter()
     kept = []
     for finding in findings:
@@ -124,7 +127,7 @@ def shown(findings: Iterable[Finding], limit: int = SHOWN) -> tuple[Finding, ...
 def _added_files(
     before: Snapshot, after: Snapshot, rules: Rules, owned: Collection[str], accounts: Mapping[str, Severity]
 ) -> Iterator[Leftover]:
-    """One for the topmost folder of what was added together."""
+    """Yield one leftover for the topmost folder of files that were added together."""
     homes = _kept_homes(before, after, accounts)
     added = {path for path in after.files.keys() - before.files.keys() if path not in owned}
     members: dict[str, list[str]] = {}
@@ -133,7 +136,7 @@ def _added_files(
     for top, paths in members.items():
         folder = after.files[top].type == "d"
         inside = [path for path in paths if after.files[path].type != "d"]
-        # What is in a folder decides about it; an empty one does little harm.
+        # The files in a folder decide its severity; an empty folder does little harm.
         severities = [_severity(rules, path, after.files[path]) for path in inside] or [
             min(_severity(rules, top, after.files[top]), Severity.WARNING, key=_weight)
         ]
@@ -148,7 +151,7 @@ def _added_files(
 
 
 def _below(folder: str, snapshot: Snapshot) -> list[str]:
-    """All in the folder that is not a folder."""
+    """Return all entries below the folder that are not folders."""
     return [path for path, state in snapshot.files.items() if path.startswith(f"{folder}/") and state.type != "d"]
 
 
@@ -163,7 +166,7 @@ def _changed_files(before: Snapshot, after: Snapshot, rules: Rules, owned: Colle
     for path in before.files.keys() & after.files.keys():
         old, new = before.files[path], after.files[path]
         others = path in owned
-        # A file that was written and put back has another time, and that is all.
+        # A file that was changed and restored differs in its time only.
         if old._replace(mtime=0) == new._replace(mtime=0) or (others and not same):
             continue
         severity = _severity(rules, path, new)
@@ -176,7 +179,7 @@ def _changed_files(before: Snapshot, after: Snapshot, rules: Rules, owned: Colle
 
 
 def _what(old: FileState, new: FileState) -> str:
-    """Such as "size 10, then 20; mode 0644, then 0600"."""
+    """Describe the change, for example "size 10, then 20; mode 0644, then 0600"."""
     pairs = {
         "type": (old.type, new.type),
         "size": (old.size, new.size),
@@ -194,7 +197,7 @@ def _missing_files(before: Snapshot, after: Snapshot, rules: Rules, owned: Colle
         severity = _severity(rules, path)
         if posixpath.dirname(path) in missing or severity is Severity.INFO:
             continue
-        # dpkg and rpm take an empty folder along that the package also had, such as /opt.
+        # dpkg and rpm remove an empty folder that the package also has, for example /opt.
         if before.files[path].type == "d" and path not in full and path not in owned:
             continue
         message = f"{path} was there before the package came, and is gone"
@@ -203,20 +206,20 @@ def _missing_files(before: Snapshot, after: Snapshot, rules: Rules, owned: Colle
 
 
 def _above(path: str) -> Iterator[str]:
-    """The folders that a path lies in."""
+    """Yield the folders that contain the path, innermost first."""
     while (folder := posixpath.dirname(path)) != path:
         yield folder
         path = folder
 
 
 def _kept_homes(before: Snapshot, after: Snapshot, accounts: Mapping[str, Severity]) -> set[str]:
-    """Home directories of accounts that are allowed to stay."""
+    """Return the home directories of new accounts that may stay."""
     fresh = after.users.keys() - before.users.keys()
     return {_home(after.users[name]) for name in fresh if accounts[name] is Severity.INFO}
 
 
 def _home(account: str) -> str:
-    """Of "100:101:somebody:/var/lib/x:/usr/sbin/nologin"."""
+    """Return the home directory in "100:101:somebody:/var/lib/x:/usr/sbin/nologin"."""
     return "".join(account.split(":")[3:4])
 
 
@@ -227,14 +230,14 @@ def _account_severity(name: str, after: Snapshot, rules: Rules, *, archive: bool
 
 
 def _locked(account: str) -> bool:
-    """Whether it is one of the system's, and no shell is started for it: "100:101::/nonexistent:/usr/sbin/nologin"."""
+    """Return whether it is a system account without a shell: "100:101::/nonexistent:/usr/sbin/nologin"."""
     number, *words = account.split(":")
     login = len(words) > 1 and not words[-1].endswith(_NO_SHELLS)
     return number.isdecimal() and 0 < int(number) < _FIRST_PERSON and not login
 
 
 def _accounts(before: Snapshot, after: Snapshot, accounts: Mapping[str, Severity]) -> Iterator[Leftover]:
-    """A group that came with the user of the same name is not told of a second time."""
+    """Yield new accounts. A user and the group of the same name are one leftover."""
     users = after.users.keys() - before.users.keys()
     groups = after.groups.keys() - before.groups.keys()
     for name in users | groups:
@@ -254,7 +257,7 @@ def _accounts(before: Snapshot, after: Snapshot, accounts: Mapping[str, Severity
 
 
 def _changed_accounts(before: Snapshot, after: Snapshot, accounts: Mapping[str, Severity]) -> Iterator[Leftover]:
-    """Who was there before and is another now, or is in a group that others were alone in."""
+    """Yield accounts that were there before and are different now, and groups with other members."""
     fresh = after.users.keys() - before.users.keys()
     entries = [("user", name, before.users[name], after.users[name]) for name in before.users.keys() & after.users]
     entries += [
@@ -274,7 +277,7 @@ def _changed_accounts(before: Snapshot, after: Snapshot, accounts: Mapping[str, 
 
 
 def _members(group: str, *, without: Collection[str] = ()) -> str:
-    """Of "27:one,two" those who were not made just now, which is told of anyway; in any order."""
+    """Return "27:one,two" with sorted members. New users are left out, because they are leftovers themselves."""
     number, _, members = group.partition(":")
     return f"{number}:{','.join(sorted(name for name in members.split(',') if name not in without))}"
 
@@ -300,6 +303,6 @@ def _weight(severity: Severity) -> int:
 
 
 def of_dependencies(leftover: Leftover) -> Finding:
-    """What is left behind without the package too: told, but not held against it."""
+    """Return the finding as INFO: the dependencies leave it behind without the package too."""
     message = f"{leftover.finding.message}: its dependencies do that by themselves"
     return replace(leftover.finding, severity=Severity.INFO, message=message)

@@ -1,6 +1,6 @@
-"""One command that writes down a machine's state, and what it writes. Pure: argv out, bytes in.
+"""The command that captures a machine's state, and the reader of its output. Pure: argv out, bytes in.
 
-Only what the smallest machine has is used: a POSIX shell, coreutils, grep, and findutils where they are there.
+The command uses only programs of the smallest machine: a POSIX shell, coreutils, grep, and findutils if present.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from alts.checks.state.snapshot import FileState, Process, Snapshot
 from alts.package_managers.base import PackageManager
 
 CAPTURE_PATH = "/.alts-snapshot"
-"""Where the command writes: the root folder is there on every machine, and no package owns a file in it."""
+"""The file that the command writes. Every machine has the root folder, and no package owns a file in it."""
 
-_MARK = "\x1e"  # starts every section; files come last, so that a name may hold anything
+_MARK = "\x1e"  # starts every section; files come last, because a name may contain any character
 
-# Processes come and go while the shell looks at them, so what it says about missing ones is dropped. Without find(1)
-# the shell walks by itself, with one stat(1) for every folder; that takes seconds.
+# Processes come and go during the capture, so messages about missing ones are dropped. Without find(1) the shell walks
+# the folders itself, with one stat(1) per folder, which takes seconds.
 _SCRIPT = r"""
 set -u
 umask 077
@@ -64,7 +64,7 @@ walk() {
     done
     if command -v find >/dev/null; then
         section find
-        # A file that goes away meanwhile is none.
+        # A file that disappears meanwhile is ignored.
         find / -xdev -ignore_readdir_race -printf '%y\t%m\t%U\t%G\t%s\t%Ts\t%p\0%l\0' || exit
     else
         section stat-files
@@ -74,7 +74,7 @@ walk() {
 } >"$out"
 """
 
-# The states and flags of proc(5) and of include/net/tcp_states.h in Linux: 0A listens, 07 is a bound udp socket.
+# States and flags from proc(5) and Linux's include/net/tcp_states.h: 0A is a listening, 07 a bound udp socket.
 _LISTENS = {"tcp": "0A", "tcp6": "0A", "udp": "07", "udp6": "07"}
 _ACCEPTS = 0x10000  # __SO_ACCEPTCON in /proc/net/unix
 
@@ -84,16 +84,19 @@ _TYPES = {0o14: "s", 0o12: "l", 0o10: "f", 0o06: "b", 0o04: "d", 0o02: "c", 0o01
 
 
 class UnreadableCapture(ValueError):  # noqa: N818 - reads as what happened
-    """It is not what the command writes, or not all of it."""
+    """The content is incomplete, or not from the capture command."""
 
 
 def capture_argv(packages: PackageManager) -> Sequence[str]:
-    """Writes the state to CAPTURE_PATH, for read_capture()."""
+    """Return the command that writes the state to CAPTURE_PATH, for read_capture()."""
     return ("/bin/sh", "-c", _SCRIPT, "sh", CAPTURE_PATH, *packages.installed_packages().argv)
 
 
 def read_capture(content: bytes, packages: PackageManager, rules: Rules) -> Snapshot:
-    """What the command has written, without what the rules call unseen. Raises UnreadableCapture."""
+    """Return the state that the command has written, without paths that the rules call unseen.
+
+    Raises UnreadableCapture.
+    """
     sections = _sections(content.decode(errors="backslashreplace"))
     missing = {"packages", "users", "groups", "self", "stat"} - sections.keys()
     if missing:
@@ -134,14 +137,14 @@ def _files(sections: Mapping[str, str]) -> Iterator[tuple[str, FileState]]:
         for head, link in zip(records[::2], records[1::2], strict=False):
             raw, uid, gid, size, mtime, path = head.split("\t", 5)
             kind = _TYPES[int(raw, 16) >> 12]
-            # %N says "path -> target" of a link, and the path alone of all else.
+            # %N is "path -> target" for a link, and the path alone for other files.
             target = link.removeprefix(f"{path} -> ") if kind == "l" else ""
             mode = int(raw, 16) & 0o7777
             yield path, _state(FileState(kind, mode, int(uid), int(gid), int(size), int(mtime), target))
 
 
 def _state(found: FileState) -> FileState:
-    """Without what a folder's entries bring about."""
+    """Return the state without the size and time of a folder, which depend on its entries."""
     return found._replace(size=0, mtime=0) if found.type == "d" else found
 
 
@@ -162,7 +165,7 @@ def _processes(sections: Mapping[str, str]) -> tuple[Process, ...]:
     found = {}
     for line in sections["stat"].splitlines():
         match = _STAT.match(line)
-        # A zombie has ended: only its parent has not asked for its exit code yet.
+        # A zombie has ended; its parent has not read the exit code yet.
         if match and match["state"] not in "ZX":
             pid = int(match["pid"])
             command = " ".join(arguments.get(pid, [])).strip() or f"[{match['name']}]"
@@ -172,7 +175,7 @@ def _processes(sections: Mapping[str, str]) -> tuple[Process, ...]:
 
 
 def _family(parents: Mapping[int, int], root: int) -> set[int]:
-    """A process and all that descend from it."""
+    """Return a process and all its descendants."""
     family = {root}
     while more := {pid for pid, parent in parents.items() if parent in family} - family:
         family |= more
@@ -192,8 +195,10 @@ def _listening(sections: Mapping[str, str]) -> Iterator[str]:
 
 
 def _address(text: str) -> str:
-    """ "0100007F:0050" as "127.0.0.1:80": the kernel prints words of 32 bits in the host's own order, little-endian on
-    every architecture that is tested here."""
+    """Return "0100007F:0050" as "127.0.0.1:80".
+
+    The kernel prints 32-bit words in host byte order, which is little-endian on every architecture tested here.
+    """
     host, _, port = text.partition(":")
     raw = b"".join(bytes.fromhex(host[at : at + 8])[::-1] for at in range(0, len(host), 8))
     address = ipaddress.ip_address(raw)

@@ -1,4 +1,4 @@
-"""What has changed between two snapshots: whole for the artifact, grouped and cut for the report. Pure."""
+"""Changes between two snapshots: complete for the artifact, grouped and cut for the report. Pure."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from alts.checks.state.snapshot import FileState, Snapshot
 from alts.shared.models.report import Change, StateChange, shortened
 
 FILE_LINES = 25
-"""Of added, changed or removed files in a report."""
+"""Lines of a report for added files, and as many for changed and for removed ones."""
 LINES = 40
-"""Of anything else."""
+"""Lines of a report for each other sort of change."""
 LONGEST_LINE = 300
-"""Characters of a line in a report: a path may have thousands, and a process's arguments a million."""
+"""Characters of a line in a report. A path may have thousands, the arguments of a process a million."""
 
 _TYPES = {
     "f": stat.S_IFREG,
@@ -31,7 +31,10 @@ _TYPES = {
 
 
 def whole_changes(snapshots: Mapping[str, Snapshot]) -> tuple[StateChange, ...]:
-    """From each moment to the next one, every file with what lstat(2) says of it."""
+    """Return the changes from each moment to the next, with mode, owner and size of every file.
+
+    `snapshots`: moment → snapshot, in the order taken.
+    """
     return tuple(
         _compare(one, other, snapshots[one], snapshots[other], files=_whole, others=tuple)
         for one, other in pairwise(snapshots)
@@ -39,7 +42,7 @@ def whole_changes(snapshots: Mapping[str, Snapshot]) -> tuple[StateChange, ...]:
 
 
 def brief_changes(snapshots: Mapping[str, Snapshot]) -> tuple[StateChange, ...]:
-    """The same, small enough to read."""
+    """Return the same changes within FILE_LINES, LINES and LONGEST_LINE, with folders in place of many files."""
     return tuple(
         _compare(one, other, snapshots[one], snapshots[other], files=_brief, others=_cut)
         for one, other in pairwise(snapshots)
@@ -89,7 +92,7 @@ def _changes(before: Mapping[str, object], after: Mapping[str, object]) -> Chang
 
 
 def _commands(snapshot: Snapshot) -> Mapping[str, int]:
-    """Command → how many run it."""
+    """Return command → number of processes that run it."""
     return Counter(process.command for process in snapshot.processes)
 
 
@@ -98,7 +101,7 @@ def _versions(packages: Mapping[str, str]) -> Mapping[str, None]:
 
 
 def _brief(paths: Sequence[str], before: Mapping[str, FileState], after: Mapping[str, FileState]) -> tuple[str, ...]:
-    # A folder says nothing that its files do not say, unless it is empty.
+    # A new or removed folder is listed only if it is empty; else its files are.
     inner = {path.rpartition("/")[0] for path in paths}
     kept = before.keys() & after.keys()
     lines = grouped((path for path in paths if path not in inner or path in kept), FILE_LINES)
@@ -118,7 +121,7 @@ def _described(path: str, states: Iterable[FileState]) -> str:
 
 
 def _state_line(state: FileState) -> str:
-    """Such as "-rwxr-xr-x 0:0 26856"."""
+    """Describe mode, owner and size, for example "-rwxr-xr-x 0:0 26856"."""
     mode = stat.filemode(_TYPES.get(state.type, 0) | state.mode)
     line = f"{mode} {state.uid}:{state.gid}"
     if state.type == "l":

@@ -1,4 +1,4 @@
-"""Many paths in a few lines: whole folders are named instead of what is in them. Pure."""
+"""Many paths in few lines: a folder stands for the files in it. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class _Folder:
-    """Some of the entries of a folder."""
+    """A folder and the listed entries in it."""
 
     path: str
     files: list[str] = field(default_factory=list)
@@ -33,9 +33,9 @@ class _Folder:
 
 
 def grouped(paths: Iterable[str], limit: int) -> tuple[str, ...]:
-    """At most `limit` lines, sorted: paths, and for the rest folders such as "/usr/share/locale/ (45 files)".
+    """Return at most `limit` sorted lines: paths, and folders like "/usr/share/locale/ (45 files)" for the rest.
 
-    The fullest folder is opened first, for as long as there is room for what is in it.
+    The fullest folder is opened first, as long as its entries fit.
     """
     root = _Folder("/")
     for path in paths:
@@ -57,7 +57,7 @@ def grouped(paths: Iterable[str], limit: int) -> tuple[str, ...]:
 
 
 def cut(lines: Sequence[str], limit: int) -> tuple[str, ...]:
-    """At most `limit` lines; the last one says how many are not shown."""
+    """Return at most `limit` lines. If some are left out, the last line has their count."""
     if len(lines) <= limit:
         return tuple(lines)
     return (*lines[: limit - 1], f"... and {len(lines) - limit + 1} more")

@@ -1,4 +1,4 @@
-"""What snapshots do not look at, and what a package may leave behind: data in resources/leftovers/, read once."""
+"""Rules for paths that snapshots leave out and for leftovers that may stay. The data are in resources/leftovers/."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ from alts.shared.models.report import Severity
 
 @dataclass(frozen=True)
 class Rule:
-    """What some paths or names have in common."""
+    """A rule for paths, names or commands that match one of its patterns."""
 
     patterns: tuple[str, ...]
     why: str
     severity: Severity = Severity.INFO
-    """How much it weighs when it is left behind; INFO for what may stay."""
+    """The severity of a leftover that matches; INFO if it may stay."""
     locked: bool = False
-    """Of users: only of the system's own, that nobody can log in as."""
+    """For accounts: matches only system accounts without a login shell."""
     archive: bool = False
-    """Only of what the distribution's own packages leave behind, not those of the task's repositories."""
+    """Matches only leftovers of the distribution's own packages, not of packages from the task's repositories."""
     declared: bool = False
-    """Of users: only those that a package declares for systemd-sysusers(8)."""
+    """For accounts: matches only those that a package declares for systemd-sysusers(8)."""
     empty: bool = False
-    """Only of files and folders with nothing in them."""
+    """Matches only empty files and folders."""
 
 
 @dataclass(frozen=True)
 class Rules:
-    """All that is known about one family of distributions."""
+    """The rules for one family of distributions."""
 
     unseen_paths: tuple[Rule, ...] = ()
     seen_paths: tuple[Rule, ...] = ()
-    """Looked at all the same."""
+    """Exceptions to `unseen_paths`."""
     left_paths: tuple[Rule, ...] = ()
     machine_paths: tuple[Rule, ...] = ()
-    """Settings of the machine itself: packages may make them and leave them, and links may wait for them."""
+    """Settings of the machine itself. A package may make and leave them, and a link to a missing one is not broken."""
     left_users: tuple[Rule, ...] = ()
     left_processes: tuple[Rule, ...] = ()
     _unseen: re.Pattern[str] = field(init=False, repr=False, compare=False)
@@ -54,18 +54,22 @@ class Rules:
         object.__setattr__(self, "_unseen", re.compile(unseen, re.DOTALL))
 
     def unseen(self, path: str) -> bool:
-        """Whether snapshots leave the path out."""
+        """Return whether snapshots leave the path out."""
         return self._unseen.fullmatch(path) is not None
 
     def of_path(self, path: str, *, empty: bool = False) -> Rule | None:
-        """The first rule about what is left at the path. `empty`: nothing is in it."""
+        """Return the first rule for a leftover at the path; None if it may not stay. `empty`: it has no content."""
         return _first([rule for rule in (*self.machine_paths, *self.left_paths) if rule.empty <= empty], path)
 
     def is_the_machines(self, path: str) -> bool:
+        """Return whether the path is a setting of the machine itself."""
         return _first(self.machine_paths, path) is not None
 
     def of_user(self, name: str, *, locked: bool = False, archive: bool = False, declared: bool = False) -> Rule | None:
-        """`locked`: nobody can log in. `archive`: the package is the distribution's own. `declared`: see Rule."""
+        """Return the first rule for a leftover account; None if it may not stay.
+
+        `locked`: nobody can log in. `archive`: the package is the distribution's own. `declared`: see Rule.
+        """
         rules = [
             rule
             for rule in self.left_users
@@ -74,14 +78,15 @@ class Rules:
         return _first(rules, name)
 
     def of_process(self, command: str) -> Rule | None:
+        """Return the first rule for a process that still runs; None if it may not."""
         return _first(self.left_processes, command)
 
 
 @functools.cache
 def rules_for(family: Family) -> Rules:
-    """Those of every family, then the family's own.
+    """Return the rules common to all families, followed by the family's own. Reads the files once.
 
-    Raises FileNotFoundError, KeyError or ValueError where the data are incomplete, which a test excludes.
+    Raises FileNotFoundError, KeyError or ValueError if the data are incomplete, which a test excludes.
     """
     tables = [
         yaml.safe_load(resource("leftovers", name).read_text("utf-8")) for name in ("common.yaml", f"{family}.yaml")
@@ -118,7 +123,10 @@ def _first(rules: Sequence[Rule], text: str) -> Rule | None:
 
 @functools.cache
 def _compiled(patterns: tuple[str, ...]) -> re.Pattern[str]:
-    """`*` and `?` stay within a folder, `/**` at the end is all below the folder, `**` elsewhere is anything."""
+    """Compile glob patterns.
+
+    `*` and `?` match within one folder. `/**` at the end matches the folder and all below it, `**` elsewhere anything.
+    """
     return re.compile("|".join(map(_regex, patterns)) or r"(?!)", re.DOTALL)
 
 

@@ -1,4 +1,4 @@
-"""What a machine would start by itself, as its files say: systemd units, init scripts, cron entries. Pure."""
+"""Services that a machine starts by itself, read from its files: systemd units, init scripts, cron entries. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from alts.checks.state.snapshot import FileState
 
-# systemd.unit(5), init.d(7), cron(8). What begins with a dot or is a README only keeps the folder in a package.
+# systemd.unit(5), init.d(7), cron(8). A README or a file that begins with a dot only keeps the folder in a package.
 _PLACES: tuple[tuple[str, re.Pattern[str]], ...] = (
     (
         "systemd",
@@ -20,7 +20,10 @@ _PLACES: tuple[tuple[str, re.Pattern[str]], ...] = (
 
 
 def services_of(files: Mapping[str, FileState]) -> Mapping[str, FileState]:
-    """Such as "systemd nginx.service", "enabled nginx.service", "init.d nginx", "cron /etc/cron.d/php" → its file."""
+    """Return service → its file.
+
+    For example "systemd nginx.service", "enabled nginx.service", "init.d nginx", "cron /etc/cron.d/php".
+    """
     found = {}
     for path, state in files.items():
         if state.type == "d" or not path.startswith(

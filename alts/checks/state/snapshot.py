@@ -1,4 +1,4 @@
-"""What is on a machine at one moment: files, users, groups, processes, listening sockets, packages."""
+"""The state of a machine at one moment: files, users, groups, processes, listening sockets, packages."""
 
 from __future__ import annotations
 
@@ -8,43 +8,46 @@ from typing import NamedTuple
 
 
 class FileState(NamedTuple):
-    """One entry of the file system, as lstat(2) tells it."""
+    """One entry of the file system, by lstat(2)."""
 
     type: str
-    """As find(1) says: f, d, l, p, s, b or c."""
+    """The letter of find(1): f, d, l, p, s, b or c."""
     mode: int
     uid: int
     gid: int
     size: int
-    """Bytes; 0 for a folder, whose size is the file system's own business."""
+    """Bytes; 0 for a folder, because its size depends on the file system."""
     mtime: int
-    """Seconds since 1970; 0 for a folder, which changes whenever an entry comes or goes."""
+    """Seconds since 1970; 0 for a folder, because its time changes with every entry that comes or goes."""
     target: str = ""
-    """Of a symbolic link."""
+    """The target of a symbolic link, else empty."""
 
 
 class Process(NamedTuple):
-    """A process that runs."""
+    """A running process."""
 
     pid: int
     parent: int
     command: str
-    """Its arguments, joined by blanks; its name where it has none."""
+    """Its arguments, joined by blanks; without arguments its name in brackets."""
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Two of an idle machine are equal. Paths, names and addresses are text; odd bytes are written as \\x7f."""
+    """The state of a machine. Two snapshots of an idle machine are equal.
+
+    Paths, names and addresses are text; a byte that is not UTF-8 is written as \\xff.
+    """
 
     files: Mapping[str, FileState] = field(default_factory=dict)
-    """Path → state, without what no snapshot looks at (resources/leftovers, `unseen`)."""
+    """Path → state. Paths that the rules call `unseen` (resources/leftovers) are left out."""
     users: Mapping[str, str] = field(default_factory=dict)
     """Name → the rest of its line in passwd(5), without the password."""
     groups: Mapping[str, str] = field(default_factory=dict)
     """Name → the rest of its line in group(5), without the password."""
     processes: tuple[Process, ...] = ()
-    """By process id, without those that took the snapshot."""
+    """Sorted by process id, without the processes that took the snapshot."""
     listening: frozenset[str] = frozenset()
-    """Such as "tcp 0.0.0.0:80", "udp6 [::]:53", "unix /run/docker.sock"."""
+    """Sockets, for example "tcp 0.0.0.0:80", "udp6 [::]:53", "unix /run/docker.sock"."""
     packages: Mapping[str, str] = field(default_factory=dict)
     """Name → version."""

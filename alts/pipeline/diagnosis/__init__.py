@@ -1,4 +1,4 @@
-"""Why a command failed where the package is not to blame: a full disk, a kernel limit, a missing tool.
+"""Causes of a failure that the package manager does not name: a full disk, a kernel limit, a missing program.
 
-Imports what alts.pipeline may import.
+Imports the same rooms as alts.pipeline.
 """

@@ -1,4 +1,4 @@
-"""Whether a full disk is why something failed on the machine: it takes all that needs room with it."""
+"""Whether a full disk made a command fail."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from alts.package_managers.base import PackageManager
 from alts.pipeline.context import StageContext
 from alts.shared.models.report import Finding, Kind
 
-# Whatever else the package manager says of a failure, it would have said on an empty disk too.
+# Findings of other kinds have a cause that an empty disk would not have removed.
 _UNEXPLAINED = (Kind.INSTALL_FAILED, Kind.REMOVAL_FAILED)
 # Where packages and their scripts write; each may be a file system of its own.
 _FOLDERS = ("/", "/etc", "/usr", "/var", "/var/cache", "/var/lib")
-# A line of `df -Pk` or `df -Pi`: file system, all, used, available, per cent, where it is mounted.
+# A line of `df -Pk` or `df -Pi`: file system, total, used, available, per cent, mount point.
 _DF_LINE = re.compile(r"^\S.*? +(?P<all>\d+) +\d+ +(?P<available>-?\d+) +\d+% (?P<mount>/.*)$", re.MULTILINE)
-_ROOM = 1024  # KiB; nothing of a package manager's work can be done in less
+_ROOM = 1024  # KiB; a package manager can do nothing with less
 
 
 def full_disk(context: StageContext, failed: Completed, findings: Sequence[Finding]) -> tuple[Finding, ...]:
-    """What the failure of a command comes down to where the disk is full, or was: what is unpacked in part is removed.
+    """Return a finding if a full disk made a command fail, else none.
 
-    `findings`: what the package manager says of it. Where it knows a reason, such as a package's script, words about
-    the disk may be a script's own, of a small file system that it has filled or of none at all: then only the machine
-    itself is believed. Raises Stopped or InstanceLost.
+    The package manager removes partly unpacked files, so the disk may have room again by now; only the output of the
+    command tells then. `findings`: the package manager's own. If they name a cause, for example a maintainer script,
+    a line about the disk may be that script's, about a small file system that it has filled or about none at all. In
+    that case only df(1) is believed. Raises Stopped or InstanceLost.
     """
     unexplained = all(finding.kind in _UNEXPLAINED for finding in findings)
     line = context.packages.disk_full_line(failed.output) if unexplained else ""
@@ -32,26 +33,26 @@ def full_disk(context: StageContext, failed: Completed, findings: Sequence[Findi
 
 
 def disk_full(context: StageContext) -> tuple[Finding, ...]:
-    """Whether the disk is full at this moment: scripts that fail for that often do not say so.
+    """Return a finding if a file system that packages write to has no room or no inodes left now, else none.
 
-    Raises Stopped or InstanceLost.
+    A script that fails on a full disk often does not say so. Raises Stopped or InstanceLost.
     """
     folders = _folders(context.packages)
     space = context.run(("df", "-Pk", *folders), question=True).output
     for match in _DF_LINE.finditer(space):
-        # What has no size at all is not a file system to write to.
+        # A pseudo file system has no size, and no package writes to it.
         if int(match["all"]) and int(match["available"]) < _ROOM:
             return (_full(f"{match['mount']} has no room left"),)
     entries = context.run(("df", "-Pi", *folders), question=True).output
     for match in _DF_LINE.finditer(entries):
-        # Some file systems make entries as they need them, and say that they have none.
+        # A file system that makes inodes on demand has a total of 0.
         if int(match["all"]) and int(match["available"]) <= 0:
             return (_full(f"{match['mount']} can have no more files"),)
     return ()
 
 
 def _folders(packages: PackageManager) -> tuple[str, ...]:
-    """What is looked at; those that are not there make df complain, and that is all."""
+    """Return the folders to look at. df complains of a missing one and reports the others."""
     return (*_FOLDERS, *packages.folders)
 
 

@@ -10,10 +10,9 @@ NOT_RUN = (126, 127)
 
 
 def check_tools(done: Completed) -> None:
-    """Check that the program of a command was there to run.
+    """Check that the program of a command was there to run. Raises MachineRuined if it is gone.
 
-    The fresh machine had every program that stages ask: without one, no stage before the installation would have
-    passed. Raises MachineRuined if the exit code says that the program is gone.
+    The fresh machine had it, or the stages before the installation would not have passed.
     """
     if done.exit_code in NOT_RUN:
         raise MachineRuined(None, "what every machine has is gone", evidence=done.tail(1))

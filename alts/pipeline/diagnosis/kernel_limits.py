@@ -1,5 +1,7 @@
-"""Whether a failure comes down to a machine without memory or processes to spare, as the kernel counts them, or to one
-that kills what we run."""
+"""Whether a command failed because the machine met its limit of memory or processes, or because it was killed there.
+
+The kernel's own counts decide; the output of the command only says when to look at them.
+"""
 
 from __future__ import annotations
 
@@ -12,20 +14,20 @@ from alts.shared.errors import InfrastructureError
 from alts.shared.models.report import Kind
 
 Ask = Callable[[Sequence[str]], Completed]
-"""Runs a program on the machine."""
+"""Run a program on the machine."""
 
-_KILLED = 137  # 128 + SIGKILL, as a shell and Docker put it
+_KILLED = 137  # 128 + SIGKILL, by the convention of shells and Docker
 
-# What dpkg, rpm and shells print of a process that was killed.
+# Output of dpkg, rpm and shells about a process that was killed.
 _SIGKILL = re.compile(r"\(Killed\)|\bKilled\b|signal 9|exit status 137|exited unexpectedly")
-# What fork(2) says, and shells make of it.
+# The error of fork(2), and the words of shells for it.
 _NO_FORK = re.compile(
     r"Resource temporarily unavailable|[Cc]annot fork|unable to fork|fork failed|can't fork|Failed to fork"
 )
 
-# How often the kernel has killed something of this machine for want of memory, how often it has refused a process
-# (cgroups(7); version 2 has both in one folder, version 1 each in its own); a machine has one of both. In version 1 the
-# folder above is one that anybody can write to. tail(1) says which file is which, and needs no second process.
+# How often the kernel has killed a process of this machine for lack of memory, and how often it has refused a new one
+# (cgroups(7)). Version 2 has both counts in one folder, version 1 in one folder each; a machine has either version. In
+# version 1 any process can write to the folder above. tail(1) prints the name of each file and needs no second process.
 _COUNTS_ARGV = (
     "tail",
     "-n",
@@ -38,16 +40,16 @@ _COUNTS_ARGV = (
     "/sys/fs/cgroup/pids/pids.events",
 )
 _OOM_KILLS = ("memory/memory.oom_control oom_kill", "memory.events oom_kill")
-_NEAR = 16 * 1024 * 1024  # bytes below its limit at which a machine has met it: what it was refused is not counted
+_NEAR = 16 * 1024 * 1024  # bytes below the limit that count as having met it: a refused allocation is not counted
 _REFUSED = ("pids/pids.events max", "pids.events max")
 _TITLE = re.compile(r"^==> /sys/fs/cgroup/(?P<path>\S+) <==$")
 _COUNT = re.compile(r"^(?:(?P<name>[a-z_]+) )?(?P<count>\d+)$")
 
 
 def what_ruined(failed: Completed, ask: Ask) -> MachineRuined | None:
-    """What the failure of a command comes down to; None where something else was wrong.
+    """Return the limit or the kill that made a command fail; None if the cause is another one.
 
-    Raises InfrastructureError where it is the host that had no memory left.
+    Raises InfrastructureError if the host ran out of memory, not the machine.
     """
     lines = [line.strip() for line in failed.output.splitlines()]
     killed = [line for line in lines if _SIGKILL.search(line)]
@@ -55,7 +57,7 @@ def what_ruined(failed: Completed, ask: Ask) -> MachineRuined | None:
     if not killed and not unforked and failed.exit_code != _KILLED:
         return None
     counts = _counts(ask)
-    # The words alone excuse nothing: the kernel's count must confirm them.
+    # Any script can print these words, so the kernel's count must confirm them.
     if unforked and _first_known(counts, _REFUSED):
         return MachineRuined(
             Kind.PROCESS_LIMIT_EXCEEDED,
@@ -66,7 +68,7 @@ def what_ruined(failed: Completed, ask: Ask) -> MachineRuined | None:
         return None
     evidence = killed[-1] if killed else f"exit code {failed.exit_code}"
     kills = _first_known(counts, _OOM_KILLS)
-    # Where the kernel does not say, the signs must do.
+    # Without a count from the kernel, the output decides.
     if kills is None or kills > 0:
         if not _limit_was_met(counts):
             raise InfrastructureError(
@@ -85,7 +87,7 @@ def what_ruined(failed: Completed, ask: Ask) -> MachineRuined | None:
 
 
 def _counts(ask: Ask) -> Mapping[str, int]:
-    """Such as {"memory.events oom_kill": 1}."""
+    """Return the counts by file and name, for example {"memory.events oom_kill": 1}."""
     counts: dict[str, int] = {}
     path = ""
     for line in ask(_COUNTS_ARGV).output.splitlines():
@@ -101,11 +103,10 @@ def _first_known(counts: Mapping[str, int], names: Iterable[str]) -> int | None:
 
 
 def _limit_was_met(counts: Mapping[str, int]) -> bool:
-    """Whether the machine has come to its own limit of memory, as far as the kernel says; else it was the
-    host that had none left.
+    """Return whether the machine met its own limit of memory. If it did not, the host ran out of memory.
 
-    Version 2 counts how often. Version 1 knows the most that was ever used; its memory.failcnt is 0 in Linux 6.18 even
-    where it has killed for the limit's sake.
+    Version 2 of cgroups counts these events. Version 1 records the highest use; its memory.failcnt is 0 in Linux 6.18
+    even after the kernel has killed a process for the limit.
     """
     most, limit = (counts.get(f"memory/memory.{name}") for name in ("max_usage_in_bytes", "limit_in_bytes"))
     if most is not None and limit is not None:

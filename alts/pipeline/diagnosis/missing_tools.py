@@ -1,4 +1,4 @@
-"""Whether the machine still has the programs that the stages need to tell what a package did to it."""
+"""Whether the machine still has the programs that the stages use."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _TOOLS = (
     *("apt-cache", "apt-get", "dpkg", "dpkg-deb", "dpkg-query", "dnf", "rpm", "yum"),
 )
 
-# Nothing but what the shell has built in.
+# The script uses only commands that the shell has built in.
 _SCRIPT = 'for tool do command -v "$tool" >/dev/null || printf "%s\\n" "$tool"; done'
 
 
 def tools_gone(context: StageContext) -> tuple[Finding, ...]:
-    """Those that were there before the package came: without them there is nobody to ask, and that is its doing.
+    """Return a finding for each program that was there before the installation and is gone now.
 
-    Raises Stopped or InstanceLost.
+    Without it the later stages cannot observe the machine, so the package is to blame. Raises Stopped or InstanceLost.
     """
     before = dict(_there(Tree(context.seen.snapshots[BEFORE].files)))
     done = context.run(("/bin/sh", "-c", _SCRIPT, "sh", *before), question=True)
@@ -39,7 +39,7 @@ def tools_gone(context: StageContext) -> tuple[Finding, ...]:
 
 
 def _there(tree: Tree) -> Iterator[tuple[str, str]]:
-    """Tool → where it is."""
+    """Yield each tool that the tree has, with its path."""
     for tool in _TOOLS:
         path = next((path for folder in PROGRAMS if tree.exists(path := f"{folder}/{tool}")), None)
         if path is not None:

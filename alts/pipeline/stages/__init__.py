@@ -1,4 +1,4 @@
-"""The stages that alts.pipeline.plans names, one file each.
+"""The stages of alts.pipeline.plans, one file each.
 
-Imports what alts.pipeline may import.
+Imports the same rooms as alts.pipeline.
 """

@@ -16,7 +16,10 @@ from alts.shared.models.task_spec import TaskSpec
 
 
 def install(context: StageContext) -> StageAnswer:
-    """Install the wanted version, else the candidate; note all that came or went with it."""
+    """Install the version that the task names, else the package manager's first choice.
+
+    Records the candidates, the closure, the declared accounts and a snapshot.
+    """
     spec, packages, seen = context.spec, context.packages, context.seen
     query = packages.candidates(spec)
     asked = context.run(query.argv)
@@ -32,7 +35,7 @@ def install(context: StageContext) -> StageAnswer:
     seen.candidate = candidate
     before = seen.snapshots[BEFORE].packages
     there = before.get(spec.package_name) == candidate.version
-    # What the image has is the distribution's; one of the same version that the task brings has yet to take its place.
+    # The image's package is the distribution's. If the task's repository has the same version, it is installed over it.
     seen.already_installed = there and packages.from_distribution(spec, candidate)
     installing = packages.reinstall if there and not seen.already_installed else packages.install
     if findings := install_by(context, installing(spec, candidate), candidate):
@@ -46,7 +49,7 @@ def install(context: StageContext) -> StageAnswer:
 
 
 def _declared(context: StageContext) -> frozenset[str]:
-    """While it is there to be read."""
+    """Return the users and groups that the new files declare. The removal deletes these files, so read them now."""
     before, after = (context.seen.snapshots[moment].files for moment in (BEFORE, INSTALLED))
     fresh = declarations(path for path, state in after.items() if state.type == "f" and state != before.get(path))
     return frozenset(declared_names(context.run(("cat", "--", *fresh), question=True).output)) if fresh else frozenset()
@@ -67,7 +70,7 @@ def _passed_over(context: StageContext, candidate: Candidate) -> Iterator[Findin
 
 
 def _displaced(spec: TaskSpec, before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[Finding]:
-    """Taking an alternative's place is a package's right (Debian Policy 7.6.2): it is said, not blamed."""
+    """Report removed packages as INFO: a package may replace an alternative (Debian Policy 7.6.2)."""
     for name in sorted(before.keys() - after.keys()):
         yield Finding(
             kind=Kind.PACKAGE_CONFLICT,

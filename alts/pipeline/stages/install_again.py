@@ -8,7 +8,7 @@ from alts.pipeline.transaction import install_by
 
 
 def install_again(context: StageContext) -> StageAnswer:
-    """What a removal and a purge have left must not be in the way."""
+    """Install the candidate again. Leftovers of the removal and the purge must not make it fail."""
     candidate = context.seen.candidate
     if candidate is None:
         return StageAnswer(skipped="nothing was installed before")

@@ -1,4 +1,4 @@
-"""See that what was installed is what was shipped, and can work. Nothing is installed for it."""
+"""Check that the installed files are the shipped ones and can work. Installs nothing for it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from alts.shared.models.report import Finding, Kind, Severity
 
 T = TypeVar("T")
 
-_MOST_FINDINGS = 20_000  # before they are sorted, and few of them shown
+_MOST_FINDINGS = 20_000  # of each check, before they are sorted and cut
 
 # A verification line may end with a reason: "missing     /usr/share/doc/x (Permission denied)".
 _REASON = re.compile(r" \([A-Z][a-z ]+\)$")
@@ -42,7 +42,10 @@ _SHELL = "/bin/sh"
 
 
 def integrity(context: StageContext) -> StageAnswer:
-    """Compare every installed file with the package, follow its links, and look for its programs' libraries."""
+    """Compare all installed files with the package, follow its links, and look for interpreters, loaders and libraries.
+
+    Returns at most SHOWN findings of one kind and severity, and a count of the rest (alts.checks.leftovers.find).
+    """
     spec, packages = context.spec, context.packages
     verify, listing = packages.verify(spec), packages.owned_files(spec)
     verifying = context.run(verify.argv)
@@ -50,7 +53,7 @@ def integrity(context: StageContext) -> StageAnswer:
     verified = verify.judge(verifying)
     excluded = _answer(context, packages.exclusions())
     listed = whole_output(context, listing.argv, "files of the package listed")
-    # Odd bytes as a snapshot has them.
+    # Snapshots decode invalid bytes in the same way.
     owned = listing.read(listed.decode(errors="backslashreplace"))
     now = context.seen.snapshots.get(INSTALLED) or look(context, "state of the machine noted")
     tree = Tree(now.files)
@@ -66,9 +69,9 @@ def integrity(context: StageContext) -> StageAnswer:
 
 
 def _answer(context: StageContext, query: Query[T]) -> T:
-    """The answer of a command that knows one.
+    """Ask a query that must succeed, because half an answer would let anything pass.
 
-    Raises MachineRuined, or StateUnreadable: half an answer would let anything pass.
+    Raises MachineRuined if its program is gone, StateUnreadable if it fails otherwise.
     """
     done = context.run(query.argv)
     check_tools(done)
@@ -86,7 +89,10 @@ def _order(finding: Finding) -> tuple[str, str, str]:
 def _present(
     verified: Iterable[Finding], owned: Iterable[str], tree: Tree, excluded: Exclusions, context: StageContext
 ) -> Iterator[Finding]:
-    """What the package manager found, and what it does not look at: not every package has a checksum for every file."""
+    """Yield the package manager's findings, then missing files that it does not verify for lack of a checksum.
+
+    Files that the machine's settings exclude from unpacking may be missing.
+    """
     rules = rules_for(context.spec.family)
     told = set()
     for finding in verified:
@@ -102,14 +108,14 @@ def _present(
 
 
 def _path_in(line: str) -> str:
-    """Of "missing     /usr/share/doc/x (Permission denied)"."""
+    """Return the path in a verification line: "missing     /usr/share/doc/x (Permission denied)"."""
     return _REASON.sub("", line[line.find("/") :])
 
 
 class _Complete:
-    """Whether all that the package suggests is there, so that nothing may come later that it waits for.
+    """Whether all suggested packages are installed, so that none can come later with a file that is missing now.
 
-    The machine is only asked where somebody wants to know.
+    Asks the machine at the first call only.
     """
 
     def __init__(self, context: StageContext, now: Snapshot) -> None:
@@ -133,7 +139,7 @@ def _links(
     if not broken:
         return
     before = context.seen.snapshots.get(BEFORE, Snapshot())
-    # A folder that came with the package, and not with another one, is where nobody else will put anything.
+    # No other package will add a file to a folder that this package alone brought.
     own = {tree.place(path) for path in owned} - before.files.keys()
     yield from link_findings(
         broken,
@@ -152,7 +158,7 @@ def _scripts(context: StageContext, owned: Sequence[str], tree: Tree, complete: 
 
 
 def _programs(context: StageContext, owned: Sequence[str], tree: Tree) -> Iterator[Finding]:
-    """Find programs whose loader is missing, and programs and libraries whose libraries are."""
+    """Look for missing loaders and libraries, and for unsafe search paths, of the package's programs and libraries."""
     sizes = {place: tree.size(place) or 0 for place in map(tree.place, owned)}
     regular = sorted(path for path, size in sizes.items() if size >= SMALLEST)
     shell = tree.end(_SHELL)
@@ -176,7 +182,7 @@ def _programs(context: StageContext, owned: Sequence[str], tree: Tree) -> Iterat
 def _machine(
     context: StageContext, elves: Iterable[Elf], tree: Tree, native: ElfKind, kinds: Mapping[str, ElfKind]
 ) -> Machine:
-    """Read of the machine what its loader would choose from to load `elves`."""
+    """Read the loader's cache, and the kinds of all files that have the name of a needed library."""
     needed = {posixpath.basename(name) for elf in elves for name in elf.needed}
     named = sorted({end for name in needed for end in tree.named(name)})
     return Machine(tree, native, loader_cache(context) if needed else {}, {**kinds, **elf_kinds(context, named)})

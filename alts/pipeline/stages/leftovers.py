@@ -1,4 +1,4 @@
-"""See that the package has taken away what it brought."""
+"""Check that the removal took away everything that the package brought."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from alts.shared.models.report import Finding, Kind, Severity
 
 TIDIED = "dependencies removed"
 
-# Where packages keep what they were given (FHS 5.8, 3.17).
+# The folders for data that packages are given (FHS 5.8, 3.17).
 _DATA = ("/var/lib/", "/srv/")
 
-# A daemon that was told to stop may take a moment to do so.
+# A daemon may take a moment to stop.
 _LOOKS = 8
 _LOOK_INTERVAL = 0.5  # seconds
 
-# Removes the paths before the "--", and the lines of the users and groups after it: a process that makes them again is
-# seen then. Passwords lie in the files with an "s".
+# Removes the paths before the "--", and the lines of the users and groups after it. If a process makes them again, the
+# next snapshot shows it. shadow and gshadow hold the passwords.
 _FORGET = r"""
 set -e
 while [ "$1" != -- ]; do
@@ -44,9 +44,10 @@ done
 
 
 def leftovers(context: StageContext) -> StageAnswer:
-    """Compare the machine with what it was before the package came, once its dependencies are gone too.
+    """Remove the dependencies too, and compare the machine with its state before the installation.
 
-    What is left and might be a dependency's is put to the test: they are installed once more, without the package.
+    A leftover may be a dependency's. To decide that, the dependencies are installed and removed once more, without the
+    package.
     """
     moments = context.seen.snapshots
     removed = moments.get(PURGED) or moments.get(REMOVED)
@@ -64,27 +65,27 @@ def leftovers(context: StageContext) -> StageAnswer:
 
 @dataclass
 class _Aftermath:
-    """The machine after the package was removed, and what is known of it before."""
+    """The machine after the removal, with its states before."""
 
     context: StageContext
     before: Snapshot
     installed: Snapshot | None
     after: Snapshot
-    """Right after the removal; from tidy() on, once the dependencies are gone and nothing ends slowly any more."""
+    """The state right after the removal; tidy() replaces it by the state without the dependencies."""
     rules: Rules
     dependencies: Mapping[str, str] = field(init=False)
-    """Packages that came with the package and stayed when it was removed: name to version."""
+    """Packages that the installation brought and the removal kept: name → version."""
 
     def __post_init__(self) -> None:
         stayed = self.after.packages.items()
         self.dependencies = {name: version for name, version in stayed if name not in self.before.packages}
 
     def tidy(self) -> bool:
-        """Remove the package's dependencies; tell whether that went well."""
+        """Remove the package's dependencies and let slow processes end. Return whether all dependencies could go."""
         context, packages = self.context, self.context.packages
         came = set() if self.installed is None else self.installed.packages.keys() - self.before.packages.keys()
         tidied = True
-        # What went along with the package is purged first, while what its scripts may ask for, such as ucf, is there.
+        # Packages that the removal took along are purged first, while programs for their scripts, e.g. ucf, are there.
         gone = sorted(came - self.after.packages.keys() - {context.spec.package_name})
         if gone and packages.purge(context.spec) is not None:
             tidied = context.run(packages.remove_others_argv(gone)).ok
@@ -96,7 +97,7 @@ class _Aftermath:
         return tidied
 
     def _settle(self) -> None:
-        """Look again, for some seconds, until nothing runs that was only slow to end."""
+        """Look again, for some seconds, until all new processes have ended or may stay."""
         for _ in range(_LOOKS):
             if all(self.rules.of_process(process.command) for process in new_processes(self.before, self.after)):
                 return
@@ -104,7 +105,7 @@ class _Aftermath:
             self.after = look(self.context, "state of the machine noted: something still runs")
 
     def judge(self) -> list[Leftover]:
-        """Find what is left, without what the package keeps on purpose."""
+        """Return the leftovers. Data that the package keeps on purpose is only INFO."""
         context, candidate = self.context, self.context.seen.candidate
         find = partial(
             find_leftovers,
@@ -114,12 +115,12 @@ class _Aftermath:
             archive=candidate is not None and context.packages.from_distribution(context.spec, candidate),
             declared=context.seen.declared,
         )
-        # The list of owned files is long: it is only asked for where something would be found without it.
+        # The list of owned files is long, so it is read only if there are leftovers without it.
         found = find(owned=_owned_files(context, self.after)) if find(owned=frozenset()) else []
         return found if candidate is None else _kept_on_purpose(context, candidate, found)
 
     def try_without(self, found: Sequence[Leftover]) -> StageAnswer:
-        """Install and remove the dependencies alone: what they leave by themselves is not held against the package."""
+        """Install and remove the dependencies alone, and excuse what they leave by themselves."""
         context, packages = self.context, self.context.packages
         suspects = [one for one in found if _is_suspect(one)]
         forgotten = self._forget(suspects)
@@ -129,7 +130,7 @@ class _Aftermath:
             return StageAnswer(ours)
         removed = context.run(packages.remove_others_argv(self.dependencies)).ok
         again = look(context, "state of the machine noted: the same without the package")
-        # What could not be taken away would look as if the dependencies had brought it again.
+        # A leftover that could not be deleted would look as if the dependencies had brought it again.
         if faults or not removed or not forgotten:
             return _answer(_doubted(one.finding, "; its dependencies cannot be tried without it") for one in found)
         return _answer(
@@ -138,7 +139,7 @@ class _Aftermath:
         )
 
     def _forget(self, suspects: Sequence[Leftover]) -> bool:
-        """Remove the suspects from the machine; tell whether their files and accounts are gone."""
+        """Delete the suspects' files and accounts, kill their processes. Return whether the deletion succeeded."""
         fresh = [one for one in suspects if not one.changed]
         paths = [one.path for one in fresh if one.path]
         names = [one.user or one.group for one in fresh if one.user or one.group]
@@ -151,7 +152,7 @@ class _Aftermath:
 
 
 def _is_suspect(one: Leftover) -> bool:
-    """Whether a dependency may have left it. What is missing cannot be brought back by trying."""
+    """Return whether a dependency may have left it. A trial cannot bring a missing file back, so it tells nothing."""
     return one.finding.kind is not Kind.MISSING_FILE and one.finding.severity is not Severity.INFO
 
 
@@ -160,7 +161,7 @@ def _answer(findings: Iterable[Finding]) -> StageAnswer:
 
 
 def _owned_files(context: StageContext, after: Snapshot) -> frozenset[str]:
-    """Return the paths of all packages that are still installed."""
+    """Return the paths that packages still installed own, with all links in their folders followed."""
     listing = context.packages.every_owned_file()
     content = whole_output(context, listing.argv, "files of all packages listed")
     tree = Tree(after.files)
@@ -187,6 +188,6 @@ def _excused(finding: Finding, why: str) -> Finding:
 
 
 def _doubted(finding: Finding, doubt: str) -> Finding:
-    """Weaken an error to a warning: what is left may be a dependency's."""
+    """Weaken an error to a warning, because a dependency may have left it."""
     severity = Severity.WARNING if finding.severity is Severity.ERROR else finding.severity
     return replace(finding, severity=severity, message=finding.message + doubt)

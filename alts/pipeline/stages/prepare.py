@@ -1,4 +1,4 @@
-"""Make the fresh machine ready: what terraform and ansible have left to do is to read the repositories."""
+"""Read the repositories, the last step after Terraform and Ansible to make the fresh machine ready."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from alts.pipeline.stage import StageAnswer
 
 
 def prepare(context: StageContext) -> StageAnswer:
-    """Fetch the package lists of the distribution and of the task's repositories."""
+    """Record the package manager's version; fetch the lists of the distribution and of the task's repositories."""
     spec, packages = context.spec, context.packages
     version, refresh = packages.version(), packages.refresh(spec)
     context.seen.package_manager = version.read(context.run(version.argv).output)

@@ -1,4 +1,4 @@
-"""Take away what a removal leaves on purpose, such as conffiles."""
+"""Delete the files that a removal keeps on purpose, for example conffiles."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from alts.pipeline.transaction import purge_by
 
 
 def purge(context: StageContext) -> StageAnswer:
-    """Purge the removed package; skipped where the package manager removes everything at once."""
+    """Purge the removed package and record a snapshot. Skipped if a removal by this package manager keeps nothing."""
     purging = context.packages.purge(context.spec)
     if purging is None:
         return StageAnswer(skipped="this package manager has nothing to purge: a removal takes everything")

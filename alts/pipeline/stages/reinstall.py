@@ -8,7 +8,10 @@ from alts.pipeline.transaction import install_by
 
 
 def reinstall(context: StageContext) -> StageAnswer:
-    """The maintainer scripts must cope with files of theirs that are there already."""
+    """Install the candidate over itself. The maintainer scripts must cope with their own files being there.
+
+    Skipped if the base image had the package.
+    """
     candidate = context.seen.candidate
     if candidate is None or context.seen.already_installed:
         return StageAnswer(skipped=f"{context.spec.package_name} was not installed by this test")

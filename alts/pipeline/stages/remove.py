@@ -9,7 +9,10 @@ from alts.pipeline.transaction import remove_by
 
 
 def remove(context: StageContext) -> StageAnswer:
-    """Remove the package and see that it is gone; skipped, before anything runs, where the system needs it."""
+    """Remove the package, check that it is gone, and record a snapshot.
+
+    Skipped without removing anything if the system needs the package.
+    """
     spec, packages = context.spec, context.packages
     simulation = packages.protected(spec)
     if protected := simulation.judge(context.run(simulation.argv, question=True)):

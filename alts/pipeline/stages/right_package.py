@@ -1,4 +1,4 @@
-"""Prove that what was installed is what was asked for: the very file, from the very repository."""
+"""Prove that the installed package is the requested one: the same file from the same repository."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from alts.shared.models.report import Finding, Kind
 
 
 def right_package(context: StageContext) -> StageAnswer:
-    """Name, version, architecture, repository and checksum; skipped where the base image had the package already."""
+    """Compare name, version, architecture, repository and checksum with the request and the repository's index.
+
+    Skipped if the base image had the package: the machine has no file then to compare.
+    Raises StateUnreadable or MachineRuined if the machine does not answer.
+    """
     spec, packages, seen = context.spec, context.packages, context.seen
     if seen.candidate is None:
         return StageAnswer(skipped="nothing was installed")

@@ -1,4 +1,4 @@
-"""Note what is on the machine, to say later what has changed."""
+"""Record the state of the machine, to compare moments with each other later."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from alts.pipeline.stage import StageAnswer
 from alts.shared.errors import StateUnreadable
 
 BEFORE, INSTALLED, REMOVED, PURGED = "before", "installed", "removed", "purged"
-"""The moments of a run that are compared with each other, in this order."""
+"""The moments of a run at which the state is recorded, in this order."""
 
 CAPTURE_LIMIT = 64_000_000
-"""Bytes, some 700,000 files: what a worker holds in memory of one machine has a bound."""
+"""Bytes, about 700,000 files. Bounds the memory that a worker needs for one machine."""
 
 
 def snapshot(context: StageContext) -> StageAnswer:
-    """Note the state before the package comes."""
+    """Record the state before the installation."""
     take(context, BEFORE)
     return StageAnswer()
 
 
 def take(context: StageContext, moment: str) -> Snapshot:
-    """Note the state of this moment for the stages to come and for the report.
+    """Record and return the state as that of `moment`, for later stages and for the report.
 
-    Raises StateUnreadable or DiskFull: ours, whatever the package did.
+    Raises what look() raises.
     """
     taken = look(context, f"state of the machine noted: {moment}")
     context.seen.snapshots[moment] = taken
@@ -33,9 +33,10 @@ def take(context: StageContext, moment: str) -> Snapshot:
 
 
 def look(context: StageContext, title: str) -> Snapshot:
-    """The state of the machine now; `title` goes to the log.
+    """Return the state of the machine now. Only `title` goes to the log.
 
-    Raises StateUnreadable, DiskFull, or MachineRuined where there are too many files to note them all.
+    Raises StateUnreadable or DiskFull, which never blame the package. Raises MachineRuined if the list of files exceeds
+    CAPTURE_LIMIT. Raises Stopped or InstanceLost.
     """
     content = context.note(capture_argv(context.packages), CAPTURE_PATH, title, limit=CAPTURE_LIMIT)
     try:

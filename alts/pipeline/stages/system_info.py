@@ -1,4 +1,4 @@
-"""Describe the machine under test, so that a verdict can be understood later."""
+"""Describe the fresh machine in the log, so that a verdict can be understood later."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from alts.shared.models.report import Finding, Kind
 
 
 def system_info(context: StageContext) -> StageAnswer:
-    """Log release, kernel, architecture, repositories and what is installed. The package is not there yet."""
+    """Log release, kernel, architecture, repositories and installed packages, before the installation."""
     for argv in context.packages.system_argv():
         done = context.run(argv)
         if not done.ok:

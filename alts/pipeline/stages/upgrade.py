@@ -1,4 +1,4 @@
-"""Upgrade from the version that the distribution has to the one under test."""
+"""Upgrade from the distribution's version to the version under test."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from alts.shared.models.report import Finding
 
 
 def upgrade(context: StageContext) -> StageAnswer:
-    """On a machine without the package: install the distribution's version, then the one under test over it.
+    """Remove the package, install the distribution's version, and install the version under test over it.
 
-    Skipped where the distribution has no older one, or one that does not install: then there is nobody to upgrade.
+    Skipped if the distribution has no older version, or one that does not install: no machine has it to upgrade then.
     """
     spec, packages, candidate = context.spec, context.packages, context.seen.candidate
     if candidate is None:
@@ -29,7 +29,7 @@ def upgrade(context: StageContext) -> StageAnswer:
 
 
 def _clear(context: StageContext) -> tuple[Finding, ...]:
-    """Take away what an earlier stage has installed; a purge alone does for both where there is one."""
+    """Remove and purge the package if it is installed. Return the findings of the first step that failed."""
     spec, packages = context.spec, context.packages
     if context.installed() is None:
         return ()

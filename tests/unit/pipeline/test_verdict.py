@@ -1,4 +1,4 @@
-"""What a stage found, or what broke it down, and whose fault that is."""
+"""The verdict on a stage."""
 
 from __future__ import annotations
 
