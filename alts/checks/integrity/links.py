@@ -19,8 +19,8 @@ def link_findings(
     """Yield a finding for each link among `paths` with no file at its end.
 
     `may_be`: whether a path may be missing, for example one in /proc. `own`: whether a folder is this package's alone.
-    `complete`: all suggested packages are installed, so none can come later with the target. Without one of these two
-    the finding is a warning.
+    `complete`: all suggested packages are installed, so none can come later with the target. The finding is an error if
+    one of the two holds and the target would be in a folder for packages, else a warning.
     """
     for path in paths:
         target = tree.target(path)

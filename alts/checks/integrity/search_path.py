@@ -15,7 +15,7 @@ _ORIGIN = re.compile(r"\$(?:ORIGIN\b|\{ORIGIN\})")
 _LIB = re.compile(r"\$(?:LIB\b|\{LIB\})")
 _PLATFORM = re.compile(r"\$(?:PLATFORM\b|\{PLATFORM\})")
 
-_MOST_ELEMENTS = 256  # that are looked at; an honest search path has less than a tenth
+_MOST_ELEMENTS = 256  # that are looked at; no real search path has a tenth of that
 
 # Folders where any user can put a library.
 _WRITABLE = re.compile(r"/(?:tmp|var/tmp|dev/shm|run/user|var/lock|run/lock)(?:/|\Z)")
