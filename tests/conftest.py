@@ -93,9 +93,9 @@ def nothing_left_behind_by_the_file(
     row = suites().get(file, NOTHING)
     most = row.most(long=any(item.get_closest_marker("long") for item in items))
     counted = sum(one.machine for one in machines)
-    assert counted <= most, f"{file} has made {counted} machines: tests/README.md allows it {most}"
+    assert counted <= most, f"{file} has made {counted} machines: CONTRIBUTING.md allows it {most}"
     assert len(own) <= row.containers, (
-        f"{file} has started {len(own)} containers: tests/README.md allows {row.containers}"
+        f"{file} has started {len(own)} containers: CONTRIBUTING.md allows it {row.containers}"
     )
 
 

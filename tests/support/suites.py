@@ -1,4 +1,4 @@
-"""How many machines a file of tests may make: the table of tests/README.md, read by tests/conftest.py."""
+"""The limits on machines that CONTRIBUTING.md sets: one row for each file of tests. tests/conftest.py enforces them."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from dataclasses import dataclass
 
 from tests.support.checkout import ROOT
 
-TABLE = ROOT / "tests/README.md"
+TABLE = ROOT / "CONTRIBUTING.md"
 
 _ROW = re.compile(r"\| `(?P<file>tests/\S+\.py)` \| (?P<test>\d+) \| (?P<long>\d+) \| (?P<plain>\d+) \|")
 
 
 @dataclass(frozen=True)
 class Suite:
-    """A row of the table."""
+    """The limits of one file."""
 
     machines: int
-    """That the file may make in `make test`, by the service's own runner."""
+    """Machines that the service's own runner makes in `make test`."""
     long: int
-    """That it may make beside them where tests of `make test-long` run."""
+    """Further machines if tests of `make test-long` run."""
     containers: int
-    """That its tests may start themselves."""
+    """Containers that the file's tests start themselves."""
 
     def most(self, *, long: bool) -> int:
         return self.machines + (self.long if long else 0)
@@ -31,7 +31,7 @@ NOTHING = Suite(0, 0, 0)
 
 
 def suites() -> dict[str, Suite]:
-    """The rows of the table by the file's path, such as "tests/acceptance/test_cancel.py"."""
+    """Return the rows of the table by path, e.g. "tests/acceptance/test_cancel.py"."""
     return {
         row["file"]: Suite(int(row["test"]), int(row["long"]), int(row["plain"]))
         for row in _ROW.finditer(TABLE.read_text(encoding="utf-8"))
