@@ -1,6 +1,6 @@
-"""What several acceptance tests compare with; tests/conftest.py offers it to all.
+"""Reports and repositories that several acceptance tests share; tests/conftest.py offers them as fixtures.
 
-Imports are inside the functions: the fast tests, which load this file too, use none of them.
+The fast tests load this file too and need none of its imports, so the imports are inside the functions.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def hello_report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What the embedded stack reports of `hello` on Debian 12."""
+    """Return the embedded stack's report of `hello` on Debian 12."""
     from tests.support.embedded import EmbeddedService
     from tests.support.stack import schedule, wait_for
 
@@ -28,9 +28,9 @@ STANDIN = {"dist_name": "rpm-standin", "dist_version": "9", "dist_arch": "x86_64
 
 @pytest.fixture(scope="session")
 def rpm_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The repositories of all packages of tests.corpus that are RPMs, built in a container of the stand-in.
+    """Return the folder with the repositories of all RPMs of tests.corpus, built in a container of the stand-in.
 
-    Once for all processes of a run: those of pytest-xdist have a folder each below that of the run.
+    The processes of a run share one build. Each process of pytest-xdist has a folder below that of the run.
     """
     from alts.core.stop import Stop
     from alts.host.host_lock import host_lock
@@ -51,7 +51,10 @@ def rpm_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def standin_image() -> dict[str, str]:
-    """The stand-in's image, made where it is missing, as tests.corpus.rpm_builder.build wants it: "image" is its id."""
+    """Make the stand-in's image if it is missing.
+
+    Return arguments of tests.corpus.rpm_builder.build: "image" is its id.
+    """
     from alts.core.stop import Stop
     from alts.images.factory import image_resolver
     from alts.runners.docker.build import DockerBuilds

@@ -1,4 +1,4 @@
-"""Objects for tests, with everything filled in that the test does not care for."""
+"""Build objects with defaults for every field that a test does not name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TASK_ID = "00000000-0000-4000-8000-000000000001"
 
 
 def a_spec(**changes: Any) -> TaskSpec:
-    """`hello` on Debian 12."""
+    """Return a request for `hello` on Debian 12."""
     return TaskSpec.model_validate(
         {"dist_name": "debian", "dist_version": "12", "dist_arch": "x86_64", "package_name": "hello", **changes}
     )
@@ -26,12 +26,12 @@ def an_order(work_folder: Path, **changes: Any) -> Order:
 
 
 def a_config(**changes: Any) -> Config:
-    """An embedded configuration that needs no service."""
+    """Return an embedded configuration that needs no service."""
     return parse_config({"jwt_secret": SECRET, "broker": "memory", "storage": "folder", **changes})
 
 
 def a_report(**changes: Any) -> Report:
-    """A report that says passed."""
+    """Return a report with the outcome passed."""
     fields: dict[str, Any] = {
         "task_id": TASK_ID,
         "attempt": 1,

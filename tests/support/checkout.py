@@ -1,4 +1,4 @@
-"""Where the checkout is that the tests run in."""
+"""The root of the checkout under test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The docker-compose stack as README.md says to start it, beside whatever else runs here."""
+"""The docker-compose stack, started as README.md says, beside other stacks on this host."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ import httpx
 from tests.support.checkout import ROOT
 from tests.support.ports import free_ports
 
-# What it is called decides what the images are called, which stay as a cache: one name for each checkout.
+# docker-compose names the images after the project. The images stay as a cache, so each checkout has one name.
 PROJECT = f"alts-test-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]}"
 BASE_IMAGE = "alts-base:local"
 
 
 class ComposeStack:
-    """Built, started and healthy for as long as the `with` lasts; containers, volumes and networks go with it."""
+    """Build the stack, start it and wait until it is healthy; remove containers, volumes and networks at the end."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -46,7 +46,7 @@ class ComposeStack:
 
     def __enter__(self) -> Self:
         self._prepare()
-        # A run that was killed has left its stack behind, with other passwords in its volumes.
+        # A killed run leaves its stack behind, with other passwords in its volumes.
         self._remove()
         with ExitStack() as undo:
             undo.callback(self._remove)
@@ -63,7 +63,7 @@ class ComposeStack:
         self._remove()
 
     def compose(self, *arguments: str, seconds: float = 120) -> str:
-        """What docker-compose prints. Raises AssertionError, with all of it, where it fails."""
+        """Return the output of docker-compose. Raises AssertionError with the output if it fails."""
         done = subprocess.run(
             [*compose_command(), "--project-name", PROJECT, "--env-file", str(self.env_file), *arguments],
             cwd=ROOT,
@@ -82,7 +82,7 @@ class ComposeStack:
         return self.compose("logs", "--no-color", "--tail", "80", *services)
 
     def token(self) -> str:
-        """The way README.md gets one."""
+        """Make a token with the command of README.md."""
         done = subprocess.run(
             [sys.executable, "generate_jwt_token.py", "-c", str(self.config), "-e", "some@email.com"],
             cwd=ROOT,
@@ -100,7 +100,7 @@ class ComposeStack:
         return httpx.Client(base_url=self.url, headers=headers, timeout=10, trust_env=False)
 
     def _prepare(self) -> None:
-        """The four steps of README.md."""
+        """Do the four preparation steps of README.md."""
         self.env_file.write_text(f"ALTS_PASSWORD={self.password}\n")
         text = (ROOT / "configs/example_config.yaml").read_text(encoding="utf-8")
         secret = secrets.token_hex(32)
@@ -118,14 +118,14 @@ class ComposeStack:
 
 
 def compose_command() -> list[str]:
-    """docker-compose 1.29, or Compose v2, whichever is there."""
+    """Return the command of docker-compose 1.29 or of Compose v2."""
     if command := shutil.which("docker-compose"):
         return [command]
     return ["docker", "compose"]
 
 
 def make_base_image(name: str) -> None:
-    """The closed network's way, which works on an open one, too; nothing to do where the image is there."""
+    """Make the base image if it is missing, without a registry. This also works on an open network."""
     client = docker.from_env()
     try:
         if client.images.list(name):
@@ -139,7 +139,7 @@ def make_base_image(name: str) -> None:
 
 
 def belongings() -> list[str]:
-    """The containers, volumes and networks of the stack that are there now."""
+    """Name the stack's present containers, volumes and networks."""
     client = docker.from_env()
     try:
         mine: dict[str, str | list[str] | bool] = {"label": f"com.docker.compose.project={PROJECT}"}

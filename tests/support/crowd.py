@@ -1,4 +1,4 @@
-"""A crowd that sends hostile bodies, and somebody beside it who asks for /health: each in a process of its own."""
+"""A crowd that sends hostile bodies, and a caller beside it that asks for /health. Each is a separate process."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.support.server_process import ServerProcess
 
 
 class LoneScheduler:
-    """A scheduler process for as long as the `with` lasts, with a ledger in a folder and a broker that is away."""
+    """A scheduler process with a ledger in a folder and a broker that is away."""
 
     def __init__(self, folder: Path, **changes: Any) -> None:
         self.port, broker_port = free_ports(2)
@@ -54,7 +54,7 @@ class LoneScheduler:
 
     def __enter__(self) -> Self:
         self._process.start(ready=lambda: answers(self.port))
-        # Its first look at the parts takes longer than those that follow.
+        # The first check of all parts takes longer than the later ones.
         httpx.get(f"http://127.0.0.1:{self.port}/health", timeout=GIVE_UP, trust_env=False)
         return self
 
@@ -65,7 +65,7 @@ class LoneScheduler:
 
     @property
     def memory_mb(self) -> float:
-        """What is resident now."""
+        """The resident memory now."""
         return self._status("VmRSS")
 
     @property
@@ -79,7 +79,7 @@ class LoneScheduler:
 
 @dataclass(frozen=True)
 class Beside:
-    """What whoever asked for /health has seen, in seconds, and how the crowd was answered."""
+    """The waits of the caller of /health, in seconds, and the statuses that the crowd got."""
 
     waits: tuple[float, ...]
     statuses: Mapping[int, int]
@@ -98,7 +98,7 @@ class Beside:
 
 
 def beside(scheduler: LoneScheduler, hostile: Hostile | None, *, callers: int, seconds: float) -> Beside:
-    """Let so many callers send the body again and again for that long, and ask for /health meanwhile."""
+    """Let `callers` callers send the body repeatedly for `seconds`, and ask for /health meanwhile."""
     members = [_Member(scheduler.port, b"", 1)]
     if hostile is not None:
         members.append(_Member(scheduler.port, _request(hostile), callers))
@@ -110,7 +110,7 @@ def beside(scheduler: LoneScheduler, hostile: Hostile | None, *, callers: int, s
 
 
 class _Member:
-    """A process of its own, so that it competes with nobody for an interpreter's lock."""
+    """A separate process, so that no other member competes for its interpreter lock."""
 
     def __init__(self, port: int, request: bytes, callers: int) -> None:
         self._process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""Those who ask a service over HTTP, each in a process of its own, which is to start quickly: plain Python alone."""
+"""Callers over HTTP, each a separate process. The module imports the standard library only, to start quickly."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ import time
 from collections import Counter
 from contextlib import suppress
 
-# Longer than the worst that was seen before large bodies were bounded.
+# More than the longest wait seen before large bodies were limited.
 GIVE_UP = 120.0  # seconds
 
 
 def main() -> None:
-    """Read the request, then until when it is sent (seconds since the epoch); without one ask for /health."""
+    """Read the request, then the time at which to stop (seconds since the epoch).
+
+    Ask for /health if there is no request.
+    """
     port, length, callers = map(int, sys.argv[1:])
     request = sys.stdin.buffer.read(length)
     print("ready", flush=True)
@@ -26,7 +29,7 @@ def main() -> None:
 
 
 def ask_for_health(port: int, ends: float) -> list[float]:
-    """How long each answer took, in seconds."""
+    """Return the time that each answer took, in seconds."""
     waits = []
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=GIVE_UP)
     while time.time() < ends:
@@ -39,8 +42,8 @@ def ask_for_health(port: int, ends: float) -> list[float]:
 
 
 def send_again_and_again(port: int, request: bytes, callers: int, ends: float) -> dict[int, int]:
-    """How many answers had which status."""
-    # Elsewhere it would not take the service's processors.
+    """Count the answers by status."""
+    # A real crowd runs on other hosts and does not take the service's processors.
     os.nice(15)
     statuses: Counter[int] = Counter()
     threads = [threading.Thread(target=_caller, args=(port, request, ends, statuses)) for _ in range(callers)]
@@ -57,9 +60,9 @@ def _caller(port: int, request: bytes, ends: float, statuses: Counter[int]) -> N
 
 
 def _send(port: int, request: bytes) -> int:
-    """The answer's status; 0 where the connection was closed before it could be read."""
+    """Return the answer's status, or 0 if the connection was closed before it could be read."""
     with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=GIVE_UP) as connection:
-        with suppress(ConnectionError):  # the answer may be there already
+        with suppress(ConnectionError):  # the answer may have arrived
             connection.sendall(request)
         first = connection.recv(100)
         return int(first.split()[1]) if first else 0

@@ -1,4 +1,4 @@
-"""Debian packages built for a test, and a flat repository that serves them to containers."""
+"""Build Debian packages for a test, and serve a flat repository of them to containers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any
 
 import docker
 
-# Deaf to everything but SIGKILL, with a child in a session of its own that is so, too.
+# Ignores every signal but SIGKILL, as does its child in another session.
 DEAF = """
 trap '' HUP INT QUIT TERM
 setsid sh -c "trap '' HUP INT TERM; sleep 3" &
@@ -34,8 +34,11 @@ def build_deb(
     links: Mapping[str, str] | None = None,
     scripts: Mapping[str, str] | None = None,
 ) -> Path:
-    """A binary package of `files` (path → content; bytes are a program), `links` (path → target) and maintainer
-    `scripts` (name → shell lines)."""
+    """Build a binary package.
+
+    `files` maps a path to its content (bytes are a program), `links` a path to its target, and `scripts` the name of a
+    maintainer script to shell lines.
+    """
     root = folder / f"{name}.root"
     control = {
         "Package": name,
@@ -72,7 +75,7 @@ def build_deb(
 
 
 def write_index(folder: Path) -> None:
-    """Packages for every .deb in the folder: with it, the folder is a flat repository."""
+    """Write `Packages` for every .deb of the folder, which makes the folder a flat repository."""
     stanzas = []
     for package in sorted(folder.glob("*.deb")):
         control = subprocess.run(["dpkg-deb", "--field", str(package)], check=True, capture_output=True, text=True)
@@ -86,7 +89,7 @@ def write_index(folder: Path) -> None:
 
 @contextmanager
 def serving(folder: Path, *, address: str | None = None) -> Iterator[str]:
-    """The folder over HTTP, on an address that containers reach (the default engine's); gives its URL."""
+    """Serve the folder over HTTP at an address that containers of the default engine reach; yield its URL."""
     handler = functools.partial(_QuietHandler, directory=str(folder))
     server = http.server.ThreadingHTTPServer((address or bridge_address(), 0), handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
@@ -105,11 +108,11 @@ class _QuietHandler(http.server.SimpleHTTPRequestHandler):
 
 
 def bridge_address() -> str:
-    """Of this host, as containers on the default network see it."""
+    """Return the address of this host for containers on the default network."""
     client = docker.from_env()
     try:
         [config] = client.networks.get("bridge").attrs["IPAM"]["Config"]
-        # An engine of before 23 names the gateway only where somebody chose it; by itself it takes the first address.
+        # Engines before 23 name the gateway only if it was configured. Otherwise they take the first address.
         return str(config.get("Gateway") or next(ipaddress.ip_network(config["Subnet"]).hosts()))
     finally:
         client.close()
@@ -117,7 +120,7 @@ def bridge_address() -> str:
 
 @contextmanager
 def serving_slow_package(folder: Path, *, seconds: int) -> Iterator[dict[str, Any]]:
-    """A request for a package whose installation takes that long; `folder` is made for it."""
+    """Yield a request for a package whose installation takes `seconds`; build the package in `folder`."""
     folder.mkdir()
     build_deb(folder, "slow-to-install", scripts={"postinst": f"sleep {seconds}"})
     write_index(folder)

@@ -1,4 +1,4 @@
-"""The Debian 12 image that the service itself would test on, out of the cache that all tests share."""
+"""The service's own Debian 12 image, from the cache that all tests share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CACHE_FOLDER = ROOT / ".alts" / "cache"
 
 
 def debian_image() -> str:
-    """The image's id. The first test on a machine waits for it to be made, half a minute."""
+    """Return the image's id. The first test on a host waits half a minute for the image."""
     config = a_config(cache_folder=str(CACHE_FOLDER))
     engine = Engine(config.docker_host)
     try:

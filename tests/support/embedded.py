@@ -1,4 +1,4 @@
-"""The embedded stack on folders of a test's own."""
+"""The embedded stack, with its folders below a test's folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.ports import free_ports
 
 
 class EmbeddedService:
-    """Serves for as long as the `with` lasts."""
+    """Serves between `__enter__` and `__exit__`."""
 
     def __init__(self, folder: Path, **changes: Any) -> None:
         (port,) = free_ports(1)
@@ -26,9 +26,9 @@ class EmbeddedService:
             database_url=f"sqlite:///{folder}/ledger.sqlite",
             storage_folder=str(folder / "storage"),
             work_folder=str(folder / "work"),
-            # Images are the host's: what one test has made serves the next.
+            # Images belong to the host, so all tests share them.
             cache_folder=str(ROOT / ".alts/cache"),
-            # Some tests want a repository that does not answer, on the machine itself.
+            # Some tests need a repository on this host that does not answer.
             repository_networks_allowed=["127.0.0.0/8"],
             **{"max_attempts": 1, "drain_timeout": 0.0, **changes},
         )
@@ -54,5 +54,5 @@ class EmbeddedService:
 
     @staticmethod
     def read(location: str) -> str:
-        """The artifact at a file:// address."""
+        """Read the artifact at a file:// address."""
         return Path(unquote(urlsplit(location).path)).read_text()

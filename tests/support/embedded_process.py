@@ -1,4 +1,4 @@
-"""The embedded service as a process of its own, with stub machines and a clock that can be set."""
+"""The embedded service as a separate process, with stub machines and a clock that a test sets."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from tests.support.server_process import ServerProcess
 from tests.support.stack import wait_for
 
 PROMPT = 30.0
-"""Seconds in which a task for a stub machine ends on a busy host; a second would do on an idle one."""
+"""Time limit for a task on a stub machine, in seconds, for a busy host. An idle host needs less than a second."""
 
 
 def client_of(port: int) -> httpx.Client:
-    """With a token that is good on a host whose clock is wrong by hours, too."""
+    """Return a client with a token that is also good on a host whose clock is wrong by hours."""
     begun, lasting = datetime.now(UTC) - timedelta(hours=6), timedelta(hours=12)
     token = issue_token(SecretStr(SECRET), algorithm="HS256", email="me@example.org", lifetime=lasting, now=begun)
     headers = {"Authorization": f"Bearer {token}"}
@@ -33,7 +33,7 @@ def client_of(port: int) -> httpx.Client:
 
 
 class Embedded:
-    """An embedded service with stub machines and a clock of its own; it can be started again."""
+    """An embedded service with stub machines and a separate clock. It can be restarted."""
 
     def __init__(self, folder: Path, **changes: Any) -> None:
         (port,) = free_ports(1)
@@ -68,5 +68,5 @@ class Embedded:
         self._process.kill()
 
     def ends(self, task_id: str) -> str:
-        """The outcome of a task, which must come promptly."""
+        """Return the outcome of a task, which must come promptly."""
         return str(wait_for(self.client, task_id, seconds=PROMPT)["outcome"])

@@ -1,4 +1,4 @@
-"""What is made on the engine while tests run, as the engine's own events tell."""
+"""A record of everything made on the engine while tests run, from the engine's events."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from docker.errors import DockerException
 
 from tests.support.leftovers import RUN_LABEL, THIS_RUN, WORKER_LABEL
 
-# A machine is called alts-<task>-<attempt>; the helper that seals its network has the same labels and another name.
+# A machine is called alts-<task>-<attempt>. The helper that seals its network has the same labels and another name.
 _MACHINE = re.compile(r"alts-[0-9a-f-]{36}-\d+")
-_WAIT = 60.0  # seconds until what has just been made must have been told
+_WAIT = 60.0  # seconds until the events of a new container must have arrived
 _ENDINGS = (DockerException, requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError)
 
 
@@ -38,11 +38,11 @@ class Made:
 
 
 class EngineJournal:
-    """Listens for as long as the `with` lasts."""
+    """Listens between `__enter__` and `__exit__`."""
 
     def __init__(self) -> None:
         self._client = docker.from_env()
-        # What is asked of the environment by a thread fails while pytest writes into it which test it is at.
+        # A thread fails if it reads the environment while pytest writes the current test into it.
         self._client.api.trust_env = False
         self._made: list[Made] = []
         self._mounts: list[tuple[str, str]] = []
@@ -59,18 +59,18 @@ class EngineJournal:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._closed = True
-        # Wakes the thread up, which then sees that it is over.
+        # This wakes the thread, which then sees that it must end.
         self._beacon()
         self._thread.join(_WAIT)
         self._client.close()
 
     def made(self) -> list[Made]:
-        """Every container with a label of ours that was created up to now."""
+        """Return every container with one of our labels created before the call."""
         self._catch_up()
         return list(self._made)
 
     def volumes_of(self, containers: Collection[str]) -> set[str]:
-        """Names of the volumes that were ever mounted in the containers of these ids."""
+        """Return the names of all volumes ever mounted in the containers with these ids."""
         self._catch_up()
         return {volume for volume, container in self._mounts if container in containers}
 
@@ -80,7 +80,7 @@ class EngineJournal:
         return str(volume.name)
 
     def _catch_up(self) -> None:
-        """Return when everything that was made before this call has been told."""
+        """Return when the events of everything made before this call have arrived."""
         beacon = self._beacon()
         until = time.monotonic() + _WAIT
         while beacon not in self._seen:
@@ -98,7 +98,7 @@ class EngineJournal:
                     if self._closed:
                         return
             except _ENDINGS:
-                # The engine was started anew, say: it is asked again, from a moment before.
+                # The engine may have been restarted. Ask it again for events from a moment before.
                 since = time.time() - 60
                 time.sleep(0.2)
 

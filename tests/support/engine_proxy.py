@@ -1,4 +1,4 @@
-"""A Docker engine that can be made slow or forgetful: a proxy on a Unix socket in front of the real one."""
+"""A Docker engine that a test can slow down or cut off: a proxy on a Unix socket in front of the real engine."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import threading
 from pathlib import Path
 from types import TracebackType
 
-# The engine that the service itself would take, so that a test never looks at one and works on another.
+# The service's own choice of engine, so that a test and the service use the same one.
 ENGINE = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock").removeprefix("unix://")
 PATIENCE = 30.0
 
 
 class EngineProxy:
-    """Passes everything on, but for one request that it holds back, or whose answer it swallows."""
+    """Passes all requests on, except one that it holds back, or whose answer it drops."""
 
     def __init__(self) -> None:
-        # Not below a test's own folder: a socket's path may not be long.
+        # The length of a socket's path is limited, and a test's own folder may exceed it.
         self._folder = Path(tempfile.mkdtemp(prefix="alts-proxy-"))
         self._listener = socket.socket(socket.AF_UNIX)
         self._marker = b""
@@ -34,18 +34,21 @@ class EngineProxy:
         return f"unix://{self._folder}/s"
 
     def hold(self, marker: bytes) -> None:
-        """Hold back the next request that has the marker in it, until `release`; `reached` says that it is here."""
+        """Hold back the next request that contains the marker until `release` is set.
+
+        `reached` is set when it has arrived.
+        """
         self._marker, self._swallow = marker, False
 
     def swallow_answer(self, marker: bytes) -> None:
-        """Let the engine do what the next request with the marker asks for, then hang up instead of answering."""
+        """Let the engine handle the next request that contains the marker, then hang up instead of answering."""
         self._marker, self._swallow = marker, True
 
     def release(self) -> None:
         self._released.set()
 
     def go_away(self) -> None:
-        """Take no more connections, and hang up on the request that is held back: the engine has died."""
+        """Refuse connections and hang up on the held request, as if the engine had died."""
         self._gone = True
         self._stop_listening()
         self.release()
@@ -62,7 +65,7 @@ class EngineProxy:
         shutil.rmtree(self._folder)
 
     def _stop_listening(self) -> None:
-        # Closing alone does not wake the thread that waits in accept().
+        # Closing the socket does not wake a thread that waits in accept().
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -82,7 +85,7 @@ class EngineProxy:
                 if self._marker and self._marker in data:
                     self._marker = b""
                     if self._swallow:
-                        # The answers' thread finds its client gone when the answer comes.
+                        # The thread for answers finds its client gone when the answer comes.
                         client.shutdown(socket.SHUT_RDWR)
                     else:
                         self.reached.set()

@@ -1,4 +1,4 @@
-"""Hand-written stand-ins for what is slow or needs a service. Each passes the contract suite of the real thing."""
+"""Hand-written fakes of slow parts and of services. Each passes the contract tests of the real part."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ from alts.shared.models.task_spec import TaskSpec
 
 @dataclass(frozen=True)
 class Answer:
-    """What a fake program does."""
+    """The result of a fake program."""
 
     exit_code: int = 0
     output: str = ""
     seconds: float = 0.0
-    """How long it takes, in the time that really passes."""
+    """Real duration, in seconds."""
     written: Mapping[str, bytes] = field(default_factory=dict)
-    """Files that it writes: path → content."""
+    """Files that the program writes: path → content."""
 
 
 Program = Callable[[Sequence[str]], Answer]
 
 
 class FakeInstance:
-    """A machine whose programs are functions; what is not among them ends well and says nothing."""
+    """A machine whose programs are functions. Other programs succeed without output."""
 
     def __init__(
         self,
@@ -112,7 +112,7 @@ class FakeInstance:
             raise InstanceLost(f"{self.name} is gone")
 
     def kill(self) -> None:
-        """End the machine, as if somebody had removed it."""
+        """End the machine, as if it had been removed from outside."""
         self._up = False
 
 
@@ -127,16 +127,16 @@ class FakeDebian:
         self.installed: dict[str, str] = {}
         self.modified: set[str] = set()
         self.needs: dict[str, tuple[str, ...]] = {}
-        """Package → those that are installed along with it, and stay."""
+        """Package → packages that are installed along with it, and stay."""
         self.takes_along: dict[str, tuple[str, ...]] = {}
-        """Package → those that are removed along with it, and leave their configuration."""
+        """Package → packages that are removed along with it, and leave their configuration."""
         self.litter: dict[str, tuple[str, ...]] = {}
-        """Package → paths that its scripts write and never take away."""
+        """Package → paths that its scripts write and never remove."""
         self.templates: dict[str, str] = {}
-        """Package → what it asks through debconf."""
+        """Package → its debconf questions."""
         self.paths: set[str] = {"/etc/passwd"}
         self.overrides: dict[str, Answer] = {}
-        """Verb (install, remove, update, --verify) → what to answer instead."""
+        """Verb (install, remove, update, --verify) → answer that replaces the usual one."""
 
     @property
     def programs(self) -> Mapping[str, Program]:
@@ -186,7 +186,7 @@ class FakeDebian:
         )
 
     def _find(self, argv: Sequence[str]) -> Answer:
-        """The checksums of downloaded packages."""
+        """Answer with the checksums of downloaded packages."""
         return Answer(output=f"{SHA256}  /var/cache/apt/alts/hello_2.10-3_amd64.deb\n")
 
     def _dpkg_query(self, argv: Sequence[str]) -> Answer:
@@ -198,7 +198,7 @@ class FakeDebian:
         return Answer(output=f"{argv[-1]}\t{version}\tamd64\tinstalled\n")
 
     def _shell(self, argv: Sequence[str]) -> Answer:
-        """Our own scripts: what the machine holds, the files of all packages, forgetting paths, questions."""
+        """Answer the service's own scripts: the machine's state, all packages' files, removal of paths, questions."""
         if "apt-get" in argv:
             return self._apt_get(argv[argv.index("apt-get") :])
         if CAPTURE_PATH in argv:
@@ -228,7 +228,7 @@ class FakeDebian:
 
 @dataclass
 class FakeRunner:
-    """Gives one prepared instance after another; knows how many are up."""
+    """Yields one prepared instance after another, and counts the machines that are up."""
 
     instances: list[FakeInstance] = field(default_factory=lambda: [FakeInstance(FakeDebian().programs)])
     failure: InfrastructureError | None = None
@@ -236,9 +236,9 @@ class FakeRunner:
     leftovers_removed: list[tuple[str, int]] = field(default_factory=list)
     closed: bool = False
     present: list[Machine] = field(default_factory=list)
-    """What the engine shows."""
+    """The machines that the engine lists."""
     away: str = ""
-    """Why the engine does not answer."""
+    """The reason why the engine does not answer; empty if it answers."""
 
     @contextmanager
     def provision(self, order: Order, *, stop: Stop, log: OutputSink) -> Iterator[Provisioned]:
@@ -287,7 +287,7 @@ class FakeRunner:
 
 
 class FakeStore:
-    """Artifacts in memory; `refusals` is how many of the next puts find the store away."""
+    """Artifacts in memory. The next `refusals` puts fail as if the store were away."""
 
     def __init__(self, refusals: int = 0) -> None:
         self.content: dict[str, bytes] = {}
@@ -325,7 +325,7 @@ class FakeSpool(FakeStore):
 
 @dataclass
 class FakeTask:
-    """What the fake ledger knows of a task."""
+    """The fake ledger's record of a task."""
 
     spec: TaskSpec
     due_at: float
@@ -342,7 +342,7 @@ class FakeTask:
     heard: Report | None = None
     declined: int = 0
     avoided: tuple[str, float] = ("", 0.0)
-    """A worker that is not to have it, and until when, where another one is ready."""
+    """A worker that does not get the task while another one is ready, and until when."""
     started_at: float = 0.0
     earlier: tuple[AttemptSummary, ...] = ()
 
@@ -367,9 +367,9 @@ class FakeLedger:
         self._retry_elsewhere_seconds = retry_elsewhere_seconds
         self._tasks: dict[str, FakeTask] = {}
         self.announced: dict[str, tuple[bool, str, tuple[str, ...], float]] = {}
-        """Worker → ready, reason, queues, when."""
+        """Worker → ready, reason, queues, time of the announcement."""
         self.free: dict[str, int | None] = {}
-        """Worker → how many more tasks it would begin."""
+        """Worker → number of further tasks that it would begin."""
 
     def add(self, spec: TaskSpec) -> str:
         task_id = str(uuid.uuid4())
@@ -377,7 +377,7 @@ class FakeLedger:
         return task_id
 
     def get(self, task_id: str) -> FakeTask:
-        """As it is now; it does not change any more."""
+        """Return a snapshot of the task."""
         return replace(self._tasks[task_id])
 
     def claim(self, task_id: str, *, worker: str, key: str = "") -> Assignment | None:
@@ -464,7 +464,7 @@ class FakeLedger:
             self._finish_unreported(task_id, Outcome.CANCELLED)
 
     def expire_leases(self) -> tuple[str, ...]:
-        """Take the tasks away from whoever stopped sending heartbeats; the tasks' ids."""
+        """Take tasks from workers without heartbeats. Return the tasks' ids."""
         lapsed = [
             task_id
             for task_id, task in self._tasks.items()
@@ -542,5 +542,5 @@ class FakeLedger:
 
 
 def worker_of(task: FakeTask) -> str:
-    """Who has, or had, the last attempt."""
+    """Return the worker of the last attempt."""
     return task.worker or ""

@@ -1,7 +1,7 @@
-"""Attempts on real machines that something happens to: between two stages, or in the midst of a command.
+"""Attempts on real machines with a fault between two stages or in the middle of a command.
 
-One run without a fault is kept as its machine was before every stage; a case goes on from there on a machine of its
-own, which spares it the way to its fault.
+One run without a fault keeps a copy of its machine before every stage. A case starts from such a copy on a machine of
+its own, so it skips the stages before its fault.
 """
 
 from __future__ import annotations
@@ -31,26 +31,26 @@ from tests.support.plain_runner import plain_runner
 
 PLAN = "full"
 RESUMED = "resumed"
-"""The stage that stands for all before the fault."""
+"""The stage that stands for all stages before the fault."""
 RESUME_SECONDS = 600.0
 
 Strike = Callable[[Instance], None]
-"""Does the harm to a machine."""
+"""Harms a machine."""
 
 
 @dataclass(frozen=True)
 class Incident:
-    """What happens, and when."""
+    """A fault and its moment."""
 
     stage: str
     strike: Strike
     at: str = ""
-    """The stage's output that it waits for, such as "Unpacking"; empty for the stage's beginning."""
+    """The stage's output that triggers the fault, e.g. "Unpacking"; empty for the stage's beginning."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A machine before a stage, and what the stages before had learnt."""
+    """A machine before a stage, and the results of the earlier stages."""
 
     image: str
     seen: Observations
@@ -58,29 +58,29 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Course:
-    """A run without a fault: its report, and the way there by the stages' names."""
+    """A run without a fault: its report, and its checkpoints by stage name."""
 
     spec: Mapping[str, Any]
     report: Future[Report]
     checkpoints: dict[str, Checkpoint] = field(default_factory=dict)
-    """Complete once the report is there."""
+    """Complete when the report is set."""
 
 
 class FaultLab(Lab):
-    """A lab with real machines for whole runs and plain ones for those that go on from a checkpoint."""
+    """A lab with real machines for whole runs, and plain ones for runs that start from a checkpoint."""
 
     def __init__(self, folder: Path, **changes: Any) -> None:
         super().__init__(folder, **changes)
         self._plain = plain_runner(self._config, worker=self._work.identity, folder=self._work.shared)
 
     def course(self, spec: Mapping[str, Any], *, ready: Strike) -> Course:
-        """Begin a run without a fault; `ready` prepares its machine before the first stage's work."""
+        """Start a run without a fault. `ready` prepares its machine before the first stage."""
         checkpoints: dict[str, Checkpoint] = {}
         plan = _prepared([_recorded(stage, checkpoints) for stage in PLANS[PLAN]], ready)
         return Course(spec, self.submit({"plan": PLAN, **spec}, plan=plan), checkpoints)
 
     def whole(self, spec: Mapping[str, Any], *, ready: Strike, incident: Incident) -> Future[Report]:
-        """An attempt from its beginning on, with what happens to it."""
+        """Run an attempt from the beginning, with the incident."""
         plan = _prepared([_with_incident(stage, incident) for stage in PLANS[PLAN]], ready)
         return self.submit({"plan": PLAN, **spec}, plan=plan)
 
@@ -94,9 +94,10 @@ class FaultLab(Lab):
         package: str = "",
         stages: int | None = None,
     ) -> Future[Report]:
-        """The course from before that stage on, with what happens to it.
+        """Run the course from before that stage, with the incident.
 
-        `again` prepares what is no part of an image; `package` is another one to ask for; `stages` is how many run.
+        `again` prepares everything that an image does not keep. `package` replaces the course's package. `stages` is
+        the number of stages to run.
         """
         checkpoint = course.checkpoints[stage]
         names = [one.name for one in PLANS[PLAN]]
@@ -108,7 +109,7 @@ class FaultLab(Lab):
 
 @contextmanager
 def keeping(courses: Mapping[str, Course]) -> Iterator[None]:
-    """Remove the courses' images in the end."""
+    """Remove the courses' images at the end."""
     try:
         yield
     finally:
@@ -171,7 +172,7 @@ def _after(strike: Strike, stage: Stage) -> Stage:
 
 
 class _Stricken:
-    """A machine that something happens to as soon as a command says a certain thing."""
+    """A machine that suffers the incident when a command prints the expected text."""
 
     def __init__(self, instance: Instance, incident: Incident) -> None:
         self.name = instance.name

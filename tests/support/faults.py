@@ -1,4 +1,4 @@
-"""What may go wrong around a package under test, on machines of either family."""
+"""Faults around a package under test, on machines of either family."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from tests.support.fault_lab import Strike
 from tests.support.mirror import Fault, Mirror
 
 NAME = "mirror.invalid"
-"""Of the test's mirror on RPM machines, as long as names are resolved."""
+"""Name of the test's mirror on RPM machines, while names are resolved."""
 
 
 def in_shell(script: str, *arguments: str) -> Strike:
-    """Something that happens to the machine from the inside."""
+    """Return a strike that runs the script in the machine."""
 
     def strike(instance: Instance) -> None:
         done = instance.run(["sh", "-c", script, "sh", *arguments], stop=Stop(60))
@@ -31,7 +31,7 @@ def in_shell(script: str, *arguments: str) -> Strike:
 
 
 def killed(instance: Instance) -> None:
-    """Whoever owns the host removes the machine."""
+    """Remove the machine as the host's owner would."""
     client = docker.from_env()
     try:
         client.containers.get(instance.name).remove(force=True)
@@ -39,7 +39,7 @@ def killed(instance: Instance) -> None:
         client.close()
 
 
-# Fills the file system on which the folders $@ have been put: the 64 MiB of /dev/shm.
+# Fill the file system of the folders $@: the 64 MiB of /dev/shm.
 _FILL = """
 set -e
 mkdir /dev/shm/full
@@ -55,42 +55,43 @@ dd if=/dev/zero of=/dev/shm/full/all bs=1M 2>/dev/null || :
 dd if=/dev/zero of=/dev/shm/full/rest bs=1 count=65536 2>/dev/null || :
 """
 
-# Where the package "fault-big" unpacks what does not fit. No image keeps what is below /dev.
+# The package "fault-big" unpacks here, and does not fit. No image keeps files below /dev.
 _SMALL_FOLDER = "mkdir /dev/shm/small"
 _SMALL = f"{_SMALL_FOLDER} && ln -s /dev/shm/small /usr/share/fault-big"
 
 
 class Family(Protocol):
-    """How machines of a family are made ready, and what can go wrong on them."""
+    """The preparation and the faults of machines of one family."""
 
     installing: str
-    """What the package manager says when it begins to unpack the package under test."""
+    """The package manager's output when it begins to unpack the package under test."""
     removing: str
 
     def spec(self, mirror: Mirror) -> Mapping[str, Any]:
-        """A request for a package that needs all that a plan can do.
+        """Return a request for a package that needs every step of the plan.
 
-        It has a dependency from each side, one of which leaves something behind, and the distribution has an older one.
+        The package has a dependency from each side, and one of the two leaves something behind. The distribution has an
+        older version.
         """
 
     def ready(self, mirror: Mirror) -> Strike:
-        """Everything that the machine fetches comes by way of the mirror from the beginning on."""
+        """Send all requests of the machine through the mirror from the beginning."""
 
     def again(self, mirror: Mirror) -> Strike:
-        """What of that is in no image of the machine, for another one that is made of such an image."""
+        """Prepare the parts of `ready` that no image keeps, for a machine made from such an image."""
 
     def no_names(self, mirror: Mirror) -> Strike:
-        """No name of a server can be resolved any more."""
+        """Stop the resolution of all server names."""
 
     def disk_full(self, mirror: Mirror) -> Strike: ...
 
     def forget(self, mirror: Mirror) -> Strike:
-        """What has been fetched is not there any more."""
+        """Remove the downloaded packages."""
 
 
 def strikes(family: Family) -> Mapping[str, Callable[[Mirror], Strike]]:
-    """What happens, by its name; each on a machine that was made ready with the mirror."""
-    # The faults of a mirror's content are those of Debian's mirror alone: what a task brings is under test.
+    """Return the faults by name. Each needs a machine that was made ready with the mirror."""
+    # Content faults apply only to Debian's mirror, because the task's repository is under test itself.
     own_too = tuple(Fault) if isinstance(family, RpmFamily) else (Fault.UNAVAILABLE,)
     broken = {fault: _mirror_breaks(family, fault, own_too=fault in own_too) for fault in Fault}
     return {
@@ -124,19 +125,19 @@ def _mirror_breaks(family: Family, fault: Fault, *, own_too: bool) -> Callable[[
 
 
 def _address_of(instance: Instance) -> str:
-    """Of the machine, as a server on its host sees it."""
+    """Return the machine's address for a server on its host."""
     with closing(docker.from_env()) as client:
         [network] = client.containers.get(instance.name).attrs["NetworkSettings"]["Networks"].values()
         return str(network["IPAddress"])
 
 
 class DebFamily:
-    """Debian 12, with the task's packages and Debian's own behind one proxy."""
+    """Debian 12. The task's packages and Debian's own are behind one proxy."""
 
     installing = "Unpacking hello"
     removing = "Removing hello"
     wanted = ("hello", "libonig5")
-    """Of Debian's packages."""
+    """The package that Debian has too."""
 
     @staticmethod
     def build(folder: Path) -> None:
@@ -169,7 +170,7 @@ class DebFamily:
 
 
 class RpmFamily:
-    """The stand-in, whose distribution has a second repository: on the mirror, with the packages of the corpus."""
+    """The stand-in. Its distribution has a second repository on the mirror, with the packages of the corpus."""
 
     installing = f"Installing       : {FAULTY}"
     removing = f"Erasing          : {FAULTY}"
@@ -188,12 +189,12 @@ class RpmFamily:
         return both(well(mirror), self._named(mirror), in_shell(_SMALL_FOLDER))
 
     def _named(self, mirror: Mirror) -> Strike:
-        """The engine writes /etc/hosts anew for every machine."""
+        """The engine rewrites /etc/hosts for every machine."""
         host = mirror.url.removeprefix("http://").partition(":")[0]
         return in_shell(f'echo "$1 {NAME}" >> /etc/hosts', host)
 
     def no_names(self, mirror: Mirror) -> Strike:
-        # The engine mounts both files: they can be written, and not be replaced.
+        # The engine mounts both files. They can be written but not replaced.
         return in_shell("echo nameserver 127.0.0.1 > /etc/resolv.conf; echo 127.0.0.1 localhost > /etc/hosts")
 
     def disk_full(self, mirror: Mirror) -> Strike:

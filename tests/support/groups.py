@@ -1,7 +1,7 @@
-"""Which tests one process of pytest-xdist runs, one after the other, and which of them begin first.
+"""The groups of tests that one process of pytest-xdist runs in sequence, and the order of the groups.
 
-What shares something costly, or must not happen at the same time, is one group: a private RabbitMQ, the host's
-settings. Every other file is a group of its own, for the fixtures that it has for all of its tests.
+Files that share something costly, or must not run at once, form one group: a private RabbitMQ, the host's settings.
+Every other file is a group of its own, because of its module fixtures.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ SERVERS = "servers"
 HOST = "host"
 
 GROUPS: Mapping[str, str] = {
-    # One RabbitMQ and one S3 server for all of them.
+    # These share one RabbitMQ and one S3 server.
     "test_artifacts.py": SERVERS,
     "test_broker_away.py": SERVERS,
     "test_broker_queues.py": SERVERS,
@@ -26,29 +26,29 @@ GROUPS: Mapping[str, str] = {
     "test_s3_away.py": SERVERS,
     "test_s3_results.py": SERVERS,
     "test_secrets.py": SERVERS,
-    # It has servers of its own, and needs the time that the others with servers would take from it.
+    # It starts its own servers, and would compete with the other files that use servers.
     "test_chaos.py": SERVERS,
     # Each gives this host the address of a metadata service.
     "test_docker_seal.py": HOST,
     "test_hostile.py": HOST,
 }
-"""File → the group that it is in with others."""
+"""File → its group."""
 
 FIRST = (
     *(HOST, SERVERS, "test_compose.py", "test_faults.py", "test_corpus_deb.py", "test_corpus_rpm.py"),
     *("test_runner_docker.py", "test_determinism.py", "test_hostile_api.py", "test_first_commands.py"),
 )
-"""Groups that take longest: the others fill up what is left of the time beside them."""
+"""The slowest groups. The others fill the remaining time beside them."""
 
 
 def group_of(nodeid: str) -> str:
-    """Of the test with that id, such as "tests/unit/shared/reports/test_tap.py::test_a_report[x]"."""
+    """Return the group of a test id, e.g. "tests/unit/shared/reports/test_tap.py::test_a_report[x]"."""
     file = PurePosixPath(nodeid.partition("::")[0]).name
     return GROUPS.get(file, file)
 
 
 def rank(nodeid: str) -> int:
-    """The lower, the sooner it begins."""
+    """Return a sort key: lower ranks begin earlier."""
     group = group_of(nodeid)
     return FIRST.index(group) if group in FIRST else len(FIRST)
 
@@ -56,7 +56,7 @@ def rank(nodeid: str) -> int:
 class GroupScheduling(LoadScopeScheduling):  # type: ignore[misc]  # pytest-xdist has no types
     """Gives a process one group after the other.
 
-    pytest-xdist's own --dist loadgroup marks tests by changing their ids, which pytest 9.2 does not let it.
+    pytest-xdist's own --dist loadgroup marks tests by changing their ids, which pytest 9.2 does not allow.
     """
 
     def _split_scope(self, nodeid: str) -> str:

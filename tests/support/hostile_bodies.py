@@ -1,4 +1,4 @@
-"""Bodies that are as much work as their size allows, for every scope: for tests and for bench/hostile_bodies.py."""
+"""Bodies that cost as much work as their size allows, for every scope. bench/hostile_bodies.py uses them too."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ SPEC: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Hostile:
-    """A request that wants to be expensive."""
+    """A request that is expensive to handle."""
 
     name: str
     path: str
     scope: Scope | None
     make: Callable[[int], bytes]
-    """The body, of at most so many bytes."""
+    """Return the body, of at most `limit` bytes."""
 
     @property
     def body(self) -> bytes:
@@ -47,7 +47,7 @@ class Hostile:
 
 
 def _filled(before: str, item: str, after: str, *, separator: str = ",") -> Callable[[int], bytes]:
-    """As many of the items as there is room for."""
+    """Return a maker of bodies that repeat the item as often as it fits."""
 
     def make(limit: int) -> bytes:
         room = limit - len(before) - len(after) + len(separator)
@@ -89,7 +89,7 @@ def _architectures(limit: int) -> bytes:
 
 
 def _armor(size: int) -> str:
-    """Two keys, so that the checksum is made anew."""
+    """Two keys, so that the checksum is computed again."""
     content = b"\x99" + bytes(size * 3 // 8)
     body = base64.encodebytes(content).decode()
     checksum = base64.b64encode(crc24(content).to_bytes(3, "big")).decode()

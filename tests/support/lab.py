@@ -1,4 +1,4 @@
-"""Attempts on real machines, several at once, without a scheduler, a broker or a store around them."""
+"""Concurrent attempts on real machines, without a scheduler, a broker or a store."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from tests.support.machine_slots import AT_ONCE, SHARED, MachineSlots
 
 Key = TypeVar("Key")
 
-SECONDS = 1800.0  # of one attempt on a busy host, and of the wait for its turn
+SECONDS = 1800.0  # of one attempt on a busy host, including the wait for its turn
 
 
 class Lab:
-    """Runs attempts, in the order in which they are asked for, for as long as the `with` lasts.
+    """Runs attempts in the order of the requests, between `__enter__` and `__exit__`.
 
-    A fixture waits for all of them before it gives their reports to tests: pytest writes into the environment which
-    test it is at, and a thread that reads the environment meanwhile, as libraries do, fails.
+    A fixture waits for all attempts before its tests get the reports. pytest writes the current test into the
+    environment, and a thread that reads the environment at that moment fails. Libraries do read it.
     """
 
     def __init__(self, folder: Path, *, make_runner: MakeRunner = docker_runner, **changes: Any) -> None:
-        """`changes`: of the configuration."""
+        """`changes` are keys of the configuration."""
         self._work = WorkFolder(folder / "work")
         self._work.reset()
         self._config = a_config(cache_folder=str(ROOT / ".alts/cache"), **changes)
@@ -59,12 +59,15 @@ class Lab:
     def submit(
         self, spec: Mapping[str, Any], *, plan: Sequence[Stage] | None = None, runner: Runner | None = None
     ) -> Future[Report]:
-        """The report of an attempt: by the plan that the spec names, or another, on a machine of that runner."""
+        """Start an attempt and return its future report.
+
+        `plan` and `runner` replace the spec's plan and the lab's runner.
+        """
         return self._pool.submit(self._run, spec, plan, runner or self.runner)
 
     @staticmethod
     def reports(attempts: Mapping[Key, Future[Report]]) -> dict[Key, Report]:
-        """Of all the attempts, once they are over."""
+        """Wait for all attempts and return their reports."""
         return {key: attempt.result() for key, attempt in attempts.items()}
 
     def _run(self, spec: Mapping[str, Any], plan: Sequence[Stage] | None, runner: Runner) -> Report:

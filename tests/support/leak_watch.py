@@ -1,4 +1,4 @@
-"""Looks for secrets where they must not be: in the process list, in files, in what the service says."""
+"""Search for secrets in the wrong places: the process list, files, answers of the service."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from pathlib import Path
 
 from tests.support.tree import below
 
-LARGEST_FILE = 20_000_000  # bytes; a base image holds no secret of ours
+LARGEST_FILE = 20_000_000  # bytes; no base image contains one of our secrets
 
 
 class LeakWatch:
-    """Knows the secrets by name, and notes as "name in place" where it has seen one."""
+    """Knows the secrets by name, and records each find as "name in place"."""
 
     def __init__(self, secrets: Mapping[str, str]) -> None:
         self._secrets = {name: value.encode() for name, value in secrets.items()}
         self.leaks: set[str] = set()
         self.looked_at: dict[str, int] = {}
-        """How many texts of each kind were searched, so that a test can say that there were some."""
+        """Number of searched texts by kind, so that a test can check that there were some."""
 
     def search(self, kind: str, place: str, content: bytes | str) -> None:
         data = content.encode() if isinstance(content, str) else content
@@ -28,7 +28,7 @@ class LeakWatch:
         self.leaks |= {f"{name} in {kind} {place}" for name, value in self._secrets.items() if value in data}
 
     def search_files(self, kind: str, folder: Path, *, but: Iterable[Path] = ()) -> None:
-        """All that is below the folder; what goes away meanwhile is no matter."""
+        """Search everything below the folder. Files that disappear meanwhile are ignored."""
         spared = {path.resolve() for path in but}
         for path in below(folder):
             with suppress(OSError):
@@ -37,9 +37,9 @@ class LeakWatch:
 
     @contextmanager
     def watching(self, folder: Path, *, holders: Iterable[str]) -> Iterator[None]:
-        """Look at every process's arguments and environment, and below the folder, again and again.
+        """Search every process's arguments and environment, and the folder, repeatedly.
 
-        `holders`: words in the command line, or environment, of the servers that must have a secret to compare with.
+        `holders` are words in the command line or environment of servers that must hold a secret for comparison.
         """
         done = threading.Event()
         words = [word.encode() for word in holders]
@@ -55,12 +55,12 @@ class LeakWatch:
                 yield
             finally:
                 done.set()
-            # A watch that broke off has seen nothing since.
+            # A watch that broke off has missed everything since.
             watch.result(30)
 
     def _look_at_processes(self, holders: Iterable[bytes]) -> None:
         for process in Path("/proc").glob("[0-9]*"):
-            # It may end while we look.
+            # The process may end during the search.
             with suppress(OSError):
                 arguments, environment = (process / "cmdline").read_bytes(), (process / "environ").read_bytes()
                 if not any(word in arguments or word in environment for word in holders):

@@ -1,8 +1,7 @@
-"""What tests must not leave on the machine: containers, volumes, networks, images, processes, work folders.
+"""Objects that tests must not leave on the host: containers, volumes, networks, images, processes, work folders.
 
-Other programs and other test runs may use the same engine meanwhile. What belongs to a test is told by its labels: a
-machine carries the identity of the worker that made it, whose work folder is below the test's own folder; what tests
-make themselves carries THIS_RUN.
+Other programs and other test runs may use the same engine. Labels tell a test's objects apart. A machine has the
+identity of its worker, whose work folder is below the test's folder. Objects that tests make themselves have THIS_RUN.
 """
 
 from __future__ import annotations
@@ -26,17 +25,17 @@ PATIENCE = 30.0
 
 
 def workers_of(folder: Path) -> list[str]:
-    """The identities of the workers whose work folders are below the folder."""
+    """Return the identities of the workers with a work folder below the folder."""
     return [path.read_text() for path in below(folder) if path.match("work/*/identity")]
 
 
 def machines_of(folder: Path) -> set[str]:
-    """Names of the containers, running or not, of the workers whose work folders are below the folder."""
+    """Name the containers, running or not, of the workers with a work folder below the folder."""
     return _containers(_labels_of([folder]))
 
 
 def processes_in(folder: Path) -> set[str]:
-    """Command lines of the processes that work in the folder or name it, this one left out."""
+    """Return the command lines of the processes that work in the folder or name it, except this process."""
     found = set()
     for process in Path("/proc").glob("[0-9]*"):
         if int(process.name) == os.getpid():
@@ -57,9 +56,9 @@ def leftovers(
     volumes: Collection[str] = (),
     patience: float = PATIENCE,
 ) -> list[str]:
-    """What there still is of the work in the folders, of what carries one of the labels, and of the named volumes.
+    """List what is left: work in the folders, objects with one of the labels, and the named volumes.
 
-    What is just going away is given a moment for it (seconds).
+    Objects that are just being removed get `patience` seconds.
     """
     deadline = time.monotonic() + patience
     while True:

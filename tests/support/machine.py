@@ -1,4 +1,4 @@
-"""A container as a machine, without terraform: for tests of what runs inside."""
+"""A container as a machine, without Terraform, for tests of its inside."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.engine_proxy import ENGINE
 from tests.support.leftovers import THIS_RUN
 
 HOST = f"unix://{ENGINE}"
-# As it is in the terraform module.
+# The same command as in the Terraform module.
 FIRST_PROCESS = """\
 env --ignore-signal=CHLD true 2>/dev/null && exec env --ignore-signal=CHLD sleep infinity
 exec sleep infinity
@@ -25,10 +25,10 @@ exec sleep infinity
 
 
 class Machine:
-    """Starts with `with` and is gone afterwards; `instance` is what the service would work on."""
+    """Starts in `__enter__` and is removed in `__exit__`. `instance` is the service's view of it."""
 
     def __init__(self, image: str, *, docker_host: str = HOST, disk_mb: int | None = None, **limits: Any) -> None:
-        """`limits`: in the SDK's words, such as mem_limit and pids_limit."""
+        """`limits` are arguments of the Docker SDK, e.g. mem_limit and pids_limit."""
         self.name = f"alts-test-{uuid.uuid4().hex[:8]}"
         self._image = image
         self._disk_mb = disk_mb
@@ -56,22 +56,22 @@ class Machine:
         self._client.close()
 
     def kill(self) -> None:
-        """End the machine, as if somebody had pulled its plug. The container stays, dead."""
+        """Kill the machine without warning. The container stays, dead."""
         self._container.kill()
 
     def remove(self) -> None:
-        """Take the container away, as if somebody had tidied up."""
+        """Remove the container, as an operator would."""
         self._engine.remove_container(str(self._container.id))
 
     def put(self, folder: str, archive: bytes) -> None:
         self._container.put_archive(folder, archive)
 
     def changes(self) -> set[str]:
-        """Paths of what is not as in the image."""
+        """Return the paths that differ from the image."""
         return {change["Path"] for change in self._client.api.diff(str(self._container.id)) or ()}
 
     def processes(self) -> list[str]:
-        """Command lines of what runs in it, but for what always does."""
+        """Return the command lines of its processes, except those that always run."""
         script = 'for f in /proc/[0-9]*/cmdline; do tr "\\0" " " <"$f" 2>/dev/null; echo; done'
         lines = self.instance.run(["sh", "-c", script], stop=Stop(10)).output.splitlines()
         ours = ("sh -c for f in", "tr ")
@@ -80,7 +80,7 @@ class Machine:
 
 
 class KeptMachine:
-    """Hands one machine to test after test: a new one to the next, where somebody has left it other than it was."""
+    """Hands one machine to test after test, and replaces it if a test has changed it."""
 
     def __init__(self, image: str, *, prepare: Callable[[Machine], object] = lambda machine: None) -> None:
         self._image = image
@@ -111,7 +111,7 @@ class KeptMachine:
 
 
 def eventually(condition: Callable[[], object], *, within: float = 5.0) -> bool:
-    """Whether `condition` comes true within that many seconds."""
+    """Whether `condition` becomes true within that many seconds."""
     end = time.monotonic() + within
     while not (holds := bool(condition())) and time.monotonic() < end:
         time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""How many machines may be there at once, counted over all processes of a test run."""
+"""The limit on simultaneous machines, over all processes of a test run."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from pathlib import Path
 from tests.support.checkout import ROOT
 
 AT_ONCE = 4
-"""On two cores more of them only wait for each other, and for what has a deadline."""
+"""On two cores, more machines only wait for each other and for anything that has a deadline."""
 
 SHARED = ROOT / ".alts/machine-slots"
-"""Where the processes of a run meet."""
+"""The folder that the processes of a run share."""
 
 _INTERVAL = 0.1  # seconds between two looks for a free slot
 
 
 class MachineSlots:
-    """Locks on files of one folder: what holds one may die as it likes, the kernel gives it back (flock(2))."""
+    """Locks on files of one folder. The kernel releases a lock when its process dies (flock(2))."""
 
     def __init__(self, folder: Path, *, number: int = AT_ONCE) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -30,7 +30,7 @@ class MachineSlots:
 
     @contextmanager
     def one(self, *, seconds: float) -> Iterator[None]:
-        """Hold a slot, waiting so long for one. Raises TimeoutError."""
+        """Hold a slot. Raises TimeoutError if none is free within `seconds`."""
         until = time.monotonic() + seconds
         while (held := self._try()) is None:
             if time.monotonic() > until:

@@ -1,4 +1,4 @@
-"""A mirror that machines fetch from, as a server of a folder and as a proxy for all others, until it goes bad."""
+"""A mirror for machines that a test can break: a server of a folder, and a proxy for all other servers."""
 
 from __future__ import annotations
 
@@ -19,35 +19,35 @@ from urllib.parse import unquote, urlsplit
 
 from tests.support.deb_repository import bridge_address
 
-# Bytes that are the same with every request: what a broken cache in between has made of the file.
+# Constant bytes, like a file that a broken cache in between has damaged.
 _GARBAGE = random.Random(0)
 _PORTAL = b"<html><body><h1>Welcome to our network</h1><p>Please accept the conditions of use.</p></body></html>"
 
 
 class Fault(StrEnum):
-    """What a mirror does to every request from now on."""
+    """The mirror's treatment of every request from now on."""
 
     NONE = "none"
     UNAVAILABLE = "503"
     GONE = "404"
-    """As in the middle of a mirror's own update: what the index names is not there (any more)."""
+    """The file is missing, as in the middle of a mirror's own update: the index names it."""
     GARBAGE = "garbage"
-    """As long as it should be, and something else."""
+    """Content of the right length, and wrong."""
     PORTAL = "portal"
-    """A page of somebody's network in place of everything."""
+    """A login page of some network instead of every file."""
     SHORT = "short"
-    """Half of it, and that is all there is."""
+    """Half of the file, sent as if it were complete."""
     RESET = "reset"
-    """Half of it, then the connection breaks."""
+    """Half of the file, then the connection breaks."""
     HANG = "hang"
-    """Half of it, then silence."""
+    """Half of the file, then silence."""
     ENDLESS = "endless"
-    """More and more, of an answer that does not say how long it is."""
+    """An endless answer without a length."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a server says to a GET."""
+    """A server's answer to a GET."""
 
     status: int
     body: bytes
@@ -55,14 +55,14 @@ class Answer:
 
 
 class Elsewhere(Protocol):
-    """The servers that a mirror is a proxy for."""
+    """The servers behind a mirror."""
 
     def get(self, url: str) -> Answer: ...
 
 
 @dataclass
 class Memory:
-    """What other servers have answered: each is asked once, however many mirrors there are."""
+    """Remembers the answers of other servers, so each is asked once for all mirrors."""
 
     _answers: dict[str, Answer] = field(default_factory=dict)
     _locks: dict[str, threading.Lock] = field(default_factory=dict)
@@ -93,28 +93,28 @@ def _fetch(url: str) -> Answer:
 
 
 class Mirror:
-    """Serves the folder; `url` is where. As a proxy (the same address) it fetches whatever else is asked of it."""
+    """Serves the folder at `url`. As a proxy, at the same address, it fetches every other URL."""
 
     def __init__(self, url: str, folder: Path, memory: Elsewhere, *, key: str = "") -> None:
-        """`key`: armored, what signs the indexes of others where their own keys do not."""
+        """`key` is the armored key that signs the indexes of other servers, if their own keys do not."""
         self.url = url
         self.key = key
         self._faults: dict[str | None, tuple[Fault, bool]] = {}
-        """By the machine's address; None is any other."""
+        """Faults by the machine's address. None is every other machine."""
         self.released = threading.Event()
-        """Ends all silence."""
+        """Set at the end: every silence is over."""
         self._folder = folder
         self._memory = memory
 
     def break_down(self, fault: Fault, *, machine: str | None, own_too: bool) -> None:
-        """From now on, for the machine with that address; None is every one.
+        """Set the fault of the machine with that address; None is every machine.
 
-        `own_too`: whether what is in the folder goes bad as well, and not only what is fetched from others.
+        `own_too` says whether the folder's own files go bad as well.
         """
         self._faults[machine] = (fault, own_too)
 
     def is_well(self, *, machine: str) -> None:
-        """From now on, for the machine with that address: another one may have had it before."""
+        """Clear the fault of the machine with that address, which another machine may have had before."""
         self._faults.pop(machine, None)
 
     def fault_of(self, target: str, machine: str) -> Fault:
@@ -123,7 +123,7 @@ class Mirror:
         return Fault.NONE if own and not own_too else fault
 
     def answer(self, target: str) -> Answer:
-        """The answer as it should be."""
+        """Return the correct answer."""
         if target.startswith("http://") and not target.startswith(self.url):
             return self._memory.get(target)
         path = self._folder / unquote(urlsplit(target).path).lstrip("/")
@@ -162,7 +162,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.close_connection = True
             if fault is Fault.HANG:
                 self.mirror.released.wait(120)
-            # Zero seconds of lingering: the other side sees a reset, not an end (socket(7), SO_LINGER).
+            # With a linger time of zero the other side sees a reset, not an end (socket(7), SO_LINGER).
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     def _send_on(self) -> None:
@@ -171,7 +171,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.send_response(http.client.OK)
             self.send_header("Transfer-Encoding", "chunked")
             self.end_headers()
-            # Some 30 MB a second: that many other tests wait for the host.
+            # Some 30 MB a second, because many other tests wait for the host.
             while not self.mirror.released.wait(0.002):
                 self.wfile.write(b"10000\r\n" + b"-" * 0x10000 + b"\r\n")
 
@@ -191,7 +191,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 @contextmanager
 def mirror(folder: Path, memory: Elsewhere, *, key: str = "") -> Iterator[Mirror]:
-    """A mirror of the folder, on an address that containers reach; `key` as for Mirror."""
+    """Serve a mirror of the folder at an address that containers reach. `key` is as for Mirror."""
     handler = type("Handler", (_Handler,), {})
     server = http.server.ThreadingHTTPServer((bridge_address(), 0), handler)
     server.daemon_threads = True

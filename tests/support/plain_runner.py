@@ -1,7 +1,7 @@
-"""Machines as the Terraform module makes them, asked of the engine itself: seconds less of each, and no provider.
+"""Machines like those of the Terraform module, made by the engine directly: seconds faster, and without a provider.
 
-For tests of what happens in a machine. That Terraform and Ansible make machines, and limits and seals hold, is for
-others to test; tests/machines/test_plain_runner.py compares a machine of each kind.
+They are for tests of the inside of a machine. Other tests check Terraform, Ansible, limits and seals.
+tests/machines/test_plain_runner.py compares a machine of each kind.
 """
 
 from __future__ import annotations
@@ -32,19 +32,22 @@ from alts.shared.config import Config
 from alts.shared.errors import ProvisionFailed
 from tests.support.machine import FIRST_PROCESS
 
-_SUBNETS = 5  # tries for one that nobody else takes at the same moment
+_SUBNETS = 5  # attempts at a subnet that no other run takes at the same moment
 
 
 @dataclass(frozen=True)
 class PlainRunner:
-    """Everything but the making is the real runner's: image, name, labels, limits, the machine's words, its removal."""
+    """Makes machines itself.
+
+    The real runner chooses image, name, labels and limits, runs commands and removes machines.
+    """
 
     real: DockerRunner
     config: Config
     image: str = ""
-    """Of a machine that goes on where another one was, with what that had; empty for the distribution's."""
+    """Image of a machine that continues from another one; empty for the distribution's image."""
     extra: Sequence[InstanceFile] = ()
-    """Files that a test wants in every machine beside those that the service writes."""
+    """Files for every machine, besides those of the service."""
 
     @contextmanager
     def provision(self, order: Order, *, stop: Stop, log: OutputSink) -> Iterator[Provisioned]:
@@ -64,7 +67,7 @@ class PlainRunner:
             self.real.remove(order.task_id, order.attempt)
 
     def __getattr__(self, name: str) -> Any:
-        # Everything else is the runner's own, whatever the protocol asks for one day.
+        # All other attributes of the protocol are the runner's own.
         return getattr(self.real, name)
 
     def _files(self, order: Order, stop: Stop) -> Iterator[InstanceFile]:
@@ -128,5 +131,5 @@ def _archive(files: Iterator[InstanceFile]) -> bytes:
 
 
 def plain_runner(config: Config, *, worker: str, folder: Path, extra: Sequence[InstanceFile] = ()) -> PlainRunner:
-    """What alts.runners.registry calls a maker of runners."""
+    """Make the runner. The signature is that of a maker in alts.runners.registry."""
     return PlainRunner(docker_runner(config, worker=worker, folder=folder), config, extra=extra)

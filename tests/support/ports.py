@@ -1,4 +1,4 @@
-"""Ports of this machine that nobody listens on."""
+"""Free ports of this host."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _DYNAMIC = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
 def free_ports(count: int) -> list[int]:
-    """Different ports of 127.0.0.1 that were free a moment ago.
+    """Return different ports of 127.0.0.1 that were free a moment ago.
 
-    None of those that the kernel gives to outgoing connections: one of them would soon be somebody's (ip(7)).
+    None is in the kernel's range for outgoing connections, because another process would soon get it (ip(7)).
     """
     dynamic = int(_DYNAMIC.read_text().split()[0]) if _DYNAMIC.exists() else 32_768
     found: list[int] = []
@@ -28,7 +28,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def answers(port: int) -> bool:
-    """Whether something takes connections on that port of 127.0.0.1."""
+    """Whether a server accepts connections on that port of 127.0.0.1."""
     try:
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
     except OSError:

@@ -1,4 +1,4 @@
-"""A PostgreSQL of one's own: own folder, own port on 127.0.0.1, own password; nothing is left of it."""
+"""A private PostgreSQL with its own folder, port on 127.0.0.1 and password. It leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ import psycopg
 from tests.support.ports import free_ports
 from tests.support.server_process import ServerProcess
 
-# Debian keeps the programs out of PATH, a folder for each version.
+# Debian keeps the programs out of PATH, in one folder for each version.
 _PROGRAMS = "usr/lib/postgresql/*/bin"
-# A database in a test is soon thrown away: it need not survive a power cut.
+# A test's database is short-lived and need not survive a power failure.
 _SETTINGS = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=300")
 
 
 class PrivatePostgreSQL:
-    """Runs for as long as the `with` lasts; stop(), kill() and start() in between keep what is stored."""
+    """Runs between `__enter__` and `__exit__`. stop(), kill() and start() keep the stored data."""
 
     def __init__(self) -> None:
         (self.port,) = free_ports(1)
@@ -69,20 +69,20 @@ class PrivatePostgreSQL:
         self._server.start(ready=self._answers)
 
     def stop(self) -> None:
-        """At once, and in order: SIGTERM would wait for everybody to hang up (postgres(1))."""
+        """Stop at once and cleanly. SIGTERM would wait for all clients to disconnect (postgres(1))."""
         self._server.stop(how=signal.SIGINT)
 
     def kill(self) -> None:
-        """All of its processes at once."""
+        """Kill all of its processes at once."""
         self._server.kill()
 
     def url(self, database: str = "postgres") -> str:
-        """For the key database_url."""
+        """Value of the key database_url."""
         return f"postgresql+psycopg://{self.user}:{self.password}@127.0.0.1:{self.port}/{database}"
 
     @contextmanager
     def database(self) -> Iterator[str]:
-        """The address of a new and empty database, which is gone afterwards, whoever still uses it."""
+        """Yield the address of a new, empty database and drop it afterwards, even if it is in use."""
         name = f"alts_{secrets.token_hex(6)}"
         self._tell(f"CREATE DATABASE {name} TEMPLATE template0")
         try:

@@ -1,4 +1,4 @@
-"""Find processes by what they were started with."""
+"""Find processes by their command lines."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def pids_of(*words: str) -> list[int]:
-    """Ids of the living processes whose command line has all the words in it."""
+    """Return the ids of living processes whose command line contains all the words."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -20,7 +20,7 @@ def pids_of(*words: str) -> list[int]:
 
 
 def ended(pid: int, *, within: float = 10.0) -> bool:
-    """Gone, or a zombie that waits for its parent."""
+    """Whether the process is gone, or a zombie that waits for its parent."""
     end = time.monotonic() + within
     while True:
         try:

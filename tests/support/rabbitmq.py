@@ -1,4 +1,4 @@
-"""A RabbitMQ of one's own: own node, own ports on 127.0.0.1, own folders, own epmd; nothing is left of it."""
+"""A private RabbitMQ with its own node, ports on 127.0.0.1, folders and epmd. It leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ _SCRIPTS = "usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin"
 
 
 class PrivateRabbitMQ:
-    """Runs for as long as the `with` lasts; stop(), kill() and start() in between keep what is stored."""
+    """Runs between `__enter__` and `__exit__`. stop(), kill() and start() keep the stored data."""
 
     def __init__(self) -> None:
         self.port, dist_port, self._epmd_port = free_ports(3)
         self.user = "alts"
         self.password = secrets.token_hex(16)
-        # Short, and not pytest's folder, which is kept.
+        # A short path, and outside pytest's folder, which is kept after the run.
         self._folder = Path(tempfile.mkdtemp(prefix="alts-rabbitmq-"))
         self._scripts = _scripts()
         self._env = self._environment(dist_port)
         epmd = shutil.which("epmd") or "epmd"
         log = self._folder / "output.log"
-        # Erlang starts a missing epmd as a daemon that outlives it. This one is ours to end.
+        # Erlang starts a missing epmd as a daemon that outlives it. We end this one.
         self._epmd = ServerProcess(
             [epmd, "-address", "127.0.0.1", "-port", str(self._epmd_port)],
             env=self._env,
@@ -62,15 +62,18 @@ class PrivateRabbitMQ:
         self._remove()
 
     def start(self) -> None:
-        """6 to 10 seconds, minutes on a starved machine. Listens last of all, so that whoever can connect can work."""
+        """Takes 6 to 10 seconds, minutes on a starved host.
+
+        The server listens last of all, so a client that connects can work.
+        """
         self._server.start(ready=lambda: answers(self.port), start_timeout=300)
 
     def stop(self) -> None:
-        """The polite way: what is durable is there again after start()."""
+        """Stop politely. Durable data is there again after start()."""
         self._server.stop()
 
     def kill(self) -> None:
-        """As if the power had failed."""
+        """Kill it, as a power failure would."""
         self._server.kill()
 
     def restart(self) -> None:
@@ -79,7 +82,7 @@ class PrivateRabbitMQ:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The keys of alts.shared.config.Config that make a service use it."""
+        """Return the keys of alts.shared.config.Config for this server."""
         return {
             "broker": "rabbitmq",
             "rabbitmq_host": "127.0.0.1",
@@ -90,11 +93,11 @@ class PrivateRabbitMQ:
 
     @property
     def folder(self) -> Path:
-        """Where everything of it is; in the environment of each of its processes."""
+        """The folder of all its data; the environment of each of its processes names it."""
         return self._folder
 
     def ctl(self, *arguments: str) -> str:
-        """What rabbitmqctl says: slow (1 to 2 s), but it asks the server itself, not through our code."""
+        """Return the output of rabbitmqctl. It is slow (1 to 2 s), but asks the server itself, not through our code."""
         done = subprocess.run(
             [str(self._scripts / "rabbitmqctl"), "--silent", "--formatter", "json", *arguments],
             env=self._env,
@@ -117,7 +120,7 @@ class PrivateRabbitMQ:
         return {
             "PATH": os.environ["PATH"],
             "LANG": "C.UTF-8",
-            # The Erlang cookie is written there.
+            # Erlang writes its cookie there.
             "HOME": folder,
             "RABBITMQ_NODENAME": f"alts-{secrets.token_hex(4)}@localhost",
             "RABBITMQ_DIST_PORT": str(dist_port),
@@ -127,7 +130,7 @@ class PrivateRabbitMQ:
             "RABBITMQ_MNESIA_BASE": f"{folder}/mnesia",
             "RABBITMQ_LOG_BASE": f"{folder}/log",
             "RABBITMQ_GENERATED_CONFIG_DIR": f"{folder}/generated",
-            # Erlang's schedulers spin while they wait for work: not on a machine that is busy with tests.
+            # Erlang's schedulers spin while they wait for work, which costs the other tests processor time.
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+sbwt none -kernel inet_dist_use_interface {127,0,0,1}",
             "ERL_EPMD_PORT": str(self._epmd_port),
             "ERL_EPMD_ADDRESS": "127.0.0.1",

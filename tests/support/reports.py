@@ -1,4 +1,4 @@
-"""Reports of the same test, made by different stacks."""
+"""Comparison of reports of one test from different stacks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def substance(report: Mapping[str, Any]) -> dict[str, Any]:
-    """What two runs of the same test must agree on: not ids, times, or where things are kept."""
+    """Return the parts of a report on which two runs agree: no ids, no times, no places of storage."""
     return {
         "outcome": report["outcome"],
         "reason": report["reason"],

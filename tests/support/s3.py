@@ -1,4 +1,4 @@
-"""An S3 server of one's own: nanio on 127.0.0.1 with random keys; nothing is left of it."""
+"""A private S3 server: nanio on 127.0.0.1 with random keys. It leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.server_process import ServerProcess
 
 
 class PrivateS3:
-    """Runs for as long as the `with` lasts; stop(), kill() and start() in between keep what is stored."""
+    """Runs between `__enter__` and `__exit__`. stop(), kill() and start() keep the stored data."""
 
     def __init__(self) -> None:
         (self.port,) = free_ports(1)
@@ -50,7 +50,8 @@ class PrivateS3:
         self._remove()
 
     def start(self) -> None:
-        # What a killed nanio was writing, it would never write again: see resources/compose/s3/Dockerfile.
+        # nanio never again writes an object that it was writing when it was killed: see
+        # resources/compose/s3/Dockerfile.
         for half_written in (self._folder / "data").glob("*/.nanio-meta/**/*.tmp"):
             half_written.unlink()
         self._server.start(ready=lambda: answers(self.port))
@@ -59,7 +60,7 @@ class PrivateS3:
         self._server.stop()
 
     def kill(self) -> None:
-        """As if the power had failed."""
+        """Kill it, as a power failure would."""
         self._server.kill()
 
     def restart(self) -> None:
@@ -68,7 +69,7 @@ class PrivateS3:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The keys of alts.shared.config.Config that make a service use it; add an s3_bucket of your own."""
+        """Return the keys of alts.shared.config.Config for this server, without s3_bucket."""
         return {
             "storage": "s3",
             "s3_endpoint_url": self.endpoint_url,
@@ -78,7 +79,7 @@ class PrivateS3:
 
     @property
     def folder(self) -> Path:
-        """Where everything is that was stored."""
+        """The folder of all stored data."""
         return self._folder
 
     def _remove(self) -> None:

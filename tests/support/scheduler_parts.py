@@ -34,7 +34,7 @@ QUEUE = "docker-x86_64-0"
 
 
 class HandClock:
-    """Seconds that pass only when a test says so."""
+    """A clock that only a test advances."""
 
     def __init__(self, now: float = 1_700_000_000.0) -> None:
         self.now = now
@@ -47,15 +47,16 @@ class HandClock:
 
 
 def a_ledger(where: Path | str, clock: HandClock, *, filled: threading.Event | None = None, **rules: Any) -> SqlLedger:
-    """On SQLite in that folder, or at that address; whoever asks twice gets two ledgers on one database."""
+    """Return a ledger on SQLite in that folder, or at that address. Two calls give two ledgers on one database."""
     database = a_database(where if isinstance(where, str) else f"sqlite:///{where}/ledger.sqlite")
     return SqlLedger(database, LedgerRules(**rules), clock=clock, monotonic=clock, outbox_filled=filled)
 
 
 def a_database(url: str) -> Database:
-    """At that address. A new SQLite file starts as a copy of one that has its tables: making them takes 30 ms.
+    """Return a database at that address.
 
-    tests/unit/scheduler/ledger/test_schema.py sees to it that the tables are made.
+    A new SQLite file is a copy of one with tables, because making them takes 30 ms.
+    tests/unit/scheduler/ledger/test_schema.py tests that the tables are made.
     """
     file = Path(url.removeprefix("sqlite:///"))
     if url.startswith("sqlite:///") and not file.exists():
@@ -68,20 +69,20 @@ def _new_ledger() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "ledger.sqlite"
         Database(f"sqlite:///{file}").close()
-        # The last connection that closes has moved everything out of the write-ahead log (SQLite, "WAL").
+        # The last connection to close has emptied the write-ahead log (SQLite, "WAL").
         assert not list(file.parent.glob("*-wal"))
         return file.read_bytes()
 
 
 def lapse(ledger: SqlLedger, clock: HandClock) -> tuple[str, ...]:
-    """Let those leases lapse whose time is up by that clock, as a reconciler does that has watched them."""
+    """Let the leases lapse that are over by that clock, as a watching reconciler does."""
     return ledger.expire([one for one in ledger.leases() if one.expires_at is not None and one.expires_at < clock.now])
 
 
 def some_services(
     folder: Path, ledger: SqlLedger, *, health: Health | None = None, room: Room | None = None, **changes: Any
 ) -> Services:
-    """Around that ledger; nothing runs until they are started, and nothing is really sent."""
+    """Return the parts around that ledger. None runs before it is started, and no message is really sent."""
     config = a_config(storage_folder=str(folder / "storage"), **changes)
     return Services(
         config=config,
@@ -98,20 +99,20 @@ def some_services(
 
 
 def a_token(*scopes: Scope, lifetime: timedelta = timedelta(minutes=5), email: str = "me@example.org") -> str:
-    """Good for a_config(); for callers where no scope is named."""
+    """Return a token that is good for a_config(). Its default scopes are those of callers."""
     config = a_config()
     wanted = scopes or (Scope.READ, Scope.WRITE)
     return issue_token(config.jwt_secret, algorithm="HS256", email=email, lifetime=lifetime, scopes=wanted)
 
 
 def bearer(*scopes: Scope, **token: Any) -> dict[str, str]:
-    """The header for a request."""
+    """Return the header for a request."""
     return {"Authorization": f"Bearer {a_token(*scopes, **token)}"}
 
 
 @contextmanager
 def serving(app: ASGIApp) -> Iterator[str]:
-    """The address of a real server for the application, on a free port of 127.0.0.1."""
+    """Serve the application on a free port of 127.0.0.1 and yield its address."""
     server = uvicorn.Server(uvicorn.Config(app, http="h11", host="127.0.0.1", port=0, log_config=None))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
@@ -128,6 +129,6 @@ def serving(app: ASGIApp) -> Iterator[str]:
 
 @contextmanager
 def served(folder: Path, ledger: SqlLedger) -> Iterator[str]:
-    """The address of a scheduler with that ledger."""
+    """Serve a scheduler with that ledger and yield its address."""
     with serving(create_app(some_services(folder, ledger))) as url:
         yield url

@@ -1,4 +1,4 @@
-"""A server that a test starts: a process in a session of its own, so that all of it can be ended."""
+"""A server process that a test starts in a session of its own, so that the whole session can be ended."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pathlib import Path
 
 
 class ServerDidNotStart(Exception):  # noqa: N818 - reads as what happened
-    """The process ended, or did not answer in time; the message ends with its log."""
+    """The process ended, or did not answer in time. The message ends with its log."""
 
 
 class ServerProcess:
-    """Started by start(), ended by stop() or kill(), as often as wanted; what it prints is appended to `log`."""
+    """start() starts it, stop() or kill() ends it, any number of times. Its output is appended to `log`."""
 
     def __init__(self, argv: Sequence[str], *, env: Mapping[str, str], folder: Path, log: Path) -> None:
         self._argv = list(argv)
@@ -31,12 +31,15 @@ class ServerProcess:
 
     @property
     def pid(self) -> int:
-        """Of the process itself, which must be running."""
+        """The id of the running process."""
         assert self._process is not None
         return self._process.pid
 
     def start(self, *, ready: Callable[[], bool], start_timeout: float = 60.0) -> None:
-        """Raises ServerDidNotStart, and leaves nothing behind, where `ready` is not true in `start_timeout` seconds."""
+        """Start it.
+
+        Raises ServerDidNotStart if `ready` is not true within `start_timeout` seconds; leaves nothing behind.
+        """
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._argv,
@@ -56,7 +59,7 @@ class ServerProcess:
             time.sleep(0.1)
 
     def stop(self, *, how: signal.Signals = signal.SIGTERM, stop_timeout: float = 30.0) -> None:
-        """Ask politely; kill what is still there after `stop_timeout` seconds."""
+        """Send SIGTERM, and kill the rest after `stop_timeout` seconds."""
         if self._process is None:
             return
         if self.running:
@@ -66,13 +69,13 @@ class ServerProcess:
         self.kill()
 
     def kill(self) -> None:
-        """End the process with all that it has started, at once."""
+        """Kill the process and everything that it has started."""
         if self._process is None:
             return
-        with suppress(ProcessLookupError):  # everything had ended
+        with suppress(ProcessLookupError):  # everything had ended already
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
-        # Its children die a moment later than it, and hold its ports until then.
+        # Its children die a moment later and hold its ports until then.
         while _alive_in_session(self._process.pid):
             time.sleep(0.02)
         self._process = None
@@ -83,12 +86,12 @@ class ServerProcess:
         self._process.send_signal(number)
 
     def exit_code(self, *, within: float) -> int:
-        """Its exit code, once it has ended by itself. Raises subprocess.TimeoutExpired."""
+        """Return its exit code when it has ended by itself. Raises subprocess.TimeoutExpired."""
         assert self._process is not None
         return self._process.wait(within)
 
     def kill_alone(self) -> None:
-        """End the process itself, as the kernel does when memory is short: what it has started is not told."""
+        """Kill the process alone, as the kernel does when memory is short. Its children get no signal."""
         if self._process is not None:
             self._process.send_signal(signal.SIGKILL)
             self._process.wait()
@@ -97,7 +100,7 @@ class ServerProcess:
 def _alive_in_session(leader: int) -> bool:
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with suppress(FileNotFoundError, ProcessLookupError):
-            # proc(5): the name in brackets may hold anything; behind it come state, parent, group and session.
+            # proc(5): the name in brackets may contain anything. State, parent, group and session follow it.
             state, _parent, _group, session = stat.read_text().rpartition(")")[2].split()[:4]
             if int(session) == leader and state != "Z":
                 return True

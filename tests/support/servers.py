@@ -1,4 +1,4 @@
-"""Private servers for tests, started by the first that asks; tests/conftest.py offers them to all."""
+"""Private servers, started by the first test that needs them. tests/conftest.py offers them as fixtures."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from tests.support.s3 import PrivateS3
 
 @pytest.fixture(scope="session")
 def rabbitmq() -> Iterator[PrivateRabbitMQ]:
-    """One RabbitMQ for all: a test that stops it starts it again, and one that leaves messages removes them."""
+    """One RabbitMQ for all tests. A test that stops it starts it again, and removes the messages that it leaves."""
     with PrivateRabbitMQ() as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[PrivatePostgreSQL]:
-    """One PostgreSQL for all: each test takes a database of its own."""
+    """One PostgreSQL for all tests. Each test takes its own database."""
     with PrivatePostgreSQL() as server:
         yield server
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.services)])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """Of an empty database, for a test of what must be the same with both."""
+    """The address of an empty database, for tests that must pass on both kinds."""
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path}/ledger.sqlite"
         return
@@ -39,6 +39,6 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
 
 @pytest.fixture(scope="session")
 def s3() -> Iterator[PrivateS3]:
-    """One S3 server for all: a test that needs to be alone takes a bucket of its own."""
+    """One S3 server for all tests. A test that must be alone takes its own bucket."""
     with PrivateS3() as server:
         yield server

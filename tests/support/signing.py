@@ -1,4 +1,4 @@
-"""Key pairs for tests, and tokens with whatever header and claims a test wants."""
+"""Key pairs, and tokens with arbitrary headers and claims."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ALGORITHMS = ("RS256", "ES256", "EdDSA")
 
 
 class KeyPair:
-    """A private key and what goes with it."""
+    """A private key and its public key, in their encodings."""
 
     def __init__(self, private: Any, algorithm: str) -> None:
         self.algorithm = algorithm
@@ -39,7 +39,7 @@ class KeyPair:
 
 @cache
 def key_pair(algorithm: str, number: int = 0, *, bits: int = 2048) -> KeyPair:
-    """The same for the same number."""
+    """Return the same key for the same number."""
     if algorithm == "RS256":
         return KeyPair(rsa.generate_private_key(public_exponent=65537, key_size=bits), algorithm)
     if algorithm == "ES256":
@@ -48,7 +48,7 @@ def key_pair(algorithm: str, number: int = 0, *, bits: int = 2048) -> KeyPair:
 
 
 def jwks(**pairs: KeyPair) -> str:
-    """A key set of their public keys, by kid."""
+    """Return a key set of their public keys, by kid."""
     return json.dumps({"keys": [{**pair.public_jwk, "kid": kid} for kid, pair in pairs.items()]})
 
 
@@ -59,7 +59,7 @@ def public_file(folder: Path, content: str, name: str = "public.pem") -> str:
 
 
 def hmac_token(header: dict[str, Any], claims: dict[str, Any], secret: bytes) -> str:
-    """Signed by hand, as no library would: any header, any secret."""
+    """Sign by hand with any header and any secret, which libraries refuse."""
     signed = f"{_part(header)}.{_part(claims)}"
     signature = hmac.new(secret, signed.encode(), hashlib.sha256).digest()
     return f"{signed}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}"

@@ -1,7 +1,7 @@
-"""Debian's archive with a few packages in it: apt reads a hundred of them in no time, and sixty thousand in a second.
+"""A Debian archive with a few packages. apt needs a second to read sixty thousand packages, and no time for a hundred.
 
-It answers as Debian's servers do, from what they answer; its indexes are cut down to the packages that are wanted and
-all that they depend on, and signed with a key of its own.
+It answers like Debian's servers, from their answers. Its indexes are cut down to the wanted packages and all their
+dependencies, and signed with its own key.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SUITE = re.compile(r"(?P<archive>http://[^/]+/\S+?)/dists/(?P<suite>[^/]+)/(?P<
 _NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 _DEPENDS = re.compile(r"^(?:Pre-)?Depends: (.*)$", re.MULTILINE)
 _PROVIDES = re.compile(r"^Provides: (.*)$", re.MULTILINE)
-# What of a Release file speaks of other files is replaced, and so is what tells apt to ask for them by their checksums.
+# These fields of a Release file are replaced: they describe other files, or let apt ask for those by checksum.
 _KEPT = re.compile(
     r"^(?:Origin|Label|Suite|Version|Codename|Date|Valid-Until|Components|Description): .*$", re.MULTILINE
 )
@@ -39,19 +39,19 @@ _MISSING = Answer(http.client.NOT_FOUND, b"", {})
 
 @dataclass
 class SmallArchive:
-    """What a mirror has instead of a memory of everything."""
+    """The servers behind a mirror, cut down; an alternative to Memory."""
 
     wanted: frozenset[str]
     key: SigningKey
     memory: Memory = field(default_factory=Memory)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _names: dict[str, frozenset[str]] = field(default_factory=dict)
-    """Release, such as "bookworm" → the packages that its indexes name."""
+    """Release, e.g. "bookworm" → the packages in its indexes."""
     _suites: dict[str, Mapping[str, Answer]] = field(default_factory=dict)
     """Address of a suite → its files."""
 
     def get(self, url: str) -> Answer:
-        """The answer to a GET of the address."""
+        """Answer a GET of the address."""
         match = _SUITE.fullmatch(url)
         if match is None:
             return self.memory.get(url)
@@ -97,7 +97,7 @@ def _name_of(stanza: str) -> str:
 
 
 def closure(wanted: Iterable[str], stanzas: Iterable[str]) -> frozenset[str]:
-    """The wanted packages and all that they may need, by any alternative, and what provides it."""
+    """Return the wanted packages and everything they may need, including all alternatives and providers."""
     depends: dict[str, set[str]] = {}
     providers: dict[str, set[str]] = {}
     for stanza in stanzas:
@@ -117,7 +117,7 @@ def closure(wanted: Iterable[str], stanzas: Iterable[str]) -> frozenset[str]:
 
 
 def names_in(relations: str) -> set[str]:
-    """The packages that a field such as "libc6 (>= 2.34), debconf | debconf-2.0" names."""
+    """Return the names in a field, e.g. "libc6 (>= 2.34), debconf | debconf-2.0"."""
     parts = re.split(r"[,|]", relations)
     return {match[0] for part in parts if (match := _NAME.match(part.strip()))}
 
@@ -129,7 +129,7 @@ def small_archive(wanted: Iterable[str]) -> Iterator[SmallArchive]:
 
 
 def machine_files(archive: SmallArchive, proxy: str) -> list[InstanceFile]:
-    """What makes a machine fetch from the archive, by the mirror at that address, in place of Debian's servers."""
+    """Return files that make a machine use the archive through that mirror instead of Debian's servers."""
     lines = [f'Acquire::http::Proxy::{host} "{proxy}";\n' for host in HOSTS]
     return [
         InstanceFile("/etc/apt/apt.conf.d/95proxy", "".join(lines)),

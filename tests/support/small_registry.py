@@ -1,4 +1,4 @@
-"""A registry with one small image, and one that takes the call and never says a word."""
+"""A registry with one small image, and one that accepts connections and never answers."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _answers(architecture: str) -> dict[str, tuple[str, bytes]]:
 
 @contextmanager
 def small_registry(*, architecture: str = "amd64") -> Iterator[str]:
-    """Its address, such as "127.0.0.1:40001"; engines trust such a one without TLS."""
+    """Yield its address, e.g. "127.0.0.1:40001". Engines trust such an address without TLS."""
     answers = _answers(architecture)
 
     class Handler(BaseHTTPRequestHandler):
@@ -93,6 +93,6 @@ def small_registry(*, architecture: str = "amd64") -> Iterator[str]:
 
 @contextmanager
 def silent_registry() -> Iterator[str]:
-    """The address of one that listens and never answers."""
+    """Yield the address of a server that listens and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield f"127.0.0.1:{listener.getsockname()[1]}"

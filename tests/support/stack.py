@@ -1,4 +1,4 @@
-"""Scheduler and workers as processes of their own, on a private RabbitMQ and a private S3 server."""
+"""A scheduler and workers as separate processes, on a private RabbitMQ and a private S3 server."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from tests.support.server_process import ServerProcess
 
 Value = TypeVar("Value")
 FINISHED = ("SUCCESS", "FAILURE", "REVOKED")
-# Short, so that a test need not wait: a dead worker is missed after three seconds.
+# Short, for fast tests: a dead worker is noticed after three seconds.
 LEASE_SECONDS = 3.0
 
 
 class ServiceStack:
-    """A scheduler for as long as the `with` lasts, and workers as they are started."""
+    """A scheduler that runs between `__enter__` and `__exit__`, and workers that tests start."""
 
     def __init__(self, folder: Path, rabbitmq: PrivateRabbitMQ, s3: PrivateS3, **changes: Any) -> None:
         (self.port,) = free_ports(1)
@@ -51,7 +51,7 @@ class ServiceStack:
             "reconcile_interval": 0.2,
             "retry_delay": 0.1,
             "work_folder": str(folder / "work"),
-            # Images are the host's: what one test has made serves the next.
+            # Images belong to the host, so all tests share them.
             "cache_folder": str(ROOT / ".alts/cache"),
             **changes,
         }
@@ -75,7 +75,7 @@ class ServiceStack:
 
     @contextmanager
     def worker(self, name: str, *, start_timeout: float = 60.0) -> Iterator[ServerProcess]:
-        """A worker process that is ready for its first task. Raises ServerDidNotStart."""
+        """Start a worker process and wait until it is ready for its first task. Raises ServerDidNotStart."""
         process = self._process(
             name, "celery", "-A", "alts.app", "worker", "--pool=threads", "--concurrency=4", "--loglevel=DEBUG"
         )
@@ -106,7 +106,7 @@ class ServiceStack:
 
 
 def schedule(client: httpx.Client, **fields: Any) -> str:
-    """The id of a new task for a package on Debian 12."""
+    """Submit a task for a package on Debian 12 and return its id."""
     body = {"dist_name": "debian", "dist_version": "12", "dist_arch": "x86_64", "package_name": "hello", **fields}
     answer = client.post("/tasks/schedule", json=body)
     assert answer.status_code == 201, answer.text
@@ -114,7 +114,7 @@ def schedule(client: httpx.Client, **fields: Any) -> str:
 
 
 def wait_for(client: httpx.Client, task_id: str, *, seconds: float = 240) -> dict[str, Any]:
-    """The finished task's result."""
+    """Wait for the task's end and return its result."""
 
     def finished() -> dict[str, Any] | None:
         result: dict[str, Any] = client.get(f"/tasks/{task_id}/result").raise_for_status().json()
@@ -124,7 +124,7 @@ def wait_for(client: httpx.Client, task_id: str, *, seconds: float = 240) -> dic
 
 
 def until(condition: Callable[[], Value | None], *, seconds: float, interval: float = 0.1) -> Value:
-    """What the condition gives as soon as it gives anything."""
+    """Poll the condition and return its first true value."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if value := condition():

@@ -1,4 +1,4 @@
-"""A small image for tests, made of the host's own programs: no network, one second."""
+"""A small image for tests, made of the host's own programs in one second, without a network."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PROGRAMS = ("sh", "sleep", "base64", "mkdir", "chmod", "cat", "stat")
 
 
 def root_filesystem() -> bytes:
-    """A tar of the programs and the libraries that they need."""
+    """Return a tar of the programs and their libraries."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         packed: set[str] = set()
@@ -38,7 +38,7 @@ def root_filesystem() -> bytes:
 
 @contextmanager
 def tools_image() -> Iterator[str]:
-    """The id of the image, for as long as the `with` lasts."""
+    """Make the image, yield its id, and remove it."""
     client = docker.from_env()
     reference = f"alts-test-tools:{uuid.uuid4().hex[:12]}"
     repository, tag = reference.split(":")

@@ -1,4 +1,4 @@
-"""Looking through folders in which somebody is at work."""
+"""Walk folders that other processes change meanwhile."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ from pathlib import Path
 
 
 def below(folder: Path) -> Iterator[Path]:
-    """Every file and folder below it. What goes away meanwhile is left out: pathlib's own globs raise on it."""
+    """Yield every file and folder below it. Skip those that disappear meanwhile; pathlib's own globs raise on them."""
     for at, folders, files in os.walk(folder):
         yield from (Path(at, name) for name in (*folders, *files))
