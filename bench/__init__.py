@@ -1,1 +1,1 @@
-"""Measurements of the running service; each module is a program: python -m bench.<name>."""
+"""Measurements of the running service. Each module is a program: python -m bench.<name>."""

@@ -1,8 +1,8 @@
-"""How long a cancel takes: from the request to FINISHED with the machine gone, at random moments of real installs.
+"""Measure a cancel, from the request to FINISHED with the machine gone, at random moments of real installs.
 
     python -m bench.cancel --tries 50 --seed 1 [--full-stack]
 
-Ends not zero where the worst try took longer than the limit, which is what the service promises.
+The exit code is not zero if the worst try exceeds the limit, which is the service's promise.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from tests.support.s3 import PrivateS3
 from tests.support.stack import ServiceStack, schedule, until, wait_for
 
 LIMIT = 5.0
-"""Seconds that the worst try may take."""
+"""Limit on the worst try, in seconds."""
 TOO_LATE = (httpx.codes.CONFLICT,)
 
 
@@ -41,7 +41,7 @@ class Try:
 
     package: str
     moment: str
-    """The stage that was under way."""
+    """The current stage at the cancel."""
     seconds: float
     outcome: str
 
@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
 
 @contextmanager
 def _requests(folder: Path) -> Iterator[list[dict[str, Any]]]:
-    """What is asked for: a real package, and one whose scripts hear no signal."""
+    """Yield the requests: a real package, and one whose scripts ignore signals."""
     repository = folder / "repository"
     repository.mkdir()
     build_deb(repository, "deaf", scripts={"preinst": DEAF, "postinst": DEAF, "prerm": DEAF, "postrm": DEAF})
@@ -105,7 +105,7 @@ def _default_heartbeat() -> float:
 def _tries(
     client: httpx.Client, requests: Sequence[dict[str, Any]], chance: random.Random, *, count: int
 ) -> Iterator[Try]:
-    # What a whole run takes here, so that every moment of it is as likely as any other.
+    # The length of a whole run, so that every moment of it is equally likely.
     lengths = [_whole_run(client, request) for request in requests]
     engine = docker.from_env()
     try:
@@ -129,7 +129,7 @@ def _whole_run(client: httpx.Client, request: dict[str, Any]) -> float:
 
 
 def _one(client: httpx.Client, engine: docker.DockerClient, request: dict[str, Any], *, after: float) -> Try | None:
-    """None where the task had ended before the cancel came."""
+    """Cancel one task. Return None if it had ended before the cancel came."""
     task_id = schedule(client, **request)
     time.sleep(after)
     stages = [stage["stage"] for stage in _task(client, task_id)["progress"]]

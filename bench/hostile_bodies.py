@@ -1,4 +1,4 @@
-"""How quickly /health answers while forty callers send bodies that want to be expensive, and the memory that they cost.
+"""Measure the answers of /health beside forty callers with hostile bodies, and the memory that the bodies cost.
 
 python -m bench.hostile_bodies [--seconds 3] [--callers 40] [--only WORD]
 """

@@ -1,6 +1,7 @@
-"""Draws the rooms and who imports whom, from the code itself: `make docs-picture`.
+"""Draw the rooms and their imports from the code: `make docs-picture`.
 
-Writes docs/rooms.dot, and docs/rooms.svg by graphviz's dot. An arrow means: some module there imports some module here.
+Writes docs/rooms.dot, and docs/rooms.svg by graphviz's dot. An arrow means that a module of one room imports a module
+of the other.
 """
 
 from __future__ import annotations
@@ -18,24 +19,24 @@ Arrow = tuple[str, str]
 
 
 def room_of(module: str) -> str:
-    """The first two parts of a module's name."""
+    """Return the first two parts of a module's name."""
     return ".".join(module.split(".")[:2])
 
 
 def arrows() -> set[Arrow]:
-    """Room → room, for each import of one room by another."""
+    """Return (room, imported room) for each import between rooms."""
     graph = grimp.build_graph(*PACKAGES, cache_dir=None)
     found = {
         (room_of(importer), room_of(imported))
         for importer in graph.modules
         for imported in graph.find_modules_directly_imported_by(importer)
     }
-    # Every room may find the package itself, for its folder.
+    # Every room may import the package itself, for its folder.
     return {(above, below) for above, below in found if above != below and below not in PACKAGES}
 
 
 def dot(found: set[Arrow]) -> str:
-    """The picture in graphviz's language; the same arrows make the same text."""
+    """Return the picture in graphviz's language. The same arrows give the same text."""
     rooms = sorted({room for arrow in found for room in arrow})
     lines = ["digraph rooms {", '  graph [rankdir=TB, fontname="sans-serif"]', "  node [shape=box, style=rounded]"]
     for package in PACKAGES:

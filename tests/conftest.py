@@ -1,4 +1,4 @@
-"""Fixtures for every test."""
+"""Fixtures and hooks for every test."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ __all__ = [
 ]
 
 
-# A shell lets its background jobs ignore Ctrl-C (POSIX, "Asynchronous Lists"), and what ignores it passes that on: the
-# processes that tests start must hear it wherever the tests were started.
+# A shell makes its background jobs ignore Ctrl-C (POSIX, "Asynchronous Lists"), and children inherit that. The
+# processes that tests start must hear Ctrl-C in any case.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> GroupScheduling | None:
-    """Where tests are spread over processes by what they share (make test), that is by tests.support.groups."""
+    """Spread the tests over processes by tests.support.groups (make test)."""
     return GroupScheduling(config, log) if config.getoption("dist") == "loadscope" else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """In one of several processes the longest begin first; else the order is that of the files, as ever."""
+    """Sort the slowest tests first in each of several processes. A single process keeps the order of the files."""
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: rank(item.nodeid))
 
@@ -53,7 +53,7 @@ def uses_the_engine(item: pytest.Item) -> bool:
 
 
 def folders_in(base: Path) -> set[Path]:
-    """Those of single tests and fixtures; pytest keeps a link to the newest of each name beside them."""
+    """Return the folders of tests and fixtures. pytest keeps a link to the newest of each name beside them."""
     return {path for path in base.iterdir() if path.is_dir() and not path.is_symlink()}
 
 
@@ -67,10 +67,10 @@ def engine_journal() -> Iterator[EngineJournal]:
 def nothing_left_behind_by_the_file(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[None]:
-    """A file whose tests use the engine ends with the machine as it was, and has made no more than its row says.
+    """Check that a file with engine tests leaves the host clean and keeps within its row of CONTRIBUTING.md.
 
-    pytest sets up the autouse fixtures of a file before its others and takes them down after them, so this one sees
-    what the file's own fixtures leave.
+    pytest sets up a file's autouse fixtures before its others and tears them down after them, so this one sees the
+    leftovers of the file's own fixtures.
     """
     items = [item for item in request.session.items if item.getparent(pytest.Module) is request.node]
     if not any(map(uses_the_engine, items)):
@@ -101,7 +101,7 @@ def nothing_left_behind_by_the_file(
 
 @pytest.fixture(autouse=True)
 def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
-    """A test with real machines leaves nothing of its own, whatever its file has for all of its tests."""
+    """Check that a test with real machines leaves nothing of its own, besides its file's fixtures."""
     if request.node.get_closest_marker("docker") is None:
         yield
         return

@@ -1,4 +1,4 @@
-"""Who may import whom: import-linter's contracts (pyproject.toml), and one home for each outside library."""
+"""The import rules: import-linter's contracts (pyproject.toml), and one home for each outside library."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_imports_keep_the_contracts() -> None:
 
 @pytest.mark.parametrize(("library", "homes"), HOMES.items(), ids=HOMES)
 def test_an_outside_library_has_one_home(library: str, homes: set[str]) -> None:
-    # A migration is never changed again, whatever becomes of its tools' homes.
+    # A migration never changes, even if its tools move.
     assert {name for name in importers_of(library) if not name.startswith("scheduler.ledger.migrations")} == homes
 
 

@@ -1,1 +1,1 @@
-"""The chaos suite: the real service, broken on purpose while it works; see docs/reliability.md."""
+"""The chaos suite breaks the real, running service on purpose; see docs/reliability.md."""

@@ -7,6 +7,6 @@ import sys
 
 from tests.chaos.command import main
 
-# Whoever ends it any other way than by Ctrl-C must not find its servers running afterwards.
+# A supervisor ends it by SIGTERM, and its servers must not survive it.
 signal.signal(signal.SIGTERM, signal.default_int_handler)
 sys.exit(main())

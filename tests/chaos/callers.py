@@ -1,4 +1,4 @@
-"""The callers: they submit, cancel, and send the same once more, and do not give up while the service is away."""
+"""The callers submit, cancel and repeat requests. They do not give up while the service is away."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ Value = TypeVar("Value")
 
 @dataclass
 class Asked:
-    """What became of a submission, as its caller knows it."""
+    """The result of a submission, as its caller knows it."""
 
     submission: Submission
     key: str
     task_id: str | None = None
     again: str | None = None
-    """The answer's task id when the same was sent once more."""
+    """The task id in the answer to the repeated request."""
     other_body_status: int | None = None
-    """What another body with the same key was answered with."""
+    """The answer's status for another body with the same key."""
     cancel_status: int | None = None
-    """200: it had not begun; 202: its worker is asked to stop; 409: it had ended."""
+    """200: the task had not begun. 202: its worker is asked to stop. 409: the task had ended."""
     trouble: list[str] = field(default_factory=list)
     ready: threading.Event = field(default_factory=threading.Event)
 
 
 class Callers:
-    """A thread for everything that is asked; `join` waits for all of them."""
+    """One thread for each request. `join` waits for all of them."""
 
     def __init__(self, world: World, *, started: float) -> None:
-        """`started`: from when on the plan's times count (the monotonic clock's seconds)."""
+        """`started` is the origin of the plan's times (seconds of the monotonic clock)."""
         self._world = world
         self._started = started
         self._client = world.client(seconds=ANSWER_SECONDS)
@@ -102,7 +102,7 @@ class Callers:
     def _patiently(
         self, ask: Callable[[], httpx.Response], asked: Asked, *, expected: tuple[int, ...]
     ) -> httpx.Response | None:
-        """Ask until there is an answer that is no trouble of the moment."""
+        """Repeat the request until the answer is not a temporary failure."""
         until = time.monotonic() + PATIENCE
         said = "nothing"
         while time.monotonic() < until:

@@ -1,7 +1,7 @@
 """A time of day for each process that a test can set, by libfaketime. The monotonic clock stays the host's.
 
-`python -m tests.chaos.clock MODULE ARGUMENT...` runs a module as `python -m MODULE` does, in a process whose
-environment is that of WallClock.
+`python -m tests.chaos.clock MODULE ARGUMENT...` runs a module like `python -m MODULE`, in a process with the
+environment of a WallClock.
 """
 
 from __future__ import annotations
@@ -15,33 +15,36 @@ from pathlib import Path
 from typing import Any
 
 FAKETIME = "faketime/libfaketimeMT.so.1"
-# How often a process reads the offset, in seconds. Reading it at every look at the clock costs more than the whole
+# Seconds between a process's reads of the offset. Reading it at every look at the clock costs more than the whole
 # service does.
 LOOKS = 1
 
 
 class WallClock:
-    """The time of day of the processes that have its environment: the host's, plus an offset that can be changed."""
+    """The time of day of the processes with its environment: the host's time plus a changeable offset."""
 
     def __init__(self, file: Path) -> None:
-        """`file` is made; it holds the offset."""
+        """`file` is created and holds the offset."""
         self._file = file
         self._write(0)
 
     def set(self, offset: float) -> None:
-        """Let the processes' time of day be ahead by that many seconds, or behind, when this returns."""
+        """Set the processes' time of day ahead by that many seconds, or back. It is set when this returns."""
         self._write(offset)
         time.sleep(LOOKS + 0.1)
 
     def _write(self, offset: float) -> None:
         draft = self._file.with_suffix(".draft")
         draft.write_text(f"{offset:+.0f}\n")
-        # None may see it half-written.
+        # No process may see it half-written.
         draft.replace(self._file)
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """What a process must be started with. Its children have the host's time, unless it passes this on."""
+        """The environment that a process must start with.
+
+        Its children have the host's time, unless it passes this on.
+        """
         return {
             "LD_PRELOAD": str(_library(Path("/usr/lib").glob(f"*/{FAKETIME}"))),
             "FAKETIME_TIMESTAMP_FILE": str(self._file),
@@ -57,7 +60,7 @@ def _library(found: Iterable[Path]) -> Path:
 
 
 def _sleep(seconds: Any, /) -> None:
-    """In place of time.sleep, which waits for an absolute monotonic time: libfaketime 0.9.10 fails on that (EINVAL)."""
+    """Replace time.sleep. It waits for an absolute monotonic time, on which libfaketime 0.9.10 fails (EINVAL)."""
     threading.Event().wait(seconds)
 
 

@@ -1,4 +1,4 @@
-"""The command `make chaos`: runs one seed after the other, says how each went, and sums up."""
+"""The command `make chaos`: run one seed after the other, report each run, and sum up."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FOLDER = ROOT / ".alts/chaos"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0 where every promise held, 1 where one was broken."""
+    """Return 0 if every promise held, 1 if one was broken."""
     options = _options(arguments)
     seeds = range(options.seed, options.seed + options.runs)
     begun = time.monotonic()
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run_all(seeds: Sequence[int], *, tasks: int, jobs: int, folder: Path) -> Iterator[Result]:
-    """The results as they come. `jobs`: how many runs at once, each with servers of its own."""
+    """Yield the results as they come. `jobs` runs are carried out at once, each with its own servers."""
     with ExitStack() as stack:
         lanes = Lanes(stack, min(jobs, len(seeds)))
         pool = stack.enter_context(ThreadPoolExecutor(max(1, jobs)))
@@ -50,7 +50,7 @@ def run_all(seeds: Sequence[int], *, tasks: int, jobs: int, folder: Path) -> Ite
 
 
 class Lanes:
-    """Servers for so many runs at once; those with real machines take turns on the one engine."""
+    """Servers for `count` simultaneous runs. Runs with real machines take turns on the one engine."""
 
     def __init__(self, stack: ExitStack, count: int) -> None:
         self._stack = stack
@@ -69,7 +69,7 @@ class Lanes:
             try:
                 yield replace(mine, engine=self._engine) if real else mine
             except BaseException:
-                # A run that broke off may have left them broken, and machines on the engine.
+                # A run that broke off may leave broken servers, and machines on the engine.
                 self._free.put(self._new())
                 if real:
                     self._engine = None
@@ -81,7 +81,7 @@ class Lanes:
 
 
 def _remove(folder: Path) -> None:
-    """What a run of that seed has left that failed, or was killed with its disk still mounted."""
+    """Remove the rest of a run that failed, or that was killed with its disk still mounted."""
     while (folder / "disk").is_mount():
         subprocess.run(["umount", "--lazy", str(folder / "disk")], check=True)
     if folder.exists():
@@ -96,7 +96,7 @@ def _run_one(seed: int, lanes: Lanes, *, tasks: int, folder: Path) -> Result:
     try:
         with lanes.servers(real=plan.real) as servers:
             result = run(plan, mine, servers)
-    except Exception:  # noqa: BLE001 - whatever it was, the other seeds are to be tried
+    except Exception:  # noqa: BLE001 - the other seeds run in any case
         (mine / "traceback.txt").write_text(traceback.format_exc())
         result = broken_off(plan, f"the run broke off, see {mine}/traceback.txt")
     if result.violations:
@@ -107,7 +107,7 @@ def _run_one(seed: int, lanes: Lanes, *, tasks: int, folder: Path) -> Result:
 
 
 def shown(result: Result) -> str:
-    """A line for a run, and one more for each broken promise."""
+    """Return a line for the run, and one more for each broken promise."""
     kind = "real" if result.plan.real else "stub"
     faults = ", ".join(f"{name}{f' x{count}' if count > 1 else ''}" for name, count in sorted(result.faults.items()))
     converged = "never" if result.converged_in is None else f"{result.converged_in:.1f} s"
@@ -120,7 +120,7 @@ def shown(result: Result) -> str:
 
 
 def summary(results: Sequence[Result], *, seconds: float) -> str:
-    """What `docs/reliability.md` shows."""
+    """Return the text that `docs/reliability.md` shows."""
     faults: Counter[str] = sum((result.faults for result in results), Counter())
     broken = Counter(one.broken for result in results for one in result.violations)
     failed = [str(result.plan.seed) for result in results if result.violations]

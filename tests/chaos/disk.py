@@ -1,4 +1,4 @@
-"""A small disk that can be filled: a tmpfs of its own."""
+"""A small disk that can be filled: a separate tmpfs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SIZE = 64 * 1024 * 1024  # bytes
 
 
 class SmallDisk:
-    """Mounted on `folder` for as long as the `with` lasts; only root can do that."""
+    """Mounted on `folder` between `__enter__` and `__exit__`. Only root can do that."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -26,7 +26,7 @@ class SmallDisk:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        # Lazily: whoever hangs on to it must not keep us from going on.
+        # A lazy unmount, so that a process that still uses the disk cannot block us.
         subprocess.run(["umount", "--lazy", str(self._folder)], check=True)
 
     def fill(self) -> None:
@@ -38,7 +38,7 @@ class SmallDisk:
                 file.write(bytes(4096))
 
     def make_room(self, *, megabytes: int) -> None:
-        """Give some of what was filled back."""
+        """Free some of the filled space."""
         with self._ballast.open("r+b") as file:
             file.truncate(self._ballast.stat().st_size - (megabytes << 20))
 

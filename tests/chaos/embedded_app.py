@@ -1,6 +1,6 @@
 """The embedded service as a process, with stub machines: `python -m tests.chaos.embedded_app CONFIG PORT FOLDER`.
 
-It ends on SIGTERM. "serving" on its standard output says that it answers.
+It ends on SIGTERM. It prints "serving" on standard output when it answers.
 """
 
 from __future__ import annotations

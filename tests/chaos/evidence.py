@@ -1,4 +1,4 @@
-"""What a run has left: ledger, journal, bucket and machine, collected when everything has ended. Decides nothing."""
+"""The evidence of a run: ledger, journal, bucket and host, collected after its end. This module decides nothing."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ _ENGINES_OWN = ("bridge", "host", "none")
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """Everything that the invariants look at."""
+    """Everything that the invariants examine."""
 
     asked: Sequence[Asked]
     tasks: Sequence[LedgerTask]
     executions: Sequence[Entry]
     killed: Mapping[int, float] = field(default_factory=dict)
-    """Process id of a worker → when it was killed."""
+    """Process id of a worker → the time of its kill."""
     objects: Mapping[str, bytes] = field(default_factory=dict)
-    """What is in the bucket: key → content of what is JSON, nothing for the rest."""
+    """Objects in the bucket: key → content, which is empty unless it is JSON."""
     left: Sequence[str] = ()
-    """What should be gone, and is not."""
+    """Leftovers that should be gone."""
     trouble: Sequence[str] = ()
-    """What the harness itself saw go wrong."""
+    """Failures that the suite itself saw."""
     max_attempts: int
     lease_seconds: float
     times_are_true: bool = True
-    """Whether nobody set the scheduler's clock. If somebody did, the times in the history prove nothing."""
+    """Whether no fault set the scheduler's clock. If one did, the times in the history prove nothing."""
 
 
 def collect(world: World, asked: Sequence[Asked], *, trouble: Sequence[str]) -> Evidence:
-    """Call it when the service has ended, and before its folder is gone."""
+    """Collect the evidence. Call it after the service's end, and before its folder is removed."""
     return Evidence(
         asked=asked,
         tasks=tasks_of(world.ledger),
@@ -58,7 +58,7 @@ def collect(world: World, asked: Sequence[Asked], *, trouble: Sequence[str]) -> 
 
 
 def objects_of(world: World) -> dict[str, bytes]:
-    """The bucket's keys, with the content of reports and summaries."""
+    """Return the bucket's keys, with the content of reports and summaries."""
     client = world.bucket_client
     found: dict[str, bytes] = {}
     try:
@@ -73,19 +73,19 @@ def objects_of(world: World) -> dict[str, bytes]:
 
 
 def report_in(objects: Mapping[str, bytes], task_id: str, attempt: int) -> Mapping[str, Any] | None:
-    """The stored report of an attempt."""
+    """Return the stored report of an attempt."""
     content = objects.get(f"artifacts/{task_id}/{attempt}/report.json")
     return None if content is None else json.loads(content)
 
 
 def summary_in(objects: Mapping[str, bytes], task_id: str) -> Mapping[str, Any] | None:
-    """What Celery keeps of a task."""
+    """Return Celery's record of a task."""
     content = objects.get(f"results/celery-task-meta-{task_id}")
     return None if content is None else json.loads(content)
 
 
 def leftovers(world: World) -> list[str]:
-    """What a service that has ended has no business to leave."""
+    """List everything that an ended service must not leave."""
     machines = sorted((world.folder / MACHINES_FOLDER).glob("*"))
     return [
         *(f"machine {path.name}" for path in machines),
@@ -98,12 +98,12 @@ def leftovers(world: World) -> list[str]:
 
 
 def on_their_way(world: World) -> list[Path]:
-    """What workers have kept on their disks for a store or a ledger that was away."""
+    """List the files that workers kept on their disks for a store or a ledger that was away."""
     return sorted(path for folder in ("spool", "reports") for path in world.folder.glob(f"disk/*/*/{folder}/*"))
 
 
 def on_the_engine(engine: PrivateEngine) -> list[str]:
-    """Whatever is on the suite's own engine, where nothing is but what the runs make."""
+    """List all objects on the suite's engine. Only the runs make objects there."""
     with closing(engine.client()) as client:
         return [
             *(f"container {container.name}" for container in client.containers.list(all=True)),
@@ -113,14 +113,14 @@ def on_the_engine(engine: PrivateEngine) -> list[str]:
 
 
 def processes_of(folder: Path) -> list[str]:
-    """Command lines of the processes that know the folder: from their environment, their command or their place."""
+    """Return the command lines of the processes that name the folder in environment or command, or work in it."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         if int(process.name) == os.getpid():
             continue
         with suppress(OSError):
             known = (process / "environ").read_bytes() + (process / "cmdline").read_bytes()
-            # With the slash: "seed-4" is not "seed-40".
+            # The slash tells "seed-4" from "seed-40".
             if f"{folder}/".encode() in known or f"{(process / 'cwd').readlink()}/".startswith(f"{folder}/"):
                 found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace"))
     return found

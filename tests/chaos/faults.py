@@ -1,4 +1,4 @@
-"""The faults: how each strikes its target, and how the target is mended."""
+"""The faults: the way in which each strikes its target, and its mend."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ from tests.chaos.private_engine import PrivateEngine
 from tests.chaos.world import World
 
 DRAIN_PATIENCE = 45.0
-"""How long a worker may take to end after a SIGTERM, all told, on a busy machine (seconds)."""
+"""Total time limit for a worker's end after SIGTERM, in seconds, for a busy host."""
 
 HOUR = 3600.0
 ADVANCE, SETBACK = 2 * HOUR, -3 * HOUR
-"""How far a clock jumps; it jumps back when it is mended."""
+"""The jumps of a clock, in seconds. The mend jumps back."""
 
 VICTIM_SECONDS = 5.0
-"""How long a fault waits for somebody to strike."""
+"""How long a fault waits for a victim, in seconds."""
 
 
 @dataclass(frozen=True)
 class Struck:
-    """A fault as it really happened; times are the monotonic clock's."""
+    """A fault as it really happened. Times are the monotonic clock's."""
 
     fault: Fault
     begun: float
     ended: float
     trouble: str = ""
-    """What was wrong about how the service took it."""
+    """The service's wrong reaction; empty if there is none."""
 
 
 def strike(world: World, fault: Fault) -> Struck:
@@ -64,7 +64,7 @@ Act = Callable[[], object]
 
 
 def _nothing() -> None:
-    """There is nothing to mend."""
+    """Mend a fault that needs no mend."""
 
 
 _MENDABLE: Mapping[str, Callable[[World, str], tuple[Act, Act]]] = {
@@ -91,7 +91,7 @@ _MENDABLE: Mapping[str, Callable[[World, str], tuple[Act, Act]]] = {
     "kill provider": lambda world, _: (lambda: _kill_process(world, "alts.provisioning.terraform.provider"), _nothing),
     "kill terraform": lambda world, _: (lambda: _kill_process(world, "terraform"), _nothing),
 }
-"""A fault's name → what breaks its target, and what mends it."""
+"""A fault's name → the acts that break and mend its target."""
 
 
 def _set_clock(world: World, target: str, offset: float) -> tuple[Act, Act]:
@@ -105,10 +105,10 @@ def _engine(world: World) -> PrivateEngine:
 
 
 def _kill_machine(engine: PrivateEngine) -> None:
-    """The machine that is up the longest, as soon as there is one, and an engine to ask for it."""
+    """Remove the machine that is up the longest. Wait for one, and for an engine that answers."""
 
     def kill() -> bool:
-        # It may have gone by itself meanwhile, and another fault may have taken the engine away.
+        # The machine may have gone by itself, and another fault may have taken the engine away.
         with suppress(docker.errors.DockerException, OSError), closing(engine.client()) as client:
             for machine in client.containers.list(filters={"label": TASK_LABEL})[-1:]:
                 machine.remove(force=True)
@@ -119,7 +119,7 @@ def _kill_machine(engine: PrivateEngine) -> None:
 
 
 def _kill_process(world: World, word: str) -> None:
-    """kill -9 of a process that a worker has started, as soon as there is one."""
+    """kill -9 a process that a worker has started. Wait for one."""
 
     def kill() -> bool:
         for process in Path("/proc").glob("[0-9]*"):
@@ -160,12 +160,12 @@ def _broken_link(world: World, link: str, mode: Mode) -> Iterator[None]:
 
 @contextmanager
 def _drained(world: World, name: str, trouble: list[str]) -> Iterator[None]:
-    """As a supervisor stops a worker, and starts it again."""
+    """Stop a worker like a supervisor, and start it again."""
     service = world.services[name]
     begun = service.has_said("ready.")
     service.terminate()
     code = service.wait(DRAIN_PATIENCE)
-    # Before it takes tasks, and has something to hand back, the signal ends it as it ends any program.
+    # Before the worker takes tasks there is nothing to hand back, and the signal ends it like any program.
     if code != 0 and (begun or code != -signal.SIGTERM):
         trouble.append(f"{name} ended with {code} after a SIGTERM" if code is not None else f"{name} did not drain")
         service.kill_all()

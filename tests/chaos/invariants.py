@@ -1,4 +1,4 @@
-"""What must be true after a run, whatever broke: every rule that a promise of the service stands on. Pure."""
+"""The rules that must hold after a run, one or more for each promise of the service. Pure."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from tests.chaos.packages import PACKAGES
 
 
 class Broken(StrEnum):
-    """Which promise a violation breaks."""
+    """The promise that a violation breaks."""
 
     LOST = "lost"
     DOUBLED = "doubled"
     LEAKED = "leaked"
     WRONG = "wrong"
     UNTRIED = "untried"
-    """None that can be told: the run itself broke off, so it has proved nothing."""
+    """No promise in particular: the run itself broke off and has proved nothing."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Violation:
 
 
 def violations(evidence: Evidence) -> list[Violation]:
-    """Everything that is not as it was promised; empty when all is well."""
+    """Return all violations of the promises."""
     return [
         *(Violation(Broken.LOST, what) for what in _lost(evidence)),
         *(Violation(Broken.DOUBLED, what) for what in _doubled(evidence)),
@@ -73,7 +73,7 @@ def _doubled(evidence: Evidence) -> Iterator[str]:
         held = leases.get((before.task_id, before.attempt))
         if held is None:
             yield f"{what}, and no lease had lapsed"
-        # A worker that was frozen with its claim in hand begins when the lease has lapsed already.
+        # A worker that was frozen with its claim starts the attempt after the lease has lapsed.
         elif after.at - before.at < evidence.lease_seconds and not (
             evidence.times_are_true and held >= evidence.lease_seconds
         ):
@@ -81,7 +81,7 @@ def _doubled(evidence: Evidence) -> Iterator[str]:
 
 
 def _lapsed(task: LedgerTask) -> Iterator[tuple[int, float]]:
-    """Attempts whose lease has lapsed, and for how many seconds each held it."""
+    """Yield the attempts whose lease has lapsed, with the seconds that each held it."""
     claimed = {one.attempt: one.at for one in task.history if one.event == Event.CLAIMED}
     for one in task.history:
         if one.event == Event.LOST:
@@ -89,7 +89,7 @@ def _lapsed(task: LedgerTask) -> Iterator[tuple[int, float]]:
 
 
 def _history_is_single(task: LedgerTask) -> Iterator[str]:
-    """Every attempt was claimed once, and the task has ended once."""
+    """Every attempt was claimed once, and the task ended once."""
     claims = Counter(one.attempt for one in task.history if one.event == Event.CLAIMED)
     for attempt in range(1, task.attempt + 1):
         if claims[attempt] != 1:
@@ -99,7 +99,7 @@ def _history_is_single(task: LedgerTask) -> Iterator[str]:
 
 
 def _asked_twice(evidence: Evidence) -> Iterator[str]:
-    """One key is one task."""
+    """One key gives one task."""
     for task_id, count in Counter(asked.task_id for asked in evidence.asked if asked.task_id).items():
         if count > 1:
             yield f"{count} requests with different keys were all given {task_id}"
@@ -113,7 +113,7 @@ def _asked_twice(evidence: Evidence) -> Iterator[str]:
 
 
 def _overlapping(evidence: Evidence) -> Iterator[tuple[Entry, Entry]]:
-    """Starts of attempts of one task where the later one began before the earlier one had ended."""
+    """Yield starts of attempts of one task that began before the earlier attempt had ended."""
     ends = {(entry.task_id, entry.attempt): entry.at for entry in evidence.executions if entry.step is Step.END}
     latest: dict[str, Entry] = {}
     for entry in evidence.executions:
@@ -153,7 +153,7 @@ def _outcome_is_true(task: LedgerTask, asked: Asked | None, _: Evidence) -> Iter
 
 
 def _report_is_its_own(task: LedgerTask, _asked: Asked | None, evidence: Evidence) -> Iterator[str]:
-    """The report is of the last attempt, and of the machine that this attempt really had."""
+    """The report is of the last attempt, and of that attempt's machine."""
     report = _report(task)
     for field, expected in (("task_id", task.task_id), ("attempt", task.attempt), ("outcome", task.outcome)):
         if report[field] != expected:
@@ -169,7 +169,7 @@ def _report_is_its_own(task: LedgerTask, _asked: Asked | None, evidence: Evidenc
 
 
 def _store_agrees(task: LedgerTask, _: Asked | None, evidence: Evidence) -> Iterator[str]:
-    """What a worker has reported lies in the store, with every log that it names."""
+    """The store has the worker's report, with every log that it names."""
     report = _report(task)
     if any(stage["stage"] == CLOSING_STAGE for stage in report["stages"]):
         return
@@ -189,7 +189,7 @@ def _store_agrees(task: LedgerTask, _: Asked | None, evidence: Evidence) -> Iter
 
 
 def _summary_agrees(task: LedgerTask, _: Asked | None, evidence: Evidence) -> Iterator[str]:
-    """Celery's word, where there is one, is the ledger's word."""
+    """Celery's record, if there is one, agrees with the ledger."""
     summary = summary_in(evidence.objects, task.task_id)
     if summary is None:
         return
@@ -213,6 +213,6 @@ def _name(task: LedgerTask) -> str:
 
 
 def store_is_complete(tasks: Iterable[LedgerTask], objects: Mapping[str, bytes]) -> bool:
-    """Whether all that the ledger's reports promise is in the store by now: it may come later than the report."""
+    """Whether the store has everything that the ledger's reports promise. It may arrive after the report."""
     evidence = Evidence(asked=(), tasks=(), executions=(), objects=objects, max_attempts=0, lease_seconds=0)
     return not any(what for task in tasks if task.report for what in _store_agrees(task, None, evidence))

@@ -1,4 +1,4 @@
-"""The execution journal: what every worker process really did, written down beside the service, not by it."""
+"""The execution journal: what every worker process really did, written beside the service, not by it."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from pathlib import Path
 
 JOURNAL_NAME = "journal.jsonl"
 FOLDER_VARIABLE = "ALTS_CHAOS_FOLDER"
-"""Names the run's folder in the environment of its processes."""
+"""Environment variable with the run's folder."""
 REAL_VARIABLE = "ALTS_CHAOS_REAL"
-"""Is set there where a run's machines are real."""
+"""Environment variable that is set if a run's machines are real."""
 
 
 class Step(StrEnum):
-    """What was done with a machine."""
+    """A step of an execution."""
 
     START = "start"
     END = "end"
     ROBBED = "robbed"
-    """Somebody else removed the machine while the attempt was at work."""
+    """The machine was removed from outside while the attempt was at work."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One line. `at` is the kernel's monotonic clock, which all processes of a host share (seconds)."""
+    """One line. `at` is the kernel's monotonic clock in seconds, which all processes of a host share."""
 
     step: Step
     task_id: str
     attempt: int
     pid: int
     worker: str
-    """Its identity, as the machines are labelled with."""
+    """The identity in the labels of its machines."""
     machine: str
-    """Of this execution alone."""
+    """Id of this execution alone."""
     at: float
 
 
@@ -57,7 +57,7 @@ class Journal:
             at=time.monotonic(),
         )
         line = json.dumps(asdict(entry)) + "\n"
-        # One write of an O_APPEND file is one piece (write(2)): also of a process that is killed in the same moment.
+        # One write to an O_APPEND file is atomic (write(2)), even if the process is killed in the same moment.
         handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             os.write(handle, line.encode())
@@ -65,7 +65,7 @@ class Journal:
             os.close(handle)
 
     def read(self) -> list[Entry]:
-        """In the order of writing."""
+        """Return the entries in the order of writing."""
         if not self._path.exists():
             return []
         entries = [json.loads(line) for line in self._path.read_text().splitlines()]

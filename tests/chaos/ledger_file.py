@@ -1,4 +1,4 @@
-"""The ledger's SQLite file, read directly: what the checker believes must not come through the code that it checks."""
+"""Read the ledger's SQLite file directly, so that the checker does not depend on the code that it checks."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class LedgerTask:
 
 
 def tasks_of(ledger: Path) -> list[LedgerTask]:
-    """Every task, the oldest first; none where there is no ledger yet."""
+    """Return every task, oldest first, or none if there is no ledger yet."""
     history: dict[str, list[Transition]] = {}
     for row in _rows(ledger, "select * from history order by entry"):
         transition = Transition(event=row["event"], state=row["state"], attempt=row["attempt"], at=row["at"])
@@ -62,12 +62,12 @@ def tasks_of(ledger: Path) -> list[LedgerTask]:
 
 
 def unfinished(ledger: Path) -> list[str]:
-    """Ids of the tasks that have not ended."""
+    """Return the ids of the tasks that have not ended."""
     return [row["id"] for row in _rows(ledger, "select id from tasks where state != 'finished'")]
 
 
 def waiting_invitations(ledger: Path) -> int:
-    """Entries of the outbox."""
+    """Count the entries of the outbox."""
     return len(_rows(ledger, "select * from outbox"))
 
 

@@ -1,4 +1,4 @@
-"""A network that can be broken: a TCP proxy before every server, one for each pair of a client and a server."""
+"""A network that can be broken: one TCP proxy for each pair of a client and a server."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ SLOW_SECONDS = (0.02, 0.2)
 
 
 class Mode(StrEnum):
-    """What a link does with what it is given."""
+    """A link's treatment of its data."""
 
     PASS = "pass"
     CUT = "cut"
     """Every connection is reset, new ones too."""
     HANG = "hang"
-    """Nothing gets through, and nobody is told; what was held goes on when the link is mended."""
+    """No data gets through, and neither side is told. The held data goes on when the link is mended."""
     LOSE = "lose"
-    """The same, but what was held is lost for ever, and its connections stay silent: only new ones work again."""
+    """As HANG, but the held data is lost for ever and its connections stay silent. Only new connections work again."""
     SWALLOW = "swallow"
-    """Requests arrive, their answers do not: the connection is reset instead."""
+    """Requests arrive. Instead of the answer the connection is reset."""
     SLOW = "slow"
-    """Every piece takes its time."""
+    """Every piece is delayed."""
     REFUSE = "refuse"
-    """Whatever is asked, in HTTP, is answered with a 500."""
+    """Every HTTP request is answered with a 500."""
 
 
 _ANSWER_500 = (
@@ -43,7 +43,7 @@ _ANSWER_500 = (
 
 
 class Link:
-    """One proxy: clients connect to 127.0.0.1:`port`."""
+    """One proxy. Clients connect to 127.0.0.1:`port`."""
 
     def __init__(self, name: str, upstream: int) -> None:
         self.name = name
@@ -118,7 +118,7 @@ class Link:
                 await writer.drain()
 
     async def _gate(self, connection: _Connection) -> None:
-        """Wait while nothing gets through; for ever on a connection that is lost."""
+        """Wait while no data gets through; wait for ever on a lost connection."""
         while connection.dead or self._mode in (Mode.HANG, Mode.LOSE):
             await self._changed.wait()
 
@@ -149,7 +149,7 @@ async def _refuse(connection: _Connection) -> None:
 
 
 class Network:
-    """All links of a run, in a thread of their own for as long as the `with` lasts."""
+    """All links of a run, in a separate thread between `__enter__` and `__exit__`."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -171,7 +171,7 @@ class Network:
         self._loop.close()
 
     def link(self, name: str, upstream: int) -> int:
-        """The port of a new link to that port of 127.0.0.1."""
+        """Return the port of a new link to that port of 127.0.0.1."""
 
         async def opened() -> Link:
             link = Link(name, upstream)
@@ -182,7 +182,7 @@ class Network:
         return self._links[name].port
 
     def set(self, name: str, mode: Mode) -> None:
-        """Make a link work otherwise from now on."""
+        """Change the mode of a link."""
         self._do(self._links[name].set(mode))
 
     def heal(self) -> None:

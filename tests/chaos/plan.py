@@ -1,4 +1,4 @@
-"""The plan of a chaos run: everything that chance decides, drawn from the seed before anything starts. Pure."""
+"""The plan of a chaos run: all random choices, drawn from the seed before anything starts. Pure."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from enum import StrEnum
 from tests.chaos.packages import REAL_PACKAGES, STUB_PACKAGES, Package
 
 SUBMITTING = 2.5  # seconds from a run's start in which its tasks are submitted
-BREAKING = (0.3, 4.0)  # in which its faults begin
+BREAKING = (0.3, 4.0)  # seconds from a run's start in which its faults begin
 REAL_EVERY = 10
-"""Of so many seeds one is for a run with real machines."""
+"""One of so many seeds is for a run with real machines."""
 REAL_STRETCH = 4.0
-"""How much slower real machines are: the times of such a run are longer by that."""
+"""The factor by which the times of a run with real machines are longer."""
 REAL_TASKS = 5 / 6
-"""Tasks of a run with real machines, for each of another run: 20 where others have 24."""
+"""The factor for the tasks of a run with real machines: 20 instead of 24."""
 
 WORKERS = ("worker-1", "worker-2")
 CLOCKS = ("clock of scheduler", "clock of worker-1", "clock of worker-2")
 
 
 class Kind(StrEnum):
-    """What a fault does to its target."""
+    """The action of a fault on its target."""
 
     KILL = "kill"
     FREEZE = "freeze"
@@ -44,7 +44,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Fault:
-    """What breaks, when (seconds from the run's start), and for how long until it is mended (seconds)."""
+    """A fault: its begin (seconds from the run's start), its target, and the seconds until its mend."""
 
     at: float
     kind: Kind
@@ -53,13 +53,13 @@ class Fault:
 
     @property
     def name(self) -> str:
-        """Such as "kill worker"; the same for both workers."""
+        """E.g. "kill worker"; both workers have the same name."""
         return f"{self.kind} {self.target.replace('-1', '').replace('-2', '')}"
 
 
 @dataclass(frozen=True)
 class Submission:
-    """A task that is asked for; times in seconds from the run's start."""
+    """A request for a task. Times are seconds from the run's start."""
 
     at: float
     package: Package
@@ -70,12 +70,12 @@ class Submission:
 
 @dataclass(frozen=True)
 class Plan:
-    """What happens in a run."""
+    """The events of a run."""
 
     seed: int
     real: bool
     one_host: bool
-    """Whether both workers share a work folder; else they are as on two hosts."""
+    """Whether both workers share a work folder. If not, they work as on two hosts."""
     submissions: tuple[Submission, ...]
     faults: tuple[Fault, ...]
 
@@ -98,7 +98,7 @@ def _links(*servers: str, clients: Iterable[str] = WORKERS) -> tuple[str, ...]:
 
 _ALL_LINKS = (*_links("scheduler", "broker", "s3"), "scheduler>broker", "scheduler>s3")
 
-# Seconds: a lease is 1.6. What is frozen or cut off for longer has lost its tasks when it comes back.
+# Seconds. A lease is 1.6, so a worker that is frozen or cut off for longer has lost its tasks when it comes back.
 _FAULTS = (
     _Row(Kind.KILL, WORKERS, (0.1, 2.0), 8),
     _Row(Kind.FREEZE, WORKERS, (0.5, 3.5), 8),
@@ -135,7 +135,7 @@ _REAL_FAULTS = (
 
 
 def names_of_faults(*, real: bool) -> set[str]:
-    """Every name that a plan's faults may have."""
+    """Return every name that a plan's faults may have."""
     return {Fault(0, row.kind, target, 0).name for row in _rows(real=real) for target in row.targets}
 
 
@@ -145,13 +145,13 @@ def is_real(seed: int) -> bool:
 
 
 def plan_for(seed: int, *, tasks: int) -> Plan:
-    """The plan of that seed: the same, whenever it is asked for."""
+    """Return the plan of that seed, which is always the same."""
     dice = random.Random(seed)
     real = is_real(seed)
     stretch = REAL_STRETCH if real else 1.0
     packages = REAL_PACKAGES if real else STUB_PACKAGES
     count = max(2, round(tasks * REAL_TASKS)) if real else tasks
-    # First, so that a seed breaks the same however many tasks there are.
+    # Faults are drawn first, so a seed has the same faults for any number of tasks.
     faults = _faults(dice, seed, real=real, count=dice.randint(3, 5))
     submissions = [_submission(dice, packages, stretch=stretch) for _ in range(count)]
     return Plan(
@@ -182,7 +182,7 @@ def _submission(dice: random.Random, packages: Sequence[Package], *, stretch: fl
 
 
 def _faults(dice: random.Random, seed: int, *, real: bool, count: int) -> tuple[Fault, ...]:
-    """What breaks one target, breaks it at one time only. The first is the seed's turn, so that none is forgotten."""
+    """Draw the faults. Each target has one fault at a time. The seed sets the first, so every kind gets its turn."""
     rows = _rows(real=real)
     turn = seed // REAL_EVERY if real else seed
     chosen = [rows[turn % len(rows)], *dice.choices(rows, weights=[row.weight for row in rows], k=count * 20)]

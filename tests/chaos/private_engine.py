@@ -1,4 +1,4 @@
-"""A Docker engine of the suite's own: own socket, own folders, own network namespace; nothing is left of it."""
+"""A private Docker engine with its own socket, folders and network namespace. It leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _OFFLINE = "rm -rf /etc/apt/sources.list /etc/apt/sources.list.d/* /var/lib/apt/
 
 
 class PrivateEngine:
-    """Runs for as long as the `with` lasts; stop(), kill() and start() in between keep what it has. Wants root."""
+    """Runs between `__enter__` and `__exit__`; stop(), kill() and start() keep its data. Needs root."""
 
     def __init__(self) -> None:
-        # Short: a socket's path may have 108 letters (unix(7)).
+        # A short path: a socket's path may have 108 letters (unix(7)).
         self.folder = Path(tempfile.mkdtemp(prefix="alts-engine-"))
         self.docker_host = f"unix://{self.folder}/s"
         self._namespace = self.folder.name
@@ -45,7 +45,7 @@ class PrivateEngine:
 
     @property
     def host_address(self) -> str:
-        """Of this host, as containers of the engine see it."""
+        """The address of this host for containers of the engine."""
         return self._address(1)
 
     def __enter__(self) -> Self:
@@ -68,7 +68,7 @@ class PrivateEngine:
             try:
                 self._server.start(ready=self.answers, start_timeout=300)
             except ServerDidNotStart:
-                # dockerd gives its containerd 15 seconds, which are too few on a busy host.
+                # dockerd gives its containerd 15 seconds, which is too short on a busy host.
                 if not left:
                     raise
                 self._forget_pids()
@@ -76,17 +76,17 @@ class PrivateEngine:
                 return
 
     def stop(self) -> None:
-        """The polite way: its containers end with it."""
+        """Stop it politely. Its containers end with it."""
         self._server.stop()
 
     def kill(self) -> None:
-        """kill -9 of dockerd; its containers go on until it comes back."""
+        """kill -9 dockerd. Its containers go on until it comes back."""
         self._server.kill_alone()
         self._forget_pids()
 
     def _forget_pids(self) -> None:
-        # Its containerd died with it, but whoever became its parent may be slow to reap it; and for the zombie that a
-        # pid file names the next dockerd would wait in vain.
+        # Its containerd died with it, but the new parent may be slow to reap it. The next dockerd would wait in vain
+        # for the zombie that a pid file names.
         for pid_file in ("pid", "exec/containerd/containerd.pid"):
             (self.folder / pid_file).unlink(missing_ok=True)
 
@@ -98,7 +98,7 @@ class PrivateEngine:
             return False
 
     def client(self) -> docker.DockerClient:
-        """The caller closes it."""
+        """Return a client. The caller closes it."""
         return docker.DockerClient(base_url=self.docker_host, timeout=10)
 
     def _dockerd(self) -> list[str]:
@@ -111,7 +111,7 @@ class PrivateEngine:
         return f"{network}.{int(last) + number}"
 
     def _connect(self) -> None:
-        """A namespace, and a cable from it to here: containers reach this host, and nothing beyond it."""
+        """Make a namespace and a cable to it. Containers reach this host, and nothing beyond it."""
         name, cable = self._namespace, f"v{self._namespace.removeprefix('alts-engine-')}"
         _ip("netns", "add", name)
         _ip("link", "add", cable, "type", "veth", "peer", "name", "eth0", "netns", name)
@@ -123,7 +123,7 @@ class PrivateEngine:
         _ip("-n", name, "route", "add", "default", "via", self._address(1))
 
     def _load_image(self) -> None:
-        """Debian 12 under its official name, with no repository but those that a task brings: nothing is fetched."""
+        """Make Debian 12 under its official name, with no repository but a task's own. Nothing is downloaded."""
         engine = Engine(self.docker_host)
         config = a_config(docker_host=self.docker_host, image_pull=False, cache_folder=str(ROOT / ".alts/cache"))
         try:
@@ -141,7 +141,7 @@ class PrivateEngine:
     def _remove(self) -> None:
         self._server.stop()
         for pid in pids_of(f"{self.folder}/"):
-            # Whatever outlived a dockerd that was killed, such as a shim with its container.
+            # These outlived a killed dockerd, e.g. a shim with its container.
             with suppress(ProcessLookupError):
                 subprocess.run(["kill", "-9", str(pid)], check=False, capture_output=True)
         for mount in reversed(_mounts_below(self.folder)):
@@ -155,6 +155,6 @@ def _ip(*arguments: str) -> None:
 
 
 def _mounts_below(folder: Path) -> list[str]:
-    """In the order of mounting."""
+    """Return the mount points in the order of mounting."""
     points = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
     return [point for point in points if point.startswith(f"{folder}/")]

@@ -1,4 +1,4 @@
-"""The real runner, with the execution journal kept beside it."""
+"""The real runner, with the execution journal beside it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.chaos.journal import Journal, Step
 
 
 class JournalledRunner:
-    """Another runner, whose every execution is written down."""
+    """Writes every execution of another runner to the journal."""
 
     def __init__(self, runner: Runner, journal: Journal, *, worker: str) -> None:
         self._runner = runner
@@ -35,11 +35,11 @@ class JournalledRunner:
             self._journal.write(Step.END, attempt=order.attempt, **facts)
 
     def __getattr__(self, name: str) -> Any:
-        # Everything else is the runner's own, whatever the protocol asks for one day.
+        # All other attributes of the protocol are the runner's own.
         return getattr(self._runner, name)
 
 
 def real_runner(config: Config, *, worker: str, folder: Path, run_folder: Path) -> JournalledRunner:
-    """What alts.runners.registry calls a maker of runners, once `run_folder` is bound."""
+    """Make the runner. With `run_folder` bound, the signature is that of a maker in alts.runners.registry."""
     runner = docker_runner(config, worker=worker, folder=folder)
     return JournalledRunner(runner, Journal(run_folder), worker=config.worker_name)

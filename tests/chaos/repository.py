@@ -1,4 +1,4 @@
-"""The packages of tests.chaos.packages, built and served for runs with real machines."""
+"""Build and serve the packages of tests.chaos.packages for runs with real machines."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.deb_repository import build_deb, serving, write_index
 
 @contextmanager
 def package_repository(folder: Path, *, address: str) -> Iterator[str]:
-    """The URL at which containers find them; `address`: of this host, as they see it."""
+    """Yield the URL of the repository. `address` is this host's address for containers."""
     folder.mkdir(parents=True)
     build_deb(folder, GOOD.name)
     build_deb(folder, SLOW.name, scripts={"postinst": "sleep 3"})

@@ -1,4 +1,4 @@
-"""One run: start the world, break it, mend it, wait for it, look at what is left."""
+"""One run: start the world, break it, mend it, wait for it, collect the evidence."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from tests.chaos.world import Servers, World
 
 START_SECONDS = 90.0
 CONVERGE_SECONDS = 90.0
-"""How long a mended service may take to bring every task to its end, on a busy machine."""
+"""Time limit for a mended service to end every task, in seconds, for a busy host."""
 LOOK_INTERVAL = 0.3
 
 
 @dataclass(frozen=True)
 class Result:
-    """How a run went."""
+    """The result of a run."""
 
     plan: Plan
     tasks: int
@@ -35,7 +35,7 @@ class Result:
     outcomes: Counter[str]
     faults: Counter[str]
     converged_in: float | None
-    """Seconds from the last mend until every task had ended; None where that did not happen."""
+    """Seconds from the last mend until every task had ended; None if that did not happen."""
     seconds: float
     violations: tuple[Violation, ...]
 
@@ -70,7 +70,7 @@ def run(plan: Plan, folder: Path, servers: Servers) -> Result:
 
 
 def broken_off(plan: Plan, why: str) -> Result:
-    """Of a run that could not be carried out to its end."""
+    """Return the result of a run that broke off."""
     violation = Violation(Broken.UNTRIED, why)
     return Result(plan, 0, 0, Counter(), Counter(), converged_in=None, seconds=0.0, violations=(violation,))
 
@@ -93,7 +93,7 @@ def _answers(world: World) -> bool:
 
 
 def _strike_all(world: World, started: float) -> list[Struck]:
-    """Every fault of the plan at its time, each in a thread of its own."""
+    """Strike with every fault of the plan at its time, each in a separate thread."""
 
     def strike_at(fault: Fault) -> Struck:
         time.sleep(max(0.0, started + fault.at - time.monotonic()))
@@ -104,7 +104,7 @@ def _strike_all(world: World, started: float) -> list[Struck]:
 
 
 def _mend(world: World) -> list[str]:
-    """Whatever the faults have left broken; a process that has ended by itself is trouble."""
+    """Mend everything that the faults left broken. A process that has ended by itself is trouble."""
     world.network.heal()
     trouble = []
     for service in world.services.values():
@@ -116,7 +116,7 @@ def _mend(world: World) -> list[str]:
 
 
 def _converged(world: World) -> bool:
-    """Every task has ended, everything about it is stored, no message waits, and everybody is ready for more."""
+    """Every task has ended, its artifacts are stored, no message waits, and every worker is ready for more."""
     return (
         not unfinished(world.ledger)
         and not waiting_invitations(world.ledger)
@@ -128,7 +128,7 @@ def _converged(world: World) -> bool:
 
 
 def _end(world: World) -> list[str]:
-    """As a supervisor ends the service."""
+    """End the service like a supervisor."""
     trouble = []
     for name in WORKERS:
         world.services[name].terminate()
@@ -138,7 +138,7 @@ def _end(world: World) -> list[str]:
             trouble.append(f"{name} ended with {code} at the end")
     scheduler = world.services["scheduler"]
     scheduler.terminate()
-    # uvicorn gives the signal back to itself when it has tidied up.
+    # uvicorn raises the signal again after its clean-up.
     if (code := scheduler.wait(DRAIN_PATIENCE)) not in (0, -15):
         trouble.append(f"the scheduler ended with {code} at the end")
     return trouble

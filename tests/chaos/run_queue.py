@@ -1,4 +1,4 @@
-"""The queue of a run, reached past the service and past the broken network."""
+"""The queue of a run, accessed past the service and the broken network."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ QUEUE = "docker-x86_64-0"
 
 
 class RunQueue:
-    """The invitations of one run; the queue is made by the service itself."""
+    """The invitations of one run. The service itself makes the queue."""
 
     def __init__(self, config: Config) -> None:
-        """`config`: with the broker's own address."""
+        """`config` has the broker's own address."""
         self._config = config
 
     def messages(self) -> int:
-        """Invitations that nobody has taken; 0 where there is no queue."""
+        """Count the waiting invitations; 0 if there is no queue."""
         with self._connection() as connection, suppress(NotFound):
             return int(connection.default_channel.queue_declare(QUEUE, passive=True).message_count)
         return 0
 
     def purge(self) -> bool:
-        """Lose every invitation that waits; False where the broker is away."""
+        """Remove all waiting invitations. Return False if the broker is away."""
         try:
             with self._connection() as connection:
                 connection.default_channel.queue_purge(QUEUE)
@@ -41,7 +41,7 @@ class RunQueue:
         return True
 
     def publish(self, task_ids: Iterable[str]) -> bool:
-        """Invite once more; False where the broker is away."""
+        """Send the invitations once more. Return False if the broker is away."""
         try:
             with celery_app(self._config) as app:
                 for task_id in task_ids:
@@ -51,7 +51,7 @@ class RunQueue:
         return True
 
     def delete(self) -> None:
-        """So that the next run starts with none."""
+        """Delete the queue, so the next run starts without messages."""
         for name in (QUEUE, DEAD_LETTER_QUEUE):
             with self._connection() as connection:
                 connection.default_channel.queue_delete(name)

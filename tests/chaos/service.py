@@ -1,4 +1,4 @@
-"""A process of the service that may be killed, frozen and ended, and is started anew."""
+"""A process of the service that may be killed, frozen, ended and restarted."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 class Service:
-    """Started by start(), as often as wanted; its output is appended to `log`. Threads may share it."""
+    """start() starts it, any number of times. Its output is appended to `log`. Threads may share it."""
 
     def __init__(self, name: str, argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path) -> None:
         self.name = name
@@ -24,7 +24,7 @@ class Service:
         self._process: subprocess.Popen[bytes] | None = None
         self._log_start = 0
         self.killed: dict[int, float] = {}
-        """Process id → when it was killed (the monotonic clock's seconds)."""
+        """Process id → the time of its kill (seconds of the monotonic clock)."""
 
     @property
     def running(self) -> bool:
@@ -33,18 +33,18 @@ class Service:
 
     @property
     def exit_code(self) -> int | None:
-        """Of the last process; None while it runs."""
+        """The exit code of the last process; None while it runs."""
         with self._lock:
             return None if self._process is None else self._process.poll()
 
     def has_said(self, words: str) -> bool:
-        """Whether they are in what the last process has printed."""
+        """Whether the words are in the output of the last process."""
         with self._lock, self._log.open("rb") as log:
             log.seek(self._log_start)
             return words.encode() in log.read()
 
     def start(self) -> None:
-        """Nothing happens where it runs already."""
+        """Start it, unless it runs already."""
         with self._lock, self._log.open("ab") as log:
             if self.running:
                 return
@@ -60,7 +60,7 @@ class Service:
             )
 
     def kill(self) -> None:
-        """kill -9 of the process alone, as the kernel does when memory is short: its children are not told."""
+        """kill -9 the process alone, as the kernel does when memory is short. Its children get no signal."""
         with self._lock:
             if self._process is not None and self._process.poll() is None:
                 self._process.kill()
@@ -74,11 +74,11 @@ class Service:
         self._signal(signal.SIGCONT)
 
     def terminate(self) -> None:
-        """Ask it to end; does not wait."""
+        """Ask it to end, without waiting."""
         self._signal(signal.SIGTERM)
 
     def wait(self, seconds: float) -> int | None:
-        """The exit code; None where it has not ended in time, and then its log says where it hangs."""
+        """Return the exit code, or None if it has not ended in time. Its log then says where it hangs."""
         with self._lock:
             process = self._process
         if process is None:
@@ -86,13 +86,13 @@ class Service:
         try:
             return process.wait(seconds)
         except subprocess.TimeoutExpired:
-            # Celery prints the stacks of all threads then (celery.apps.worker.install_cry_handler).
+            # On this signal Celery prints the stacks of all threads (celery.apps.worker.install_cry_handler).
             self._signal(signal.SIGUSR1)
             time.sleep(1)
             return None
 
     def kill_all(self) -> None:
-        """End it with all that it has started, however that went."""
+        """End it with everything that it has started, in any state."""
         self.thaw()
         self.kill()
         with self._lock:

@@ -1,4 +1,4 @@
-"""A runner whose machines are files: everything of a real worker but the containers, at a hundredth of the time."""
+"""A runner whose machines are files: a real worker without containers, at a hundredth of the time."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Errors were encountered while processing:
  {name}
 E: Sub-process /usr/bin/dpkg returned an error code (1)
 """
-# What terraform and ansible write for a machine, roughly (bytes): a full disk shows here.
+# Rough size in bytes of the files that terraform and ansible write for a machine. A full disk shows here.
 _STATE_SIZE = 65_536
 _FOR_EVER = 86_400.0  # seconds
 
@@ -37,7 +37,7 @@ class StubRunner:
     """Implements alts.runners.base.Runner. A machine is up while its file is there: `<task>.<attempt>.<worker>`."""
 
     def __init__(self, folder: Path, *, worker: str, name: str) -> None:
-        """`folder`: the run's, with machines and journal of all workers; `worker`: the identity, `name`: in reports."""
+        """`folder` is the run's, for machines and journal. `worker` is the identity, `name` is its name in reports."""
         self._machines = folder / MACHINES_FOLDER
         self._machines.mkdir(exist_ok=True)
         self._journal = Journal(folder)
@@ -109,7 +109,7 @@ class StubRunner:
 
 
 def stub_runner(config: Config, *, worker: str, folder: Path, run_folder: Path) -> StubRunner:
-    """What alts.runners.registry calls a maker of runners, once `run_folder` is bound."""
+    """Make the runner. With `run_folder` bound, the signature is that of a maker in alts.runners.registry."""
     return StubRunner(run_folder, worker=worker, name=config.worker_name)
 
 

@@ -1,4 +1,4 @@
-"""The short form of `make chaos`: a few runs that together break everything once, with and without real machines."""
+"""The short form of `make chaos`: a few runs that together contain every fault, with and without real machines."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TASKS = 20
 
 
 def kinds(names: set[str]) -> set[str]:
-    """Without the link that a fault of the network breaks: "cut worker>s3" is one kind with "cut worker>broker"."""
+    """Drop the link of a network fault: "cut worker>s3" and "cut worker>broker" are one kind."""
     return {name.split()[0] if ">" in name else name for name in names}
 
 
@@ -30,7 +30,7 @@ def test_the_short_form_breaks_everything_once() -> None:
 
 
 def violations_of(seeds: tuple[int, ...], folder: Path) -> str:
-    """What the checker has found, with the plans it found it in; empty where everything held."""
+    """Run the seeds. Return the violations with their plans, or an empty text."""
     results = list(run_all(seeds, tasks=TASKS, jobs=2, folder=folder))
     assert all(result.converged_in is not None for result in results), "\n".join(map(shown, results))
     if not any(result.violations for result in results):

@@ -1,4 +1,4 @@
-"""The checker itself: a run in which a promise is broken must not pass."""
+"""The checker must report every broken promise of a run."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CLAIMED_AGAIN = Transition(event="claimed", state="running", attempt=2)
 
 
 def good_run(package: Package = GOOD, **changes: Any) -> Evidence:
-    """One task, executed once, with everything in its place."""
+    """Evidence of one task, executed once, without a violation."""
     report = json.loads(a_report(task_id=ID, image={"reference": "stub", "id": MACHINE}).to_json())
     report["stages"][0]["log"] = f"s3://bucket/{LOG}"
     summary = {"status": "SUCCESS", "result": {"outcome": "passed", "attempt": 1}}

@@ -1,4 +1,4 @@
-"""The service killed, and its ledger lost meanwhile: real processes, asked over HTTP."""
+"""The service is killed and loses its ledger: real processes, asked over HTTP."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Place:
         return path
 
     def start(self, environment: Mapping[str, str] | None = None) -> tuple[subprocess.Popen[str], str]:
-        """The scheduler, and its address."""
+        """Yield the scheduler and its address."""
         [port] = free_ports(1)
         argv = ["uvicorn", "scheduler.app:app", "--host", "127.0.0.1", "--port", str(port), "--http", "h11"]
         process = subprocess.Popen(
@@ -75,7 +75,7 @@ class Place:
     def serving(
         self, environment: Mapping[str, str] | None = None, *, in_order: bool = False
     ) -> Iterator[httpx.Client]:
-        """Killed with -9 at the end of the `with`, or ended `in_order`."""
+        """Kill it with -9 at the end of the `with`, or end it cleanly if `in_order`."""
         process, url = self.start(environment)
         try:
             until(lambda: answers(int(url.rpartition(":")[2])) or process.poll(), seconds=60)
@@ -90,7 +90,7 @@ class Place:
             process.communicate()
 
     def refusal(self) -> str:
-        """What the scheduler prints when it does not start."""
+        """Return the output of a scheduler that does not start."""
         process, _ = self.start()
         printed = process.communicate(timeout=60)[1]
         assert process.returncode == 2, printed
@@ -125,7 +125,7 @@ def test_a_start_without_the_ledger_ends_with_2_and_says_how_to_go_on(
 
     assert str(place.ledger) in said
     assert re.search(words, said)
-    # Restored, it goes on.
+    # With the restored ledger it starts.
     broken = place.folder / "broken"
     place.ledger.parent.rename(broken)
     shutil.copytree(saved, place.ledger.parent)
@@ -180,7 +180,7 @@ def test_pages_that_went_bad_while_it_was_stopped_are_said_by_health_and_by_the_
 
     with place.serving() as client:
         answers = [client.get(f"/tasks/{task_id}/history") for task_id in ids]
-        # An answer serves for a second.
+        # An answer of /health serves for a second.
         health = until(lambda: one if (one := client.get("/health")).status_code == 503 else None, seconds=10)
 
     assert {answer.status_code for answer in answers} == {503}
@@ -209,12 +209,12 @@ def test_alts_run_ends_with_2_and_the_reason_itself(place: Place, lost: str) -> 
         assert "is missing" in said
     else:
         assert "the service answered 503: the ledger is damaged: database disk image is malformed" in done.stdout
-    # The next start looks at every page, and knows what to do.
+    # The next start reads every page and names the ways to go on.
     again = alts_run(config, place.folder)
     assert again.returncode == 2
     assert str(place.ledger) in again.stderr
     assert "--new-ledger" in again.stderr
-    # Past the ledger, it comes as far as the port, which is nobody's here.
+    # With consent the start gets past the ledger, as far as the port, which the test holds.
     assert "cannot listen" in alts_run(config, place.folder, "--new-ledger").stderr
 
 

@@ -1,4 +1,4 @@
-"""A seed is a plan: always the same one, and together the plans break everything."""
+"""A seed always gives the same plan, and together the plans contain every fault."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A worker process of a chaos run: the real one, but for a runner that keeps a journal.
+"""A worker process of a chaos run: the real worker with a runner that keeps a journal.
 
-`celery -A tests.chaos.worker_app worker ...`, with ALTS_CONFIG as ever, the run's folder in ALTS_CHAOS_FOLDER,
-and something in ALTS_CHAOS_REAL where the machines are to be real.
+`celery -A tests.chaos.worker_app worker ...` reads ALTS_CONFIG as usual, and the run's folder from ALTS_CHAOS_FOLDER.
+The machines are real if ALTS_CHAOS_REAL is set.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The world of one run: a scheduler, two workers, and between them and their servers a network that can be broken."""
+"""The world of one run: a scheduler, two workers, and a breakable network between them and their servers."""
 
 from __future__ import annotations
 
@@ -48,16 +48,16 @@ CONCURRENCY = 4
 
 @dataclass(frozen=True)
 class Servers:
-    """What several runs share, one after the other."""
+    """Servers that several runs share, one after the other."""
 
     rabbitmq: PrivateRabbitMQ
     s3: PrivateS3
     engine: PrivateEngine | None = None
-    """For runs with real machines alone."""
+    """For runs with real machines only."""
 
 
 class World:
-    """Runs for as long as the `with` lasts; faults and mends are done to its parts."""
+    """Runs between `__enter__` and `__exit__`. Faults and mends act on its parts."""
 
     def __init__(self, plan: Plan, folder: Path, servers: Servers) -> None:
         (self._port,) = free_ports(1)
@@ -72,11 +72,11 @@ class World:
         self.services: dict[str, Service] = {}
         self.clocks = {name: WallClock(folder / f"{name}.clock") for name in ("scheduler", *WORKERS)}
         self.turns = {fault.target: threading.Lock() for fault in plan.faults}
-        """Whoever breaks a target holds its lock until it is mended, which may take longer than the plan thinks."""
+        """A fault holds its target's lock until the mend, which may come later than planned."""
         self.repository = ""
-        """Where real machines find the packages; empty where the machines are stubs."""
+        """URL of the packages for real machines; empty with stub machines."""
         self.config = parse_config(self._settings())
-        """As it is without the broken network."""
+        """The configuration without the broken network."""
         self.queue = RunQueue(self.config)
         self._stack = ExitStack()
 
@@ -102,8 +102,8 @@ class World:
         self._stack.close()
 
     def client(self, *, seconds: float) -> httpx.Client:
-        """As a caller has one; `seconds`: how long it waits for an answer."""
-        # Good also for a scheduler that was started while its clock was set back or ahead.
+        """Return a caller's client that waits `seconds` for an answer."""
+        # The token is also good for a scheduler that was started with its clock set back or ahead.
         begun, lasting = datetime.now(UTC) - timedelta(hours=6), timedelta(hours=12)
         token = issue_token(
             SecretStr(SECRET), algorithm="HS256", email="chaos@example.com", lifetime=lasting, now=begun
@@ -113,7 +113,7 @@ class World:
 
     @cached_property
     def bucket_client(self) -> S3Client:
-        """Of the S3 server itself, past the broken network."""
+        """A client of the S3 server itself, past the broken network."""
         s3 = self.servers.s3
         return boto3.client(
             "s3",
@@ -196,7 +196,7 @@ class World:
         if self.servers.engine is not None:
             env[REAL_VARIABLE] = "yes"
         argv = [sys.executable, "-m", *arguments]
-        # A clock of its own doubles what a process costs: only those have one whose clock the plan will set.
+        # A separate clock doubles the cost of a process, so only processes whose clock the plan sets have one.
         if self.plan.sets_clock_of(name):
             env |= self.clocks[name].environment
             argv[2:2] = ["tests.chaos.clock"]
@@ -204,5 +204,5 @@ class World:
 
 
 def config_of(path: Path) -> Config:
-    """What a service of a run was told."""
+    """Return the configuration of a service of a run."""
     return parse_config(yaml.safe_load(path.read_text()))
