@@ -1,4 +1,4 @@
-# What people type. Everything is quick where nothing is left to do; see README.md.
+# The commands of the project; see README.md. Each is quick if nothing is left to do.
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
@@ -9,23 +9,23 @@ PYTHON ?= python3
 PORT ?= 8000
 ONCE ?=
 PACKAGE ?=
-# Of one test; those that build images ask for more themselves.
+# The limit of one test in seconds. Tests that build images set a longer one themselves.
 TEST_TIMEOUT ?= 900
-# Of make test: two processes on two cores; which tests share one, tests/support/groups.py says.
+# For make test: two processes on two cores. tests/support/groups.py decides which tests share one.
 AT_ONCE ?= -n 2 --dist loadscope --no-loadscope-reorder
-# How many of the slowest tests are named in the end.
+# The number of slowest tests that are listed at the end.
 SLOWEST ?= 10
-# Of make chaos: the first run's seed, how many runs, tasks in each, and how many runs at once.
+# For make chaos: the first run's seed, the number of runs, tasks in each run, and simultaneous runs.
 SEED ?= 1
 RUNS ?= 20
 TASKS ?= 24
 JOBS ?= 2
 
-# A Python that may not keep what it has compiled compiles it anew in each of the hundreds of processes of a test run.
+# With PYTHONDONTWRITEBYTECODE each of the hundreds of processes of a test run would compile its modules again.
 export PYTHONDONTWRITEBYTECODE :=
 
 BIN := .venv/bin
-# In the virtualenv, so that it goes when that goes.
+# Inside the virtualenv, so that it disappears with it.
 VENV := .venv/ready
 COMPOSE = $$(command -v docker-compose || echo docker compose)
 
@@ -71,7 +71,7 @@ chaos: setup-test  ## break the service on purpose and see that nothing is lost 
 check: $(VENV)  ## ruff, mypy --strict, import-linter and the fast tests: under a minute, needs neither root nor Docker
 	@$(MAKE) --no-print-directory --keep-going --jobs=3 --output-sync=target check-style check-types check-fast
 
-# Side by side; each says at its end what it has to say.
+# These run side by side. Each prints its output at its end.
 check-style: $(VENV)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check

@@ -1,10 +1,11 @@
 #!/bin/sh
-# Make a local base image for docker-compose.yml where no registry is reachable: Debian 12 from a Debian mirror.
+# Make a local base image for docker-compose.yml without a registry: Debian 12 from a Debian mirror.
 #
 # usage: resources/compose/base-image.sh [NAME:TAG]   (alts-base:local)
-# Then put ALTS_BASE_IMAGE=alts-base:local into .env. The image trusts whom this machine trusts, so that the builds
-# reach the package indexes on a network that intercepts TLS, too. Needs mmdebstrap, root and a Docker engine;
-# MIRROR names another Debian mirror than the distribution's own.
+#
+# Then put ALTS_BASE_IMAGE=alts-base:local into .env. The image trusts the same certificate authorities as this host, so
+# the builds reach the package indexes on a network that intercepts TLS, too. Needs mmdebstrap, root and a Docker
+# engine. MIRROR names a Debian mirror instead of the distribution's own.
 set -eu
 
 name=${1:-alts-base:local}
@@ -19,7 +20,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' HUP INT TERM
 
-# update-ca-certificates takes one certificate a file; that Debian has most of them anyway does no harm.
+# update-ca-certificates takes one certificate a file. Debian has most of them anyway, which does no harm.
 mkdir "$work/authorities"
 awk -v folder="$work/authorities" '
     /BEGIN CERTIFICATE/ { file = sprintf("%s/host-%04d.crt", folder, ++number) }
@@ -33,7 +34,7 @@ mmdebstrap --variant=apt --include=ca-certificates --quiet \
     --customize-hook='chroot "$1" update-ca-certificates >/dev/null 2>&1' \
     bookworm "$work/root.tar" ${mirror:+"$mirror"} </dev/null >&2
 
-# Python's clients bring their own lists of authorities: these variables make them use the system's.
+# Python's clients bring their own lists of authorities. These variables make them use the system's.
 bundle_inside=/etc/ssl/certs/ca-certificates.crt
 docker import \
     --change 'CMD ["bash"]' \

@@ -1,7 +1,7 @@
 #!/bin/sh
-# See to it that a Docker engine answers: use the one at DOCKER_HOST or the usual socket, else start one.
+# Ensure that a Docker engine answers: use the one at DOCKER_HOST or the usual socket, or else start one.
 #
-# Where systemd runs it is asked to; else dockerd is started in the background, with its log in .alts/dockerd.log.
+# With systemd the script starts its unit. Otherwise dockerd runs in the background, with its log in .alts/dockerd.log.
 # usage: resources/host/engine.sh PYTHON, from the project's root; PYTHON has the docker package.
 set -eu
 
@@ -21,7 +21,7 @@ except docker.errors.DockerException as error:
 ' 2>"${1:-/dev/null}"
 }
 
-# wait_for SECONDS [PID]: until the engine answers, the time is over, or the process is gone.
+# wait_for SECONDS [PID]: wait until the engine answers, the time is over, or the process is gone.
 wait_for() {
     limit=$(($(date +%s) + $1))
     while ! answers; do
@@ -61,9 +61,9 @@ if [ -d /run/systemd/system ]; then
 fi
 
 echo "starting the Docker engine: dockerd, log in $log" >&2
-# Without a service manager nobody has mounted the control groups.
+# Without a service manager the control groups are not mounted.
 if ! grep -qs ' /sys/fs/cgroup' /proc/mounts && command -v cgroupfs-mount >/dev/null; then cgroupfs-mount; fi
-# dockerd refuses to start where the process of its pid file lives, and after a crash that number is anybody's.
+# dockerd refuses to start if the process of its pid file lives. After a crash another process may have that number.
 pidfile=/var/run/docker.pid
 if [ -e "$pidfile" ] && [ "$(cat "/proc/$(cat "$pidfile")/comm" 2>/dev/null)" != dockerd ]; then rm -f "$pidfile"; fi
 setsid nohup dockerd </dev/null >>"$log" 2>&1 &

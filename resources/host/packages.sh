@@ -1,15 +1,15 @@
 #!/bin/sh
-# Install those of the given Debian packages that are missing: resources/host/packages.sh venv|engine|run|test|docs
+# Install the missing Debian packages of a set: resources/host/packages.sh venv|engine|run|test|docs
 #
-# From the project's root. Quick where nothing is missing; what apt says goes to .alts/apt.log. Nothing that gets
-# installed is started, and services that run already stay as they are. Where it may not install (not root, not
-# Debian) it says in one line per missing thing what to install; exit 1.
+# Run it from the project's root. It is quick if nothing is missing. apt's output goes to .alts/apt.log. Installed
+# services are not started, and running services stay as they are. Without permission to install (not root, not Debian)
+# it prints one line for each missing package and exits with 1.
 set -eu
 
 want=${1:?usage: packages.sh venv|engine|run|test|docs}
 missing=""
 
-# need PACKAGE WHY TEST...: the package is missing where the test fails.
+# need PACKAGE WHY TEST...: the package is missing if the test fails.
 need() {
     package=$1 why=$2
     shift 2
@@ -21,9 +21,9 @@ need() {
 }
 
 has() { command -v "$1"; }
-# Debian keeps the server's own script out of PATH; the one in PATH refuses a folder of one's own.
+# Debian keeps the server's own script out of PATH. The one in PATH refuses a private folder.
 has_rabbitmq() { ls /usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmq-server; }
-# Debian keeps the server's programs out of PATH, a folder for each version.
+# Debian keeps the server's programs out of PATH, in one folder for each version.
 has_postgresql() { ls /usr/lib/postgresql/*/bin/postgres; }
 has_faketime() { ls /usr/lib/*/faketime/libfaketimeMT.so.1; }
 has_compose() { has docker-compose || docker compose version; }
@@ -73,14 +73,14 @@ fi
 echo "installing Debian packages:$missing" >&2
 if command -v epmd >/dev/null; then had_erlang=yes; else had_erlang=no; fi
 
-# invoke-rc.d asks policy-rc.d before it starts anything: 101 forbids it (/usr/share/doc/init-system-helpers).
+# invoke-rc.d asks policy-rc.d before it starts a service: 101 forbids it (/usr/share/doc/init-system-helpers).
 policy=/usr/sbin/policy-rc.d
 saved=$policy.alts-saved
 restore_policy() {
     rm -f "$policy"
     if [ -e "$saved" ] || [ -L "$saved" ]; then mv "$saved" "$policy"; fi
 }
-# A run that was killed in between has left the caller's own policy aside.
+# A killed run has left the caller's own policy aside.
 if [ -e "$saved" ] || [ -L "$saved" ]; then restore_policy; fi
 if [ -e "$policy" ] || [ -L "$policy" ]; then mv "$policy" "$saved"; fi
 trap restore_policy EXIT
@@ -99,11 +99,11 @@ apt() {
     }
 }
 apt update
-# What is recommended besides may restart services of others (needrestart) and is not needed.
+# Recommended packages are not needed and may restart other services (needrestart).
 # shellcheck disable=SC2086 # a list of words
 apt install -y --no-install-recommends $missing
 
-# Packages enable their services for the next boot: what only tests use must not come up by itself.
+# Packages enable their services for the next boot. Services that only tests use must not start by themselves.
 case $missing in
     *rabbitmq-server*)
         units="rabbitmq-server.service"

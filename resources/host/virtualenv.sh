@@ -1,5 +1,5 @@
 #!/bin/sh
-# Make or refresh the virtualenv: exactly what requirements/lock.txt says, and this project itself, editable.
+# Make or refresh the virtualenv: exactly the versions of requirements/lock.txt, and this project itself, editable.
 #
 # usage: resources/host/virtualenv.sh FOLDER, from the project's root. PYTHON chooses the interpreter.
 set -eu
@@ -17,7 +17,7 @@ if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
 fi
 resources/host/packages.sh venv
 
-# A virtualenv that was moved or half made, or whose interpreter is gone, cannot be mended.
+# A virtualenv that was moved or half made, or whose interpreter is gone, cannot be repaired.
 if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
     rm -rf "$venv"
     "$python" -m venv "$venv"
@@ -27,9 +27,9 @@ if [ "uv==$("$venv/bin/uv" --version 2>/dev/null | cut -d' ' -f2)" != "$wanted_u
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$wanted_uv" </dev/null
 fi
 
-# Trust what the system trusts: uv's own list lacks the authority of a network that intercepts TLS.
+# Trust the system's authorities: uv's own list lacks the authority of a network that intercepts TLS.
 export UV_SYSTEM_CERTS=1 VIRTUAL_ENV="$PWD/$venv"
-# pip stays: it is how people expect to add something to a virtualenv.
+# pip stays, because users expect it in a virtualenv.
 grep -v '^ *#' requirements/lock.txt >"$venv/lock.txt"
 "$venv/bin/python" -m pip list --format=freeze 2>/dev/null | grep '^pip==' >>"$venv/lock.txt"
 "$venv/bin/uv" pip sync --quiet "$venv/lock.txt"

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Start RabbitMQ with one user, `alts`, whose password is ALTS_PASSWORD, also after that was changed.
+# Start RabbitMQ with one user, `alts`, whose password is ALTS_PASSWORD. A changed password takes effect.
 set -eu
 
 case ${ALTS_PASSWORD:?is not set} in
@@ -10,7 +10,7 @@ case ${ALTS_PASSWORD:?is not set} in
 esac
 
 umask 077
-# Definitions are read at every start, and then RabbitMQ makes no user `guest` (rabbitmq.com/definitions.html).
+# Definitions are read at every start. With them RabbitMQ makes no user `guest` (rabbitmq.com/definitions.html).
 cat >/tmp/definitions.json <<EOF
 {
   "users": [{"name": "alts", "password": "$ALTS_PASSWORD", "tags": ""}],
@@ -25,5 +25,5 @@ log.console.level = info
 EOF
 unset ALTS_PASSWORD
 
-# Not the one in PATH, which wants to be root and starts as another user.
+# The one in PATH wants to be root and starts as another user.
 exec /usr/lib/rabbitmq/bin/rabbitmq-server

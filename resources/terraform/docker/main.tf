@@ -1,11 +1,11 @@
-# One machine under test, and a network that is its own.
-# Only attributes that the registry's kreuzwerker/docker 3.6 and the embedded provider both have.
+# One machine under test and its own network. The attributes used are in both the registry's kreuzwerker/docker 3.6 and
+# the embedded provider.
 
 provider "docker" {
   host = var.docker_host
 }
 
-# Machines cannot reach each other: the engine passes nothing on from one bridge to another.
+# Machines cannot reach each other: the engine forwards nothing between bridges.
 resource "docker_network" "instance" {
   name    = var.name
   driver  = "bridge"
@@ -14,8 +14,8 @@ resource "docker_network" "instance" {
   dynamic "ipam_config" {
     for_each = var.subnet == "" ? [] : [var.subnet]
 
-    # A network without a gateway of its own choice makes dockerd 20.10 panic at every start (libnetwork, reservePools)
-    # when it was killed between giving the network's addresses back and forgetting the network.
+    # Without a chosen gateway dockerd 20.10 panics at every start (libnetwork, reservePools) if it was killed between
+    # the release of the network's addresses and the removal of the network.
     content {
       subnet  = ipam_config.value
       gateway = cidrhost(ipam_config.value, 1)
@@ -37,10 +37,10 @@ resource "docker_container" "instance" {
   hostname = var.hostname
   image    = var.image
 
-  # Nothing runs in the machine but what is sent into it. The first process of a machine cannot be killed from inside
-  # (pid_namespaces(7)), so a script that kills all it sees leaves the machine there; an init would go with its only
-  # child. Where nobody minds SIGCHLD the kernel itself reaps what is left behind (wait(2)); shells do not pass that on,
-  # env(1) of coreutils 8.31 does. With an older one zombies stay, and count as processes.
+  # The machine runs only the commands that are sent into it. Its first process cannot be killed from inside
+  # (pid_namespaces(7)), so the machine survives a script that kills every process it sees. An init would end with its
+  # only child. If the parent ignores SIGCHLD, the kernel itself reaps orphans (wait(2)). Shells do not pass that on,
+  # env(1) of coreutils 8.31 does. With an older env zombies stay, and count as processes.
   command = ["/bin/sh", "-c", <<-EOT
     env --ignore-signal=CHLD true 2>/dev/null && exec env --ignore-signal=CHLD sleep infinity
     exec sleep infinity
@@ -50,7 +50,7 @@ resource "docker_container" "instance" {
 
   network_mode  = docker_network.instance.name
   security_opts = ["no-new-privileges"]
-  # What maintainer scripts may need stays: mknod (Debian Policy 10.6), chroot, setcap, binding a low port.
+  # Capabilities that maintainer scripts may need stay: mknod (Debian Policy 10.6), chroot, setcap, binding a low port.
   capabilities {
     drop = ["CAP_NET_RAW"]
   }
@@ -59,7 +59,7 @@ resource "docker_container" "instance" {
   memory_swap = var.memory_mb
   cpus        = tostring(var.cpus)
   shm_size    = 64
-  # Whoever writes to /proc/1/fd/1 would fill the host's disk with a log that nobody reads.
+  # A script that writes to /proc/1/fd/1 would fill the host's disk with a log that nothing reads.
   log_driver = "none"
 
   destroy_grace_seconds = 0

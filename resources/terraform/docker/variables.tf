@@ -1,17 +1,17 @@
 # Values come from terraform.tfvars.json, as data.
 
 variable "docker_host" {
-  description = "The engine, such as unix:///var/run/docker.sock"
+  description = "The engine, e.g. unix:///var/run/docker.sock"
   type        = string
 }
 
 variable "name" {
-  description = "Of the container; it says which task and attempt the machine belongs to"
+  description = "Name of the container, with the machine's task and attempt"
   type        = string
 }
 
 variable "hostname" {
-  description = "What the machine calls itself"
+  description = "Hostname of the machine"
   type        = string
 }
 
@@ -21,7 +21,7 @@ variable "image" {
 }
 
 variable "labels" {
-  description = "Who the machine belongs to; leftovers are found by them"
+  description = "The machine's worker, task and attempt; leftovers are found by them"
   type        = map(string)
 }
 
@@ -31,23 +31,23 @@ variable "memory_mb" {
 }
 
 variable "cpus" {
-  description = "How many CPUs' time the machine may use, such as 1.5"
+  description = "CPU limit, e.g. 1.5"
   type        = number
 }
 
 variable "pids" {
-  description = "How many processes and threads the machine may have (embedded provider only)"
+  description = "Limit on processes and threads (embedded provider only)"
   type        = number
 }
 
 variable "subnet" {
-  description = "Of the machine's own network, such as 10.213.7.8/29; empty for one that the engine chooses"
+  description = "Subnet of the machine's own network, e.g. 10.213.7.8/29; empty lets the engine choose"
   type        = string
   default     = ""
 }
 
 variable "network_options" {
-  description = "Of the bridge, such as its MTU"
+  description = "Options of the bridge, e.g. its MTU"
   type        = map(string)
   default     = {}
 }

@@ -1,4 +1,4 @@
-# Which version of the provider: provider_override.tf.json, written next to this file, says it where it matters.
+# provider_override.tf.json, written next to this file, sets the provider's version if it matters.
 terraform {
   required_version = ">= 1.5"
 
