@@ -1,9 +1,9 @@
 """Describe an installed Debian tree as one RPM spec, with a subpackage for every Debian package.
 
-What a RHEL-like system has no use for (apt, dpkg, documentation, Perl) is taken out of the tree first, and the overlay
-is put in. Then every file that is left is owned by the RPM of the Debian package that it came with; what maintainer
-scripts have made belongs to `filesystem`, which also owns all folders. rpmbuild finds out by itself which libraries
-each of them requires and provides; relations between packages come from Debian's own.
+Files without a use on a RHEL-like system (apt, dpkg, documentation, Perl) are removed from the tree first, and the
+overlay is added. Every remaining file belongs to the RPM of its Debian package. Files made by maintainer scripts belong
+to `filesystem`, which also owns all folders. rpmbuild finds the libraries that each RPM requires and provides.
+Relations between packages come from Debian's own.
 
 usage: make_spec.py TREE --overlay FOLDER --output FILE.spec
 """
@@ -22,7 +22,7 @@ RELEASE_PACKAGE = "rpm-standin-release"
 VERSION = "9"
 DIST = ".std9"
 
-# Debian's name → the name that RHEL-like systems use; others keep theirs.
+# Debian's name → the name on RHEL-like systems; other packages keep theirs.
 NAMES: Mapping[str, str] = {
     "base-files": RELEASE_PACKAGE,
     "base-passwd": "setup",
@@ -61,13 +61,13 @@ EMPTIED_FOLDERS = (
     "/usr/share/locale", "/usr/share/man", "/var/cache", "/var/log",
     "/tmp", "/var/tmp",  # noqa: S108 - of the tree
 )  # fmt: skip
-# RHEL's own filesystem package has them, whatever is installed; so nobody leaves them behind.
+# RHEL's own filesystem package owns these folders in every installation, so no package leaves them behind.
 MADE_FOLDERS = (
     "/etc/pki/rpm-gpg", "/usr/lib/debug/usr/bin", "/usr/lib/debug/usr/lib64", "/usr/share/licenses",
     "/usr/share/man/man1", "/usr/share/man/man5", "/usr/share/man/man8",
 )  # fmt: skip
 
-# Accounts change with every machine: as in RHEL's own setup, only who owns them is verified.
+# Accounts change with every machine. As in RHEL's own setup, only their owner is verified.
 ACCOUNTS = ("/etc/group", "/etc/gshadow", "/etc/passwd", "/etc/shadow", "/etc/subgid", "/etc/subuid")
 
 # The library that others are linked with, and the files that rpm's own generator does not announce by a name.
@@ -79,7 +79,7 @@ PROVIDES: Mapping[str, tuple[str, ...]] = {
 }
 FOLDER_OWNER = "filesystem"
 
-# Of links that a RHEL-like system has, and Debian makes through alternatives or not at all.
+# Links of RHEL-like systems that Debian makes through alternatives or not at all.
 LINKS: Mapping[str, str] = {
     "/etc/os-release": "../usr/lib/os-release",
     "/etc/redhat-release": "system-release",
@@ -115,13 +115,13 @@ mv %{standin_tree} %{buildroot}
 
 @dataclass
 class Package:
-    """A Debian package that is installed in the tree, and what of it is left there."""
+    """A Debian package that is installed in the tree, and its remaining files."""
 
     debian_name: str
     debian_version: str
     summary: str
     depends: tuple[str, ...]
-    """Names in Debian's words: the first of alternatives, without versions."""
+    """Debian names: the first of alternatives, without versions."""
     files: list[str] = field(default_factory=list)
 
     @property
@@ -130,7 +130,7 @@ class Package:
 
     @property
     def version(self) -> tuple[str, str]:
-        """Version and release: an RPM's hold no "-", and the epoch is left out."""
+        """Version and release. An RPM's contain no "-", and the epoch is left out."""
         if self.name == RELEASE_PACKAGE:
             return VERSION, f"1{DIST}"
         version = self.debian_version.rpartition(":")[2]
@@ -143,7 +143,7 @@ def _word(text: str) -> str:
 
 
 def installed_packages(tree: Path) -> Iterator[Package]:
-    """From dpkg's database, those that have no place in an RPM-native system left out."""
+    """Read the packages of dpkg's database, except those without a place in an RPM-native system."""
     status = (tree / "var/lib/dpkg/status").read_text(encoding="utf-8")
     for stanza in status.split("\n\n"):
         fields: dict[str, str] = dict(re.findall(r"^([A-Za-z-]+): *(.*)$", stanza, re.MULTILINE))
@@ -160,7 +160,7 @@ def installed_packages(tree: Path) -> Iterator[Package]:
 
 
 def shipped_paths(tree: Path, name: str) -> Iterator[str]:
-    """What dpkg says that a package has brought, with the links in the folders above resolved: /bin is /usr/bin."""
+    """Return a package's files from dpkg, with the links in the folders above resolved: /bin is /usr/bin."""
     info = tree / "var/lib/dpkg/info"
     lists = [*info.glob(f"{name}.list"), *info.glob(f"{name}:*.list")]
     for line in "".join(path.read_text(encoding="utf-8") for path in lists).splitlines():
@@ -169,7 +169,7 @@ def shipped_paths(tree: Path, name: str) -> Iterator[str]:
 
 
 def resolved(tree: Path, path: str) -> str:
-    """A path below the tree without links in the folders above it; they are relative, or start at the tree's top."""
+    """Return a path below the tree without links in its folders. Links are relative, or start at the tree's top."""
     *folders, name = path.strip("/").split("/")
     place = PurePosixPath("/")
     for folder in folders:
@@ -184,7 +184,7 @@ def in_tree(tree: Path, path: str) -> Path:
 
 
 def prune(tree: Path, paths: Mapping[str, list[str]]) -> None:
-    """Take out what has no place in the stand-in. `paths`: Debian package → what it has brought."""
+    """Remove the files without a place in the stand-in. `paths` maps a Debian package to its files."""
     for folder in DROPPED_FOLDERS:
         shutil.rmtree(in_tree(tree, folder), ignore_errors=True)
     for folder in EMPTIED_FOLDERS:
@@ -196,7 +196,7 @@ def prune(tree: Path, paths: Mapping[str, list[str]]) -> None:
         in_tree(tree, folder).mkdir(parents=True, exist_ok=True)
     kept = {path for name, shipped in paths.items() if not DROPPED.match(name) for path in shipped}
     dropped = {path for name, shipped in paths.items() if DROPPED.match(name) for path in shipped}
-    # Folders come after what is in them, and go only where nobody else has anything there.
+    # Folders come after their contents, and are removed only if they are empty.
     for path in sorted({*dropped, *DROPPED_FILES} - kept, reverse=True):
         place = in_tree(tree, path)
         if not _is_folder(place):
@@ -217,7 +217,7 @@ def _is_folder(place: Path) -> bool:
 
 
 def put_in(tree: Path, overlay: Path) -> set[str]:
-    """Write the overlay's files, and the links that belong to them; gives their paths."""
+    """Write the overlay's files and their links; return their paths."""
     written = set()
     for source in sorted(path for path in overlay.rglob("*") if path.is_file()):
         path = f"/{source.relative_to(overlay)}"
@@ -236,7 +236,7 @@ def put_in(tree: Path, overlay: Path) -> set[str]:
 
 
 def walk(tree: Path) -> tuple[list[str], list[str]]:
-    """Folders and files (with links) of the tree, as absolute paths in it, in a fixed order."""
+    """Return folders and files (with links) of the tree, as absolute paths in it, in a fixed order."""
     folders, files = [], []
     for place, names, others in os.walk(tree):
         names.sort()
@@ -250,7 +250,7 @@ def walk(tree: Path) -> tuple[list[str], list[str]]:
 
 
 def deal_out(files: list[str], owners: Mapping[str, Package], overlay: set[str]) -> list[str]:
-    """Give every file to its package, the overlay to the release package; what is nobody's is returned."""
+    """Give every file to its package, and the overlay to the release package. Return the files without a package."""
     release = next(package for package in owners.values() if package.name == RELEASE_PACKAGE)
     setup = next(package for package in owners.values() if package.name == "setup")
     nobodys = []
@@ -267,7 +267,7 @@ def deal_out(files: list[str], owners: Mapping[str, Package], overlay: set[str])
 
 
 def _source_of(path: str) -> str:
-    """A module's compiled form goes with the module: /a/__pycache__/b.cpython-311.pyc with /a/b.py."""
+    """Return the source of a compiled module: /a/b.py for /a/__pycache__/b.cpython-311.pyc."""
     match = re.match(r"(.*)/__pycache__/([^/]*)\.cpython-\d+\.pyc\Z", path)
     return f"{match[1]}/{match[2]}.py" if match else path
 
@@ -280,7 +280,7 @@ def subpackage(package: Package, known: Mapping[str, Package]) -> Iterator[str]:
         yield f"Provides: {package.debian_name} = %{{version}}-%{{release}}"
     for provided in PROVIDES.get(package.name, ()):
         yield f"Provides: {provided}"
-    # Whoever asks for /bin/x means /usr/bin/x.
+    # A package that asks for /bin/x means /usr/bin/x.
     for path in package.files:
         if re.match(r"/usr/s?bin/[A-Za-z0-9_.+-]+\Z", path):
             yield f"Provides: {path.removeprefix('/usr')}"
@@ -304,7 +304,7 @@ def folder_package(folders: list[str], files: list[str]) -> Iterator[str]:
     yield ""
 
 
-# As glibc's own package does it: whatever brings a library need not think of the cache (rpm, file triggers).
+# As in glibc's own package: a package with a library need not update the cache (rpm, file triggers).
 LDCONFIG = """\
 %transfiletriggerin -n glibc-common -p /bin/sh -P 2000000 -- /usr/lib /usr/lib64
 /usr/sbin/ldconfig
@@ -320,7 +320,7 @@ def _file_line(path: str) -> str:
 
 
 def _quoted(path: str) -> str:
-    """rpm reads globs and macros in file lists."""
+    """Escape a path, because rpm reads globs and macros in file lists."""
     return '"' + re.sub(r"([\[*?{])", r"[\1]", path).replace("%", "%%") + '"'
 
 
