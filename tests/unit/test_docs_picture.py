@@ -1,4 +1,4 @@
-"""The picture of the rooms is that of the code as it is."""
+"""The picture of the rooms matches the code."""
 
 from __future__ import annotations
 

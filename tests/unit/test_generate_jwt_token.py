@@ -1,4 +1,4 @@
-"""The token generator: the token alone on stdout, everything else on stderr."""
+"""The token generator prints only the token on stdout, and everything else on stderr."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The scripts behind `make setup`, where they may not or need not do anything."""
+"""The scripts behind `make setup`, without permission or without anything to do."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from tests.support.checkout import ROOT
 from tests.support.ports import free_ports
 
-# What the scripts need to look around; neither apt-get nor anything that they could find missing.
+# The tools that the scripts use, without apt-get and without anything that may be missing.
 LOOKING = ("sh", "id", "ls", "cat", "date", "grep", "mkdir", "tail", "uname")
 
 

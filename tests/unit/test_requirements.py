@@ -1,4 +1,4 @@
-"""The lock, against what the requirement files ask for."""
+"""The lock satisfies the requirement files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _lines(path: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def locked() -> dict[str, str]:
-    """Versions by name."""
+    """Return versions by name."""
     pairs = (line.split("==") for line in _lines(LOCK))
     return {str(canonicalize_name(name)): version for name, version in pairs}
 

@@ -1,6 +1,6 @@
-"""The worker API and its client: who may, and what trouble is called.
+"""The worker API and its client: permissions, and names of failures.
 
-What they do is in tests/contract/test_ledger.py.
+tests/contract/test_ledger.py tests the calls' effects.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def client_of(url: str, **changes: Any) -> Iterator[HttpLedger]:
 
 @contextmanager
 def answering(status: int, content: object) -> Iterator[HttpLedger]:
-    """A client of a server that says the same to everything."""
+    """Return a client of a server that gives the same answer to every request."""
     app = FastAPI()
 
     @app.post("/{path:path}")
@@ -162,7 +162,7 @@ def test_a_worker_whose_clock_differs_makes_tokens_by_the_scheduler_s(tmp_path: 
         assert ledger.claim(task_id, worker="worker-1") is not None
         ledger.heartbeat(task_id, 1)
 
-    # The first request was refused and sent again; the second one began with the right time.
+    # The first request was refused and sent again. The second started with the right time.
     assert len(asked) == 3
     assert all(abs(now - datetime.now(UTC)) < timedelta(minutes=1) for now in asked[1:])
 

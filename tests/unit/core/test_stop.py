@@ -1,4 +1,4 @@
-"""Deadlines that nest, and one request to stop."""
+"""Deadlines nest, and one request stops everything."""
 
 from __future__ import annotations
 

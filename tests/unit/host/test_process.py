@@ -1,4 +1,4 @@
-"""Programs on the worker: they end when they should, leave nothing, and never hold up who started them."""
+"""Programs on the worker end in time, leave nothing behind, and never block their caller."""
 
 from __future__ import annotations
 

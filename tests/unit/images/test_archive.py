@@ -1,4 +1,4 @@
-"""A layer becomes an archive that Docker understands."""
+"""A layer becomes an archive that Docker accepts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recipes, and the cache of what was made from them."""
+"""Recipes, and the cache of the images made from them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def a_recipe(**changes: Any) -> Recipe:
 
 
 class FakeMakeRoot:
-    """Writes the recipe's words into the tar, or fails after having written half of it."""
+    """Writes the recipe's words into the tar, or fails after half of it."""
 
     def __init__(self, failure: Exception | None = None) -> None:
         self.calls = 0
@@ -75,7 +75,7 @@ def test_what_a_killed_worker_left_goes_with_the_next_use(tmp_path: Path) -> Non
 
     tar = made(recipe, tmp_path, FakeMakeRoot())
 
-    # The other one may be somebody's who is at work: it has another lock.
+    # The other draft may belong to a running process: it has another lock.
     assert set(tmp_path.iterdir()) == {tar, tmp_path / f"{another.name}.draft-abc"}
 
 

@@ -1,4 +1,4 @@
-"""Where a base image comes from: the engine, a registry, a mirror, in that order, and each only once."""
+"""A base image comes from the engine, a registry or a mirror, in that order, and each is asked once."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.support.builders import a_spec
 
 @dataclass
 class FakeEngine:
-    """Images by name; `registry` is what can be pulled: (name, platform) → id."""
+    """Images by name. `registry` has the images that can be pulled: (name, platform) → id."""
 
     images: dict[str, EngineImage] = field(default_factory=dict)
     registry: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -54,12 +54,12 @@ class FakeEngine:
         self.images[name] = EngineImage(f"sha256:loaded-{self.loads}", architecture)
 
     def tag(self, image: str, reference: str) -> None:
-        # Of an image without a name a real engine also knows the architecture.
+        # A real engine also knows the architecture of an image without a name.
         self.images[reference] = next(one for one in (*self.images.values(), AMD64, I386) if one.id == image)
 
 
 class FakeBootstrap:
-    """Takes its time, and fails for the first `failures` recipes."""
+    """A slow builder that fails for the first `failures` recipes."""
 
     def __init__(self, *, failures: int = 0, seconds: float = 0.0) -> None:
         self.made: list[Recipe] = []
@@ -82,7 +82,7 @@ I386 = EngineImage("sha256:i386", "386")
 
 @dataclass
 class Site:
-    """A resolver with everything around it."""
+    """A resolver with its collaborators."""
 
     folder: Path
     engine: FakeEngine = field(default_factory=FakeEngine)
@@ -97,7 +97,7 @@ class Site:
             mirrors={},
             pull_timeout=self.pull_timeout,
             bootstrap=self.bootstrap,
-            # A host that has Debian's keys and nobody else's.
+            # A host with Debian's keys only.
             has_keyring=lambda name: name == "debian-archive-keyring.gpg",
         )
 

@@ -1,4 +1,4 @@
-"""How the RPM-native stand-in comes to be: made once in a container, kept by its recipe, and nothing left behind."""
+"""The RPM-native stand-in is made once in a container, kept by its recipe, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RECIPE = StandinRecipe(version="9", base="12", architecture="amd64", files={"bui
 
 
 class FakeBuilder(FakeInstance):
-    """A container in which the script leaves `root` as its output."""
+    """A container in which the script's output is `root`."""
 
     def __init__(self, *, exit_code: int = 0, seconds: float = 0.0, root: bytes = b"root") -> None:
         super().__init__({"sh": lambda argv: Answer(exit_code, "no space left\n", seconds)})
@@ -45,7 +45,7 @@ class FakeBuilder(FakeInstance):
 
 @dataclass
 class FakeBuilds:
-    """Gives the builder; `up` is what runs by its labels."""
+    """Gives the builder. `up` has the running containers by their labels."""
 
     builder_: FakeBuilder = field(default_factory=FakeBuilder)
     up: list[Mapping[str, str]] = field(default_factory=list)

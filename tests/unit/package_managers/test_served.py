@@ -1,4 +1,4 @@
-"""What repositories served to a refresh that failed: recorded on Debian 11, 12 and 13 and with dnf 4.14."""
+"""Data that repositories served to a failed refresh, recorded on Debian 11, 12 and 13 and with dnf 4.14."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ NO_METADATA = {
         line(f"{LIST}InRelease.FAILED", b"x" * 600, size=10_027_008),
         "its InRelease does not come to an end",
     ),
-    # The middle of what apt says may be left out of an output that is too long.
+    # The middle of apt's output may be missing if the output is too long.
     "endless-and-cut": (
         FLAT,
         ENDLESS.partition("\n")[2],
@@ -122,7 +122,7 @@ def test_what_is_no_metadata_is_not_the_package_s_fault(spec: TaskSpec, said: st
 METADATA = {
     "unsigned": (NOT_SIGNED, line(f"{LIST}InRelease.FAILED", RELEASE)),
     "signed-by-another-key": (NO_DATA, line(f"{LIST}InRelease.FAILED", SIGNED)),
-    # Many servers answer with a page where there is no such file.
+    # Many servers answer with a page if the file does not exist.
     "page-beside-an-unsigned-one": (
         NO_DATA,
         line(f"{LIST}InRelease.FAILED", PAGE) + line(f"{LIST}Release", RELEASE),
@@ -139,7 +139,7 @@ def test_metadata_with_a_fault_stays_what_it_is(said: str, shown: str) -> None:
 
 
 def prepared(refresh: Answer, shown: str) -> tuple[list[Kind], int]:
-    """Kinds of the stage's findings, and how many shells it has run, the refresh's among them."""
+    """Return the kinds of the stage's findings, and the number of shells that it ran, including the refresh's."""
     shells = iter((refresh, Answer(output=shown)))
     instance = FakeInstance({"/bin/sh": lambda argv: next(shells)})
     answer = prepare(StageContext(FLAT, instance, Apt(), Stop(60), StageLog(), Observations()))

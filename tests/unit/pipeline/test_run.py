@@ -1,4 +1,4 @@
-"""The order of stages, and whose fault what is."""
+"""The order of stages, and the attribution of faults."""
 
 from __future__ import annotations
 
@@ -190,7 +190,10 @@ KILLED = " installed hello package post-installation script subprocess returned 
 
 
 def counts(**files: str) -> str:
-    """What tail(1) says of the kernel's counts; "memory/memory.oom_control" is memory__memory_oom_control."""
+    """tail(1)'s output for the kernel's counts.
+
+    The argument memory__memory_oom_control is "memory/memory.oom_control".
+    """
     paths = {name: name.replace("__", "/").replace("memory_", "memory.").replace("pids_", "pids.") for name in files}
     return "".join(f"==> /sys/fs/cgroup/{paths[name]} <==\n{text}\n\n" for name, text in files.items())
 
@@ -261,7 +264,7 @@ def test_a_host_without_memory_that_kills_the_package_s_script_is_ours(counted: 
 
 
 def ruining(debian: FakeDebian, program: str) -> FakeInstance:
-    """A machine in which the program fills the disk."""
+    """Return a machine in which the program fills the disk."""
 
     def fill(argv: Sequence[str]) -> Answer:
         raise MachineRuined(Kind.DISK_LIMIT_EXCEEDED, "the machine has filled more than the 1 MB that it may")

@@ -1,4 +1,4 @@
-"""Files for a machine become variables in which nothing can be a template or a word of a shell."""
+"""Files for a machine become variables that contain no template and no word of a shell."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def batches_of(files: list[InstanceFile]) -> list[list[dict[str, Any]]]:
 
 
 def written(batches: list[list[dict[str, Any]]]) -> dict[str, str]:
-    """What a machine has after it has obeyed."""
+    """Return the machine's files after it has run the commands."""
     content: dict[str, bytes] = {}
     for piece in (piece for batch in batches for piece in batch):
         kept = content.get(piece["path"], b"") if piece["redirection"] == ">>" else b""

@@ -1,4 +1,4 @@
-"""Keys that are fetched for a task: what is taken for one, and what is said of what is not."""
+"""Fetching a task's keys: which content is accepted as a key, and the messages about the rest."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.support.builders import a_spec
 
 # The site of these tests is on this host.
 LOOPBACK = NetworkRules(DENIED, allowed=(ip_network("127.0.0.0/8"),))
-# A version 4 Ed25519 key's packet with a key of zeros: what a key file begins with.
+# The packet of a version 4 Ed25519 key that is all zeros, the beginning of a key file.
 BINARY = bytes.fromhex("98 33 04 64000000 16 092b06010401da470f01 01 0740") + bytes(32)
 
 
@@ -141,11 +141,11 @@ def test_nothing_is_fetched_when_the_time_is_up() -> None:
         download("http://127.0.0.1:9/key", stop=Stop(0), rules=LOOPBACK)
 
 
-# servers that mean harm
+# hostile servers
 
 
 class _Raw(socketserver.ThreadingTCPServer):
-    """Sends pieces, whatever they are, with a pause before each; for 30 s at most, so that a fault ends, too."""
+    """Send pieces with a pause before each, for 30 s at most, so that a broken test ends, too."""
 
     daemon_threads = True
 
@@ -171,7 +171,7 @@ class _RawAnswer(socketserver.BaseRequestHandler):
 
 @contextmanager
 def raw_site(pieces: Iterable[bytes], *, pause: float = 0) -> Iterator[str]:
-    """The host and the port of a server that sends these pieces to whoever comes."""
+    """Yield host and port of a server that sends these pieces to every client."""
     with _Raw(pieces, pause) as server:
         thread = threading.Thread(target=server.serve_forever, args=[0.02], daemon=True)
         thread.start()
@@ -284,7 +284,7 @@ def test_a_cancel_ends_a_download_that_does_not_get_through() -> None:
         socket.socket() as first,
         socket.socket() as next_,
     ):
-        # Linux leaves further ones unanswered where nobody takes those that wait.
+        # Linux leaves further connections unanswered while nobody accepts the waiting ones.
         for waiting in (first, next_):
             waiting.setblocking(False)
             waiting.connect_ex(server.getsockname())
@@ -304,5 +304,5 @@ def test_a_download_that_is_cancelled_leaves_no_connection_behind() -> None:
         connection, _ = server.accept()
         with connection:
             connection.settimeout(5)
-            while connection.recv(65_536):  # TimeoutError where the other side is still there
+            while connection.recv(65_536):  # TimeoutError if the other side is still there
                 pass

@@ -1,4 +1,4 @@
-"""What can be asked for is what can be made."""
+"""Every runner that a request may name can be made."""
 
 from __future__ import annotations
 

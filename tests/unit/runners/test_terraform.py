@@ -1,4 +1,4 @@
-"""The life cycle of a machine, with a terraform that is a shell script and fails where the test says."""
+"""The life cycle of a machine. terraform is a shell script that fails at the test's choice."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ esac
 
 
 class ScriptedRunner(TerraformedRunner):
-    """Makes nothing, but remembers what it was asked to remove."""
+    """Makes nothing, and records the names that it was asked to remove."""
 
     name = "docker"
 

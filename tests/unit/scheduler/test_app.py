@@ -1,4 +1,4 @@
-"""The scheduler's entry point, as the operator meets it."""
+"""The scheduler's entry point as the operator sees it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import httpx
 from tests.support.builders import SECRET
 from tests.support.checkout import ROOT
 
-# As in the image: the last CMD of its Dockerfile, less the address.
+# The last CMD of the image's Dockerfile, without the address.
 COMMAND: list[str] = json.loads((ROOT / "Dockerfile.scheduler").read_text().rpartition("CMD ")[2].replace("\\\n", ""))
 
 
@@ -96,7 +96,7 @@ def test_the_embedded_server_reads_headers_with_an_end_too() -> None:
 
 @contextmanager
 def started(config: Path, log: list[str]) -> Iterator[tuple[int, Any]]:
-    """The scheduler's port and how it is, once it answers; what it has logged is in `log` afterwards."""
+    """Yield the scheduler's port and its /health once it answers. Its log is in `log` afterwards."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

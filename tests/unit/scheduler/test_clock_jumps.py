@@ -1,4 +1,4 @@
-"""The ledger after its clock has jumped for hours, and with another scheduler whose clock differs."""
+"""The ledger after its clock has jumped for hours, and beside a scheduler whose clock differs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def ledger(tmp_path: Path, ahead: HandClock) -> Iterator[SqlLedger]:
 
 
 def sent(ledger: SqlLedger) -> list[str]:
-    """Send what is due, as the relay does; the tasks' ids."""
+    """Send the due messages, as the relay does; return the tasks' ids."""
     due = ledger.due_invitations(limit=100)
     ledger.mark_sent(ledger.take(due, relay="00000000-0000-4000-8000-000000000002", seconds=10))
     return [one.task_id for one in due]
@@ -110,7 +110,7 @@ def test_what_is_ahead_as_it_should_be_is_left_alone(ledger: SqlLedger, ahead: H
     ledger.report(retried, 1, a_report(task_id=retried, outcome=Outcome.ERRORED, retryable=True))
 
     assert ledger.recall_far_ahead() == ()
-    # The wait before a retry counts as ever.
+    # The wait before a retry counts as usual.
     assert ledger.claim(retried, worker="worker-2") is None
     assert ledger.get(queued).state is TaskState.QUEUED
     ahead.pass_by(11)
@@ -131,7 +131,7 @@ def test_a_retry_that_began_to_wait_while_the_clock_was_ahead_does_not_wait_for_
 
     assert ledger.recall_far_ahead() == (task_id,)
     assert sent(ledger) == [task_id]
-    # Neither does the time in which the worker that failed is avoided.
+    # The failed worker is no longer avoided, either.
     assert ledger.claim(task_id, worker="worker-1") is not None
 
 
@@ -166,7 +166,7 @@ def test_a_worker_that_announces_itself_to_a_scheduler_whose_clock_differs_is_th
             there.pass_by(5)
         assert [one.worker for one in ours.workers()] == ["worker-1"]
 
-        # It dies.
+        # The worker dies.
         for _ in range(7):
             here.pass_by(5)
             last = ours.workers()

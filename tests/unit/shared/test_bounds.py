@@ -1,4 +1,4 @@
-"""Collections that callers and workers send have an end, and what is beyond it costs nothing."""
+"""Collections of callers and workers have a limit, and items beyond it cost nothing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BODIES = {
 
 
 def collections_in(kind: Any, where: str, seen: frozenset[Any] = frozenset()) -> Iterator[tuple[str, Any, bool]]:
-    """Name, annotation and whether it is bounded, of every collection that a value of the type may hold."""
+    """Yield name, annotation and whether it is bounded, for every collection that a value of the type may hold."""
     bounded = get_origin(kind) is Annotated and any(isinstance(one, AtMost) for one in get_args(kind)[1:])
     plain = get_args(kind)[0] if get_origin(kind) is Annotated else kind
     origin, inner = get_origin(plain) or plain, get_args(plain)
@@ -92,7 +92,7 @@ def errors_of(kind: Any, value: Any) -> list[Any]:
     return refused.value.errors()
 
 
-# how many values
+# number of values
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text('a,[{"\\:\n', max_size=6),

@@ -1,4 +1,4 @@
-"""Wall time that runs by the monotonic clock."""
+"""Wall time that follows the monotonic clock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The configuration: what is wrong is named in one line, and secrets stay out of sight."""
+"""Configuration errors are named in one line, and secrets stay hidden."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The configuration files that are shipped, against what the service accepts."""
+"""The shipped configuration files are valid for the service."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SECRETS = ("jwt_secret", "rabbitmq_password", "s3_secret_access_key")
 
 
 def example(*, with_optional_keys: bool = False) -> dict[str, Any]:
-    """The example as a user fills it in; with_optional_keys turns on the keys that are there as "#key: value"."""
+    """Return the example as a user fills it in. with_optional_keys turns on the keys that are there as "#key: value"."""
     text = EXAMPLE.read_text(encoding="utf-8")
     if with_optional_keys:
         text = re.sub(r"(?m)^#(?=[a-z0-9_]+:)", "", text)
@@ -69,7 +69,7 @@ def test_every_key_of_the_example_is_explained() -> None:
 
 
 def test_the_defaults_that_the_example_names_are_the_real_ones() -> None:
-    """A default is a value behind "Default: " and before the full stop that ends the comment."""
+    """A default is the value between "Default: " and the full stop that ends the comment."""
     named = re.findall(r"(?m)^# .*Default: ([^ \n]+)\.\n#?([a-z0-9_]+):", EXAMPLE.read_text(encoding="utf-8"))
 
     assert len(named) > 20

@@ -1,4 +1,4 @@
-"""Locks on files: who gets them, and what takes them away."""
+"""Locks on files: their holders, and their loss."""
 
 from __future__ import annotations
 

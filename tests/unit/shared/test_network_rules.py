@@ -1,4 +1,4 @@
-"""Where repositories may be: every spelling of an address, and what the worker really connects to."""
+"""Permitted places of repositories: every spelling of an address, and the worker's real connections."""
 
 from __future__ import annotations
 
@@ -199,7 +199,7 @@ def test_what_is_no_name_leads_nowhere(host: str) -> None:
 
 
 class _Site(BaseHTTPRequestHandler):
-    """Answers with the Host header it was asked with, or sends on to where the path says."""
+    """Answers with the request's Host header, or redirects to the address in the path."""
 
     def do_GET(self) -> None:
         self.server.asked.append(self.path)  # type: ignore[attr-defined]
@@ -218,7 +218,7 @@ class _Site(BaseHTTPRequestHandler):
 
 @contextmanager
 def site(address: str) -> Iterator[tuple[int, list[str]]]:
-    """A server's port, and the paths that it was asked for."""
+    """Yield a server's port, and the paths of its requests."""
     server = ThreadingHTTPServer((address, 0), _Site)
     server.asked = []  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
@@ -274,7 +274,7 @@ def test_a_name_that_changes_its_address_between_looking_and_connecting_gains_no
         return tuple(ip_address(text) for text in next(answers))
 
     with site("127.0.0.1") as (inner, asked):
-        # Nobody listens at the address that was looked at: whoever asked the name again would get to the other one.
+        # Nobody listens at the checked address. A second look-up of the name would give the other one.
         with pytest.raises(RepositoryUnreachable, match="cannot be had"):
             download(f"http://key.example:{inner}/key", stop=Stop(5), rules=RULES, resolve=rebinding)
 
@@ -292,7 +292,7 @@ def test_a_redirect_to_something_else_than_the_web_is_not_followed(target: str) 
         )
 
 
-# where a name server does not answer
+# a name server that does not answer
 
 
 def checking(stop: Stop, resolve: Resolve) -> None:

@@ -1,4 +1,4 @@
-"""What must not be in two processes at once is in one group."""
+"""Tests that must not run in two processes at once are in one group."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pathlib import Path
 from tests.support.checkout import ROOT
 from tests.support.groups import FIRST, GROUPS, HOST, SERVERS, group_of
 
-# How a test, or a fixture of its file, asks for one of the private servers.
+# The ways in which a test, or a fixture of its file, asks for one of the private servers.
 SERVER = re.compile(r"\b(?:rabbitmq: PrivateRabbitMQ|s3: PrivateS3)\b|getfixturevalue\(\"(?:rabbitmq|s3)\"\)")
 FILES = [file for file in sorted((ROOT / "tests").glob("**/test_*.py")) if file.name != Path(__file__).name]
-# Prints which process has run every test: each takes a moment, so that no process can have them all by chance.
+# Prints the process of every test. Each test takes a moment, so no process can have them all by chance.
 TESTS = """
 import os, time, pytest
 

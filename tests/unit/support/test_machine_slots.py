@@ -1,4 +1,4 @@
-"""So many machines at once, however many processes make them."""
+"""The limit on simultaneous machines holds for all processes together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tests' small archive has what is asked of it, and what that needs."""
+"""The tests' small archive has the wanted packages and their dependencies."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ STANZAS = PACKAGES.strip().split("\n\n")
 
 @dataclass
 class OneSuite(Memory):
-    """Debian's server with one suite on it."""
+    """Debian's server with one suite."""
 
     asked: list[str] = field(default_factory=list)
 

@@ -7,7 +7,7 @@ import re
 from tests.support.checkout import ROOT
 from tests.support.suites import TABLE, suites
 
-# The row of a make target: what it runs, what it needs, then its machines and its containers.
+# The row of a make target: command, tests, needs, machines, containers.
 COMMAND = re.compile(r"\| `(make \S+)` \|[^|]+\|[^|]+\| (\d+) \| (\d+) \|")
 
 

@@ -1,4 +1,4 @@
-"""From claim to report: what the ledger hears, whatever happens in between."""
+"""From claim to report: the ledger's view, whatever happens in between."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def bench(tmp_path: Path) -> WorkerBench:
 
 
 def a_debian_that_does_at_install(action: Sequence[object]) -> FakeInstance:
-    """A machine on which installing takes long, after calling the action's parts."""
+    """Return a machine with a slow installation, which first calls the action's parts."""
     debian = FakeDebian()
     programs = dict(debian.programs)
     apt_get = programs["apt-get"]
@@ -268,7 +268,7 @@ def test_a_bug_of_ours_loses_no_task_and_is_tried_once_more(tmp_path: Path) -> N
 
 
 class StubbornLedger(FakeLedger):
-    """Takes no report, and says that it never will."""
+    """Refuses every report, finally."""
 
     def report(self, task_id: str, attempt: int, report: Report) -> Outcome | None:
         raise LedgerUnavailable("413 Content Too Large", retryable=False)

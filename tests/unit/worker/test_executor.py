@@ -16,7 +16,7 @@ from tests.support.builders import TASK_ID, an_order
 from tests.support.fakes import FakeDebian, FakeInstance, FakeRunner, FakeSpool
 
 FORMS = ("state.json", "report.junit.xml", "report.tap", "report.json")
-"""What is stored behind the logs, in this order: who sees report.json finds all the rest."""
+"""The objects stored after the logs, in order. A reader who sees report.json finds all the rest."""
 
 
 def an_executor(runner: FakeRunner, store: FakeSpool) -> Executor:

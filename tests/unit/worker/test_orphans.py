@@ -1,4 +1,4 @@
-"""What may be removed from an engine that others use, too."""
+"""Which objects may be removed from a shared engine."""
 
 from __future__ import annotations
 

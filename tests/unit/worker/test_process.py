@@ -1,4 +1,4 @@
-"""What is particular about our Celery worker."""
+"""The peculiarities of our Celery worker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A package may call its files, and have its programs say, whatever it likes: its report arrives all the same."""
+"""A report arrives, whatever names and outputs its package has."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Artifacts reach the store in order, whatever becomes of the store and of us."""
+"""Artifacts reach the store in order, despite failures of the store and of the worker."""
 
 from __future__ import annotations
 
@@ -234,7 +234,7 @@ def test_a_fault_of_any_kind_is_one_of_the_moment(new_spool: NewSpool, tmp_path:
 
 
 class FaultyStore(FakeStore):
-    """Raises what nobody expects of it, a number of times."""
+    """Raises an unexpected error, a number of times."""
 
     def __init__(self, faults: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Slots, identities, and what the dead leave."""
+"""Slots, identities, and the leftovers of dead workers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ELF files, read as the loader reads them."""
+"""ELF files are read as the loader reads them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_program_for_another_machine_is_of_another_kind() -> None:
         b"",
         b"#!/bin/sh\n" * 10,
         PROGRAM[:19],
-        # An object file, such as a kernel module.
+        # An object file, e.g. a kernel module.
         PROGRAM[:16] + struct.pack("<H", 1) + PROGRAM[18:],
     ],
 )
@@ -49,7 +49,7 @@ def test_what_no_loader_loads_has_no_kind(content: bytes) -> None:
 
 
 def test_a_file_of_symbols_asks_for_nothing() -> None:
-    # One section, which says that its content is elsewhere: SHT_NOBITS.
+    # One section whose content is elsewhere: SHT_NOBITS.
     sections = bytearray(PROGRAM + struct.pack("<II", 0, 8) + bytes(56))
     sections[40:48] = struct.pack("<Q", len(PROGRAM))
     sections[60:62] = struct.pack("<H", 1)

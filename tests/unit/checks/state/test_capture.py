@@ -1,4 +1,4 @@
-"""What the capturing command writes, read back."""
+"""The output of the capturing command is read back."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_files_are_what_lstat_says_of_them() -> None:
     assert read(capture()).files == {
         "/etc/shadow": FileState("f", 0o644, 0, 42, 10, 1700000000),
         "/lib": FileState("l", 0o777, 0, 0, 7, 1700000000, "usr/lib"),
-        # Its size and time change with every entry, which is told of itself.
+        # Its size and time change with every entry, and each entry is reported itself.
         "/srv": FileState("d", 0o1777, 0, 0, 0, 0),
     }
 

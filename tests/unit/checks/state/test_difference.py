@@ -1,4 +1,4 @@
-"""What has changed, in few words and in all of them."""
+"""Changes of a machine, in short and in full."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_everything_that_changed_is_told() -> None:
     change = brief_changes(MOMENTS)[0]
 
     assert change.files == Change(
-        # The folder is told by what is in it.
+        # The entries below the folder imply it.
         added=("/etc/systemd/system/x.service", "/opt/x/link"),
         changed=("/etc/passwd",),
         removed=("/etc/old",),

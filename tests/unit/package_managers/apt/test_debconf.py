@@ -1,4 +1,4 @@
-"""Questions that a package asks before it deletes data."""
+"""Questions of a package before it deletes data."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_it_may_be_called_many_things(templates: str) -> None:
     "templates",
     [
         "",
-        # Who says nothing agrees to the deletion.
+        # Silence means consent to the deletion.
         asked("postgresql-15/postrm_purge_data", default="true"),
         asked("x/purge", kind="note"),
         asked("x/premoved"),

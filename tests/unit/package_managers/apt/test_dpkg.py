@@ -1,4 +1,4 @@
-"""What dpkg knows of files, and of packages beside the one under test."""
+"""dpkg's knowledge of files, and of packages besides the one under test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dependency failures in plain words, from what apt printed on Debian 12."""
+"""Dependency failures in plain words, from apt's output on Debian 12."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_what_is_there_in_another_version_is_named() -> None:
 
 
 def test_a_virtual_package_that_only_another_version_provides_is_not_said_to_be_nowhere() -> None:
-    # perl-base 5.32 provides it, and 5.36 is what the machine cannot do without.
+    # perl-base 5.32 provides it, and the machine cannot do without 5.36.
     [finding] = explained(
         "bad", f" bad : Depends: perlapi-5.32.0\n{HELD}", depends="bad\n  Depends: <perlapi-5.32.0>\n"
     )

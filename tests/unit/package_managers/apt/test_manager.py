@@ -1,4 +1,4 @@
-"""What apt and dpkg print, as they printed it on Debian 11, 12 and 13, and what it means."""
+"""Real output of apt and dpkg on Debian 11, 12 and 13, and its meaning."""
 
 from __future__ import annotations
 
@@ -191,7 +191,7 @@ UPDATE_OUTPUTS = {
         "E: Failed to fetch http://x.example/dists/a/InRelease  Connection timed out\n",
         [Kind.REPOSITORY_UNREACHABLE],
     ),
-    # As Debian 12 says it.
+    # Debian 12's wording.
     "mirror-503": (
         "E: Failed to fetch http://deb.debian.org/debian/dists/bookworm/InRelease  503  Service Unavailable\n"
         "E: The repository 'http://deb.debian.org/debian bookworm InRelease' is not signed.\n",
@@ -292,7 +292,7 @@ def test_unknown_and_virtual_packages_have_no_candidate(output: str) -> None:
 
 @pytest.mark.parametrize("name", ["x.y", "a+"])
 def test_a_package_whose_name_only_matches_is_no_candidate(name: str) -> None:
-    # What apt-cache policy says of "x.y" where it takes that for a regular expression.
+    # Output of apt-cache policy for "x.y" as a regular expression.
     output = (
         "fonts-cwtex-yen:\n  Installed: (none)\n  Candidate: 1.0-5\n  Version table:\n"
         "     1.0-5 500\n        500 http://deb.debian.org/debian bookworm/main amd64 Packages\n"

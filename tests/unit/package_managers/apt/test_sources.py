@@ -1,4 +1,4 @@
-"""Repositories as apt is told of them, and whose fault it is when one does not work."""
+"""Repositories in apt's configuration, and whose fault a broken one is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The order of Debian versions, with dpkg itself as the judge where it is there."""
+"""The order of Debian versions, compared with dpkg itself if it is installed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from alts.package_managers.apt.versions import compare, satisfies, version_key
 
-# Debian Policy 5.6.12 and what dpkg's own tests have.
+# From Debian Policy 5.6.12 and dpkg's own tests.
 ORDERED = [
     "0~~",
     "0~~a",

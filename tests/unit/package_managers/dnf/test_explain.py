@@ -1,4 +1,4 @@
-"""libsolv's rules, as dnf 4.14 printed them, in plain words; and which RPM version is newer."""
+"""libsolv's rules, from the output of dnf 4.14, in plain words; and the order of RPM versions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What dnf 4.14 and rpm 4.18 printed (dnf5's and yum's words are from their sources), and what it means."""
+"""Real output of dnf 4.14 and rpm 4.18, and its meaning. The words of dnf5 and yum are from their sources."""
 
 from __future__ import annotations
 

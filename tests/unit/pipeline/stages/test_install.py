@@ -1,4 +1,4 @@
-"""The stage that installs: which of several versions it takes, and that it says so."""
+"""The install stage: its choice among several versions, and its report of the choice."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ hello:
 
 
 def installed(*, candidate: str, version: str | None = None) -> tuple[Finding, ...]:
-    """What is found where the task's repository has 1.0 and the distribution 2.10-3."""
+    """Run the stage with 1.0 in the task's repository and 2.10-3 in the distribution; return the findings."""
     debian = FakeDebian()
 
     def apt_cache(argv: Sequence[str]) -> Answer:

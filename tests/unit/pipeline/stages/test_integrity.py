@@ -1,4 +1,4 @@
-"""Whether what was shipped can work where it lies."""
+"""Whether the shipped files can work in their places."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.support.fakes import Answer, FakeDebian, FakeInstance
 
 FILE = FileState("f", 0o644, 0, 0, 10, 1)
 FOLDER = FileState("d", 0o755, 0, 0, 0, 0)
-# A 32-bit program of which only the loader's path is there (elf(5)).
+# A 32-bit program that contains only the loader's path (elf(5)).
 ELF_32 = (
     b"\x7fELF\x01\x01\x01"
     + bytes(9)
@@ -47,7 +47,7 @@ def link(target: str) -> FileState:
 
 
 def tree(*paths: str, **links: str) -> Tree:
-    """Of a merged /usr with these files."""
+    """Return a merged /usr with these files."""
     files = {"/": FOLDER, "/usr": FOLDER, "/lib": link("usr/lib"), "/lib64": link("usr/lib64"), "/bin": link("usr/bin")}
     files |= {"/srv/open": FileState("d", 0o1777, 0, 0, 0, 0)}
     return Tree(files | dict.fromkeys(paths, FILE) | {path: link(target) for path, target in links.items()})
@@ -91,7 +91,7 @@ class TestTree:
 def library(
     path: str, elf: Elf, *, there: Mapping[str, Kind] | None = None, cached: str | None = None
 ) -> list[tuple[Severity, str]]:
-    """What is found of a file, on a machine with these libraries."""
+    """Return the findings about a file on a machine with these libraries."""
     there = there or {}
     machine = Machine(
         tree(*there, path), X86_64, {("liba.so.1", X86_64): cached} if cached else {}, {**there, path: X86_64}
@@ -110,7 +110,7 @@ MISSED = "{} needs liba.so.1, which this machine does not have"
         ("/usr/bin/a", PROGRAM, Severity.ERROR),
         ("/usr/lib/a/helper", PROGRAM, Severity.ERROR),
         (f"{LIBRARIES}/libb.so.1", NEEDS, Severity.ERROR),
-        # Plugins whose host has what they need, or whose need is only suggested.
+        # Plugins whose host has the needed libraries, or which need a suggested package only.
         ("/usr/lib/a/plugin.so", NEEDS, Severity.WARNING),
         ("/usr/lib/python3/dist-packages/a/_a.so", NEEDS, Severity.WARNING),
     ],
@@ -159,7 +159,7 @@ def test_a_runpath_makes_the_loader_forget_the_rpath() -> None:
     ("path", "elf", "found"),
     [
         ("/usr/bin/a", PROGRAM, 1),
-        # Started by one that sets LD_LIBRARY_PATH, or loaded by one that has loaded the library before.
+        # Programs started by another one that sets LD_LIBRARY_PATH, or loaded by one that already has the library.
         ("/usr/lib/a/bin/a", PROGRAM, 0),
         ("/usr/lib/a/plugin.so", NEEDS, 0),
         (f"{LIBRARIES}/libb.so.1", NEEDS, 0),
@@ -286,11 +286,11 @@ def test_a_link_that_leads_somewhere_is_fine(target: str) -> None:
 @pytest.mark.parametrize(
     ("target", "complete", "severity"),
     [
-        # What is suggested, but not installed, may bring it.
+        # A suggested package that is not installed may provide it.
         ("/usr/share/other/file", False, Severity.WARNING),
-        # Nobody else will put anything into the package's own folder.
+        # Only the package itself puts files into its own folder.
         ("/usr/share/a/gone", False, Severity.ERROR),
-        # The first start, or an administrator, may bring it.
+        # The first start, or an administrator, may create it.
         ("/etc/a/conf", True, Severity.WARNING),
         ("/usr/local/a", True, Severity.WARNING),
     ],
@@ -302,7 +302,7 @@ def test_a_link_that_may_wait_for_something_is_a_warning(target: str, *, complet
 
 
 class TestStage:
-    """The stage, on a machine that is only told of."""
+    """Run the stage on a machine that exists as text only."""
 
     def run(self, owned: str | bytes, *files: str, verify: str = "", settings: str = "") -> tuple[Finding, ...]:
         debian = FakeDebian()
@@ -337,7 +337,7 @@ class TestStage:
         assert len(self.run("/usr/share/doc/hello/copyright\n", settings=settings)) == 1
 
     def of_contents(self, contents: Mapping[str, bytes], *, recommends: str = "") -> tuple[Finding, ...]:
-        """The findings about programs in /usr/bin of a machine whose own are of 64 bits, and that has no loader."""
+        """Return the findings about /usr/bin of a 64-bit machine without a 32-bit loader."""
         contents = {"/bin/sh": elf(soname="sh"), **contents}
         states = {path: FileState("f", 0o755, 0, 0, len(data), 1) for path, data in contents.items()}
 

@@ -1,4 +1,4 @@
-"""What was left behind, and whose it is."""
+"""Leftovers of a package, and their owners."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def found(before: Snapshot, after: Snapshot, owned: frozenset[str] = frozenset()
 
 
 def files(**added: FileState) -> Snapshot:
-    """Of /etc, and what is added to it, spelled etc__x for /etc/x."""
+    """Return /etc with additions, spelled etc__x for /etc/x."""
     return Snapshot(files={"/etc": FOLDER, **{f"/{path.replace('__', '/')}": state for path, state in added.items()}})
 
 
@@ -186,7 +186,7 @@ def test_a_user_who_was_there_before_must_stay_as_he_was() -> None:
         (Kind.LEFTOVER_USER, "the user games was changed and not put back"),
     ]
     assert leftovers[0].finding.evidence == "sudo:27:, then sudo:27:games"
-    # It is no dependency's doing only because the name is there without the package, too.
+    # No dependency is to blame just because the name exists without the package, too.
     assert not any(one.is_in(after, since=after) for one in leftovers)
 
 
@@ -294,7 +294,7 @@ def test_a_process_is_known_by_its_command() -> None:
             Process(8, 1, "sleep 9"),
             Process(9, 1, "sleep 9"),
             Process(20, 1, "xd --work /tmp/xd.4711/run"),
-            # A child of what is told of already.
+            # A child of a reported folder.
             Process(21, 20, "xd worker"),
             Process(22, 1, "gpg-agent --daemon"),
         )
@@ -333,16 +333,16 @@ def test_settings_of_the_machine_may_be_left_and_may_yet_come() -> None:
 
     assert rules.of_path("/etc/modules") == rules.of_path("/etc/crypttab")
     assert rules.is_the_machines("/etc/modules")
-    # Logs may be left, but a link to one that is not there is worth a word.
+    # Logs may be left, but a link to a missing one is reported.
     assert rules.of_path("/var/log/x")
     assert not rules.is_the_machines("/var/log/x")
 
 
 class TestStage:
-    """The stage, on a machine that is only told of."""
+    """Run the stage on a machine that exists as text only."""
 
     def run(self, debian: FakeDebian, purges: list[tuple[str, ...]] | None = None) -> StageAnswer:
-        """`purges` takes the names of each purge."""
+        """`purges` collects the names of each purge."""
         instance, seen = FakeInstance(debian.programs), Observations()
         answer = StageAnswer()
         for action in (snapshot, install, remove, purge, leftovers):
@@ -404,7 +404,7 @@ class TestStage:
         tried = False
 
         def failing(argv: Sequence[str]) -> Answer:
-            """apt's second purge, which is of the dependencies that were tried; or our own script."""
+            """Answer apt's second purge, which is of the tried dependencies, or the service's own script."""
             nonlocal tried
             wrong = "--" in argv if verb.startswith("/") else verb in argv and tried
             tried = tried or verb in argv

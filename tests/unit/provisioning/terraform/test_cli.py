@@ -1,4 +1,4 @@
-"""What we ask of terraform, and what we make of its answers: a script plays its part."""
+"""Our requests to terraform, and our reading of its answers. A script plays terraform."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Make = Callable[..., Terraform]
 
 @pytest.fixture
 def make(tmp_path: Path) -> Make:
-    """A Terraform whose program is a shell script."""
+    """Return a Terraform whose program is a shell script."""
 
     def make(script: str, *, environment: dict[str, str] | None = None, heard: list[str] | None = None) -> Terraform:
         program = tmp_path / "fake-terraform"

@@ -1,4 +1,4 @@
-"""Who ended a container: the package only where nobody else can have been it."""
+"""The cause of a container's end: the package only if no other cause is possible."""
 
 from __future__ import annotations
 

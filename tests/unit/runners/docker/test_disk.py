@@ -1,4 +1,4 @@
-"""How much of a disk is filled, as the folders here say it or else the engine."""
+"""Disk usage of a machine, from its folders on this host or else from the engine."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ class FakeEngine:
 
 
 def watched(engine: FakeEngine) -> bool:
-    """Whether it is too much for a megabyte, once it is time to look."""
+    """Whether the usage exceeds a megabyte at the next check."""
     return looked(engine, free=2**40).exceeded
 
 
 def looked(engine: FakeEngine, *, free: int) -> DiskWatch:
-    """A watch for a megabyte that has looked once. `free`: bytes that the host has left."""
+    """Return a watch for a megabyte after one check. `free` is the host's free space in bytes."""
     clock = HandClock()
     watch = DiskWatch(engine, "machine", limit_mb=1, free=lambda folder: free, clock=clock)
     clock.pass_by(60)
@@ -135,7 +135,7 @@ def test_however_long_a_look_takes_the_next_one_comes_within_half_a_minute() -> 
 
 
 class SlowEngine(FakeEngine):
-    """Takes a minute to say how much it is."""
+    """Takes a minute to report its usage."""
 
     def __init__(self, clock: HandClock, *, size: int) -> None:
         super().__init__(None, size=size)

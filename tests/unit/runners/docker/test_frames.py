@@ -1,4 +1,4 @@
-"""Frames and the wrapper's first line, however the connection cuts them."""
+"""Frames and the wrapper's first line, for any split of the connection's data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why nothing starts in a container: a new one of the same image tells."""
+"""The reason why nothing starts in a container, found with a new one of the same image."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LABELS = {"alts.task": "1"}
 
 
 class FakeEngine:
-    """One container with `current` of `limit` processes; a new one's shell ends with `code`."""
+    """One container with `current` of `limit` processes. A new one's shell exits with `code`."""
 
     def __init__(self, *, current: int = 3, limit: int | None = 64, code: int = 0, refuses: bool = False) -> None:
         self.there: dict[str, Mapping[str, str]] = {"ours": LABELS}

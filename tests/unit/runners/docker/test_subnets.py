@@ -1,4 +1,4 @@
-"""Subnets for machines: out of the pool, and nobody else's."""
+"""Subnets for machines: from the pool, and unused."""
 
 from __future__ import annotations
 

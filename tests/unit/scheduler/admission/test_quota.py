@@ -1,4 +1,4 @@
-"""How much a caller may have in the queue."""
+"""A caller's share of the queue."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ME = "me@example.org"
 
 
 class Counter:
-    """A ledger's count, and how often it was asked."""
+    """A ledger's count, and the number of queries."""
 
     def __init__(self, unfinished: int = 0) -> None:
         self.unfinished = unfinished

@@ -1,4 +1,4 @@
-"""The REST API, as a caller sees it."""
+"""The REST API as a caller sees it."""
 
 from __future__ import annotations
 
@@ -357,7 +357,7 @@ def test_many_at_once_all_get_a_task_of_their_own(service: Service) -> None:
 
 
 class BrokenLedger(SqlLedger):
-    """A ledger whose every look-up raises the same error."""
+    """A ledger in which every look-up raises the same error."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error
@@ -563,7 +563,7 @@ def test_a_list_of_tasks_is_cancelled_as_far_as_it_can_be(service: Service) -> N
     assert [one["state"] for one in said] == ["REVOKED", "STARTED", None, None, None, None]
     assert [one["cancel_requested"] for one in said] == [True, True, False, False, False, False]
     assert all(one["problem"] for one in said[2:])
-    # The outbox may have queued it by now.
+    # The outbox may have queued it already.
     assert service.ledger.get(theirs.json()["task_id"]).state in (TaskState.ACCEPTED, TaskState.QUEUED)
 
 

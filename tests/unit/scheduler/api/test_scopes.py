@@ -1,4 +1,4 @@
-"""Who may do what: every route of the API with every kind of token."""
+"""Permissions: every route of the API with every kind of token."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ NEEDED = {
     ("post", "/worker/attempts/over"): WORKER,
     ("get", "/health"): None,
 }
-"""A route without a line here fails the tests: whoever adds one says who may use it."""
+"""The scopes of every route. A route without a line here fails the tests."""
 
 ALLOWED = {READ: {READ, Scope.ADMIN}, WRITE: {WRITE, Scope.ADMIN}, WORKER: {WORKER}}
 
@@ -93,7 +93,7 @@ def test_what_is_open_is_open_for_reading_alone(client: TestClient, method: str)
         assert client.request(method, path, headers=bearer()).status_code == 405
 
 
-# whose task it is
+# the owner of a task
 
 
 @pytest.fixture

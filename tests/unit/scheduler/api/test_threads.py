@@ -1,4 +1,4 @@
-"""Callers who wait for what hangs, and the workers who must be heard all the same."""
+"""Callers wait for a part that hangs, and workers must be heard all the same."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from scheduler.monitoring.health import Health
 from tests.support.builders import TASK_ID, a_spec
 from tests.support.scheduler_parts import QUEUE, HandClock, a_ledger, a_token, bearer, serving, some_services
 
-# More than anyio has threads, 40.
+# More than anyio's 40 threads.
 MANY = 80
 
 
 class Hanging:
-    """What does not come back before it is let go."""
+    """Blocks until it is released."""
 
     def __init__(self) -> None:
         self.let_go = threading.Event()
@@ -48,7 +48,7 @@ class Hanging:
 
 
 class HangingStore(FolderStore):
-    """A store of artifacts that hangs where it is read."""
+    """A store of artifacts whose reads hang."""
 
     def __init__(self, folder: Path, hanging: Hanging) -> None:
         super().__init__(folder)
@@ -60,7 +60,7 @@ class HangingStore(FolderStore):
 
 
 class HangingLedger(SqlLedger):
-    """A ledger that hangs where callers read it."""
+    """A ledger that hangs when callers read it."""
 
     def __init__(self, folder: Path, hanging: Hanging) -> None:
         super().__init__(Database(f"sqlite:///{folder}/ledger.sqlite"), LedgerRules(), clock=HandClock())
@@ -72,7 +72,7 @@ class HangingLedger(SqlLedger):
 
 
 class Entrance:
-    """The application, with a count of the requests that have come in."""
+    """The application, with a count of the received requests."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -85,7 +85,7 @@ class Entrance:
 
 @contextmanager
 def crowd(services: Services, hanging: Hanging, path: str, size: int, **options: Any) -> Iterator[Crowd]:
-    """So many callers who all ask for the path; on leaving, what hangs is let go."""
+    """Let `size` callers ask for the path, and release the hanging part at the end."""
     app = Entrance(create_app(services, **options))
     limits = httpx.Limits(max_connections=None)
     with (
@@ -102,21 +102,21 @@ def crowd(services: Services, hanging: Hanging, path: str, size: int, **options:
 
 
 class Crowd:
-    """Callers who wait, and a worker beside them."""
+    """Waiting callers, and a worker beside them."""
 
     def __init__(self, url: str, answers: list[Future[httpx.Response]]) -> None:
         self._url = url
         self._answers = answers
 
     def statuses(self) -> list[int]:
-        """Of all answers, when the last one is there."""
+        """Wait for the last answer and return all statuses."""
         return sorted(answer.result().status_code for answer in self._answers)
 
     def answered(self) -> list[httpx.Response]:
         return [answer.result() for answer in self._answers if answer.done()]
 
     def assert_hears(self, task_id: str) -> None:
-        """A worker's heartbeats for a while; one that takes ten seconds raises LedgerUnavailable."""
+        """Send a worker's heartbeats for a while. One that takes ten seconds raises LedgerUnavailable."""
         worker = HttpLedger(self._url, token=lambda _now: a_token(TokenScope.WORKER), request_seconds=10)
         try:
             for _ in range(10):

@@ -1,4 +1,4 @@
-"""The reconciler: leases lapse, but not because we ourselves were away."""
+"""The reconciler lets leases lapse, but not because the scheduler itself was away."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LEASE = 30.0
 
 
 class Leases:
-    """One running task, whose worker is alive or not, and one whose invitation got lost."""
+    """One running task with a living or a dead worker, and one task whose invitation was lost."""
 
     def __init__(self) -> None:
         self.away = False

@@ -1,4 +1,4 @@
-"""The relay: everything that is written down is sent, whatever is away meanwhile."""
+"""The relay sends every entry of the outbox, whatever is away meanwhile."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PATIENCE = 10.0
 
 
 class Broker:
-    """Takes messages while it is up; `refused` counts those it did not take."""
+    """Takes messages while it is up. `refused` counts the others."""
 
     def __init__(self) -> None:
         self.taken: list[str] = []
@@ -43,7 +43,7 @@ class Broker:
 
 
 class Entries:
-    """An outbox in memory, which may be away, or broken."""
+    """An outbox in memory that may be away, or broken."""
 
     def __init__(self, count: int = 0) -> None:
         self.waiting = [Invitation(entry, f"task-{entry}", QUEUE) for entry in range(count)]

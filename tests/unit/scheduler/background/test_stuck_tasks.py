@@ -12,7 +12,7 @@ from tests.support.scheduler_parts import QUEUE, HandClock
 
 
 class Farm:
-    """Queued tasks and workers, as the ledger tells of them."""
+    """Queued tasks and workers, as the ledger lists them."""
 
     def __init__(self) -> None:
         self.queued = [Waiting("task-1", QUEUE)]

@@ -1,4 +1,4 @@
-"""A ledger that is not what the service has left is refused, in plain words; what the operator says then is done."""
+"""A ledger in an unexpected state is refused in plain words, and the operator's consent is carried out."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def code_in(error: LedgerRefused, variable: str) -> str:
 
 
 def killed(folder: Path, count: int = 3, **how: Any) -> Path:
-    """SQLite's ledger as a service has left it that was killed after so many tasks."""
+    """Make SQLite's ledger of a service that was killed after `count` tasks."""
     with crashed(f"sqlite:///{folder}/ledger.sqlite", folder, **how) as ledger:
         add(ledger, count)
     return folder / "ledger.sqlite"
@@ -61,7 +61,7 @@ def killed(folder: Path, count: int = 3, **how: Any) -> Path:
 
 @contextmanager
 def crashed(url: str, folder: Path, **how: Any) -> Iterator[SqlLedger]:
-    """What kill -9 leaves: the files as they are while everything is still open, marks included."""
+    """Open a ledger. At the end save its files while all is open, marks included, as kill -9 leaves them."""
     names = ("ledger.sqlite", "ledger.sqlite-wal", "ledger.sqlite-shm", "state")
     ledger = opened(url, folder, **how)
     yield ledger
@@ -139,7 +139,10 @@ def damage_tail_of_log(ledger: Path) -> None:
 
 
 def bring_in_log(ledger: Path) -> None:
-    """As SQLite does from time to time: while the log has every page, it does not matter what the file has."""
+    """Move the log into the file, as SQLite does from time to time.
+
+    While the log has every page, the file's content does not matter.
+    """
     with closing(sqlite3.connect(ledger)) as db:
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
@@ -150,7 +153,7 @@ def overwrite(ledger: Path) -> None:
 
 
 def damage_pages(ledger: Path) -> None:
-    """All but the first."""
+    """Damage all but the first four pages."""
     bring_in_log(ledger)
     content = bytearray(ledger.read_bytes())
     for start in range(4 * 4096, len(content), 4096):
@@ -232,7 +235,7 @@ def test_another_program_may_have_brought_the_log_in(url: str, tmp_path: Path) -
 def test_after_a_power_failure_the_log_must_be_there(
     url: str, tmp_path: Path, harm: Callable[[Path], None] | None
 ) -> None:
-    """The mark's last second may be lost then: here, all that came after the start."""
+    """A power failure may lose the mark's last second: here, everything after the start."""
     opened(url, tmp_path).close()
     state = tmp_path / "state"
     with crashed(url, tmp_path) as ledger:
@@ -314,7 +317,7 @@ def test_pages_that_went_bad_after_an_end_in_order_are_said_when_they_are_met(ur
         with pytest.raises(LedgerDamaged):
             ledger.check()
 
-    # It was seen: the next start looks at every page.
+    # The damage was recorded: the next start reads every page.
     with pytest.raises(LedgerRefused, match="is damaged"):
         opened(url, tmp_path)
 

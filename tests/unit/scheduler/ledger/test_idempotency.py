@@ -1,4 +1,4 @@
-"""Requests that are sent again with their Idempotency-Key."""
+"""Requests repeated with their Idempotency-Key."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def clock() -> HandClock:
 
 @pytest.fixture
 def ledgers(database_url: str, clock: HandClock) -> Iterator[list[SqlLedger]]:
-    """Of several schedulers on one database."""
+    """Several schedulers on one database."""
     with ExitStack() as undo:
         yield [undo.enter_context(closing(a_ledger(database_url, clock, idempotency_seconds=DAY))) for _ in range(3)]
 

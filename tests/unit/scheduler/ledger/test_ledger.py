@@ -1,4 +1,4 @@
-"""The SQL ledger beyond what workers see: the outbox, lost messages, and what survives."""
+"""The SQL ledger beyond the workers' view: the outbox, lost messages, and durability."""
 
 from __future__ import annotations
 

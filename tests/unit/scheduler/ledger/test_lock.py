@@ -1,4 +1,4 @@
-"""Who may use a ledger beside whom."""
+"""Which services may share a ledger."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ HOLD = (
 
 @contextmanager
 def another_process(url: str, how: str) -> Iterator[subprocess.Popen[str]]:
-    """One that uses the ledger for as long as the `with` lasts."""
+    """A process that uses the ledger between `__enter__` and `__exit__`."""
     argv = [sys.executable, "-c", HOLD, url, how]
     with subprocess.Popen(argv, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -78,7 +78,7 @@ def test_whatever_name_leads_there_it_is_one_ledger(tmp_path: Path, monkeypatch:
     other.mkdir()
     ledger = real / "ledger.sqlite"
     if way == "dangling":
-        # The first start comes by the link: the file is not there yet.
+        # The first start comes through the link, before the file exists.
         (other / "link.sqlite").symlink_to(ledger)
         first, second = other / "link.sqlite", ledger
     elif way == "file":

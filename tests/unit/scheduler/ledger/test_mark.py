@@ -1,4 +1,4 @@
-"""The mark of a ledger: what it survives, and that it is never ahead."""
+"""The mark of a ledger: the crashes that it survives, and that it is never ahead."""
 
 from __future__ import annotations
 

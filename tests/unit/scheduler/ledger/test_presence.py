@@ -1,4 +1,4 @@
-"""What /health says of the workers."""
+"""The workers in /health."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ledger's tables: made anew, brought up from every version before, and refused where they are a newer one's."""
+"""The ledger's tables: created, upgraded from every earlier version, and refused if they are newer."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def make_first_release(url: str) -> None:
         for statement in FIRST_RELEASE["ddl"][make_url(url).get_backend_name()]:
             db.exec_driver_sql(statement)
         for name in ("tasks", "outbox"):
-            # Booleans come from SQLite, as numbers.
+            # Booleans come from SQLite as numbers.
             rows = [
                 {key: bool(value) if key == "cancel_requested" else value for key, value in row.items()}
                 for row in FIRST_RELEASE[name]
@@ -135,7 +135,7 @@ def test_verdicts_of_the_first_release_can_be_read(first_release: str, name: str
     assert row.outcome is Outcome(name)
     assert row.report is not None
     assert row.report.outcome is row.outcome
-    # What happened before it was kept is not made up.
+    # Events from before the history existed are not invented.
     assert history == ()
 
 

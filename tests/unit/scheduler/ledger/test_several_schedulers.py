@@ -1,4 +1,4 @@
-"""Several schedulers on one database, in threads and in processes: nothing is sent, expired or claimed twice."""
+"""Several schedulers on one database, in threads and in processes, send, expire and claim nothing twice."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def clock() -> HandClock:
 
 @pytest.fixture
 def ledgers(database_url: str, clock: HandClock) -> Iterator[list[SqlLedger]]:
-    """Each with connections of its own, as in processes of their own."""
+    """Ledgers with their own connections, as in separate processes."""
     with ExitStack() as undo:
         yield [undo.enter_context(closing(a_ledger(database_url, clock))) for _ in range(SCHEDULERS)]
 
@@ -113,7 +113,7 @@ def test_reconcilers_that_look_at_once_expire_and_resend_once(ledgers: list[SqlL
 
 
 def test_everything_at_once_never_waits_in_a_circle(ledgers: list[SqlLedger]) -> None:
-    """Relays, claims, heartbeats, reports and cancels touch the same rows: a deadlock would be LedgerUnavailable."""
+    """Relays, claims, heartbeats, reports and cancels touch the same rows. A deadlock would be LedgerUnavailable."""
     ids = added(ledgers[0], 60)
     relays = [Relay(ledger, lambda _task_id, _queue: None, filled=threading.Event()) for ledger in ledgers]
     done = threading.Event()
@@ -153,7 +153,7 @@ def test_everything_at_once_never_waits_in_a_circle(ledgers: list[SqlLedger]) ->
 
 @pytest.mark.services
 def test_relays_in_processes_of_their_own_send_everything_once(database_url: str, tmp_path: Path) -> None:
-    """Each writes down what it sends, to a file of its own."""
+    """Each process writes its messages to its own file."""
     program = (
         "import sys, threading; from pathlib import Path\n"
         "from scheduler.ledger.database import Database; from scheduler.background.relay import Relay\n"

@@ -1,4 +1,4 @@
-"""Whatever happens in whatever order, a task is never lost, never runs twice at once, and ends once."""
+"""In any order of events a task is never lost, never runs twice at once, and ends once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_ATTEMPTS = 2
 
 
 class LedgerMachine(RuleBasedStateMachine):
-    """Callers, workers that may be slow or dead, the relay and the reconciler, all at random."""
+    """Callers, slow and dead workers, the relay and the reconciler, all at random."""
 
     tasks = Bundle("tasks")
 
@@ -31,7 +31,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         self.clock = HandClock()
         self.ledger: SqlLedger = a_ledger(Path(self.folder.name), self.clock, max_attempts=MAX_ATTEMPTS)
-        # Sees entries that are due only later, too.
+        # This also sees entries that are due later.
         self.later: SqlLedger = a_ledger(Path(self.folder.name), HandClock(1e12))
         self.seen: dict[str, TaskRow] = {}
         self.unmarked: list[Invitation] = []

@@ -1,4 +1,4 @@
-"""The keys that tokens are checked with: which token gets in by which key, and which never does."""
+"""The keys that check tokens: which key accepts which token, and which tokens are always refused."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CLAIMS: dict[str, Any] = {"email": "me@example.org", "exp": 9_999_999_999, "scop
 
 
 def keys_of(pair: KeyPair, folder: Path, **changes: Any) -> TokenKeys:
-    """Of a scheduler that knows the pair's public key, which has no kid."""
+    """Return the reader of a scheduler that knows the pair's public key, which has no kid."""
     path = public_file(folder, pair.public_pem)
     return TokenKeys(a_config(jwt_algorithm=pair.algorithm, jwt_public_key_file=path, **changes))
 
@@ -51,7 +51,7 @@ def refused(token: str, keys: TokenKeys) -> bool:
     return False
 
 
-# what gets in
+# accepted tokens
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -134,7 +134,7 @@ def test_clocks_may_differ_by_the_leeway_and_no_more(late: int, good: bool) -> N
             read_token(token, keys, leeway=10.0)
 
 
-# what never does
+# refused tokens
 
 
 def test_a_public_key_is_no_secret(tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_a_header_that_names_another_algorithm_than_the_keys_is_refused(tmp_path
     for secret in (b"", SECRET.encode(), key_pair("RS256").public_pem.encode()):
         token = hmac_token({"alg": named, "typ": "JWT"}, {**CLAIMS, "scope": "tasks:write admin"}, secret)
         if (named, secret) == ("HS256", SECRET.encode()):
-            # Signed with the workers' secret: good for nothing that callers do.
+            # A token signed with the workers' secret is good for no call of callers.
             assert read_token(token, keys).scopes == set()
         else:
             assert refused(token, keys)
@@ -273,7 +273,7 @@ def test_deep_and_long_tokens_are_refused_cheaply() -> None:
     assert refused(secret_token(email="x" * 300) + "x" * 9000, TokenKeys(a_config()))
 
 
-# who may make workers' tokens
+# workers' tokens
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -320,7 +320,7 @@ def test_a_workers_host_needs_no_callers_secret_but_the_scheduler_does() -> None
         TokenKeys(config)
 
 
-# what the operator gets to read
+# messages for the operator
 
 
 def entry(pair: KeyPair, **changes: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Tokens: what is issued can be read, and nothing else can."""
+"""Issued tokens can be read, and nothing else can."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of distributions: what can be asked for, and that every part of the service knows what to do with it."""
+"""The table of distributions, and that every part of the service handles all of its rows."""
 
 from __future__ import annotations
 

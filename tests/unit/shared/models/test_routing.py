@@ -1,4 +1,4 @@
-"""Routing: every request goes to a queue that some worker listens on, or is refused."""
+"""Every request goes to a queue that some worker listens on, or is refused."""
 
 from __future__ import annotations
 

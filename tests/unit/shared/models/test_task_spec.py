@@ -1,4 +1,4 @@
-"""Requests: what is accepted, what is refused, and for which field."""
+"""Requests: which are accepted, which are refused, and for which field."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.builders import a_spec
 
 
 def refused_field(**changes: Any) -> str:
-    """The field that the refusal names, such as "package_name"."""
+    """Return the field that the refusal names, e.g. "package_name"."""
     with pytest.raises(ValidationError) as refusal:
         a_spec(**changes)
     return ".".join(str(part) for part in refusal.value.errors()[0]["loc"])

@@ -1,4 +1,4 @@
-"""JUnit XML that its consumers take."""
+"""JUnit XML is valid for its consumers."""
 
 from __future__ import annotations
 

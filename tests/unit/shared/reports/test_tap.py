@@ -1,4 +1,4 @@
-"""TAP that its readers take."""
+"""TAP is valid for its readers."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ FINDING = Finding(kind=Kind.MISSING_FILE, message="/usr/bin/hello is missing", e
 
 
 def points(report: Report) -> list[Result]:
-    """What a parser of others makes of it; it must know every line."""
+    """Read it with a third-party parser, which must know every line."""
     lines = list(Parser().parse_text(tap(report)))
     assert not [line for line in lines if line.category == "unknown"]
     return [line for line in lines if isinstance(line, Result)]
 
 
 def block_of(report: Report) -> dict[str, object]:
-    """The YAML block of the first test point."""
+    """Return the YAML block of the first test point."""
     lines = tap(report).splitlines()
     text = "\n".join(line[2:] for line in lines[lines.index("  ---") + 1 : lines.index("  ...")])
     block: dict[str, object] = yaml.safe_load(text)

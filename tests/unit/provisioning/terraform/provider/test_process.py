@@ -1,4 +1,4 @@
-"""The provider's process lives exactly as long as the worker that uses it."""
+"""The provider's process lives exactly as long as its worker."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_one_that_died_is_started_again_at_the_same_place(provider: ProviderProc
     first = attached(provider)
     os.kill(first["Pid"], signal.SIGKILL)
 
-    # The kernel tells of a death when the last thread is gone.
+    # The kernel reports a death when the last thread is gone.
     end = time.monotonic() + 5
     while (second := attached(provider))["Pid"] == first["Pid"] and time.monotonic() < end:
         time.sleep(0.02)
@@ -177,7 +177,7 @@ def test_whoever_waits_for_one_that_hangs_can_be_stopped(tmp_path: Path) -> None
     threads = [threading.Thread(target=ask, args=(stop,)) for stop in stops]
     for thread in threads:
         thread.start()
-    # One waits for the provider, the other for the one who does.
+    # One thread waits for the provider, the other for the first thread.
     for stop in stops:
         stop.request(StopReason.CANCELLED)
     for thread in threads:

@@ -1,4 +1,4 @@
-"""Large bodies: where they are read, how many at once, what they cost their callers, and what is left of them."""
+"""Large bodies: their thread, their limit, their cost for callers, and their remains."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ REPOSITORIES = b'{"repositories":[' + b",".join([b"{}"] * 300_000) + b"]}"
 
 
 class NotingField:
-    """A route's body that notes the threads it is checked in, and what; it takes any value, and its time."""
+    """A route's body that records its thread and values at each check. It takes any value, slowly."""
 
     def __init__(self, *, seconds: float = 0.0) -> None:
         self.threads: list[threading.Thread] = []
@@ -65,7 +65,7 @@ def post(app: Any, path: str, content: Any, headers: dict[str, str]) -> httpx.Re
     return asyncio.run(once())
 
 
-# where they are read
+# threads
 
 
 def test_a_large_body_is_parsed_and_checked_off_the_event_loop() -> None:
@@ -92,14 +92,14 @@ def test_on_the_event_loop_a_large_body_is_no_more_work_than_a_small_one(tmp_pat
 
 
 def calls_on_the_loop(ask: Callable[[], object]) -> int:
-    """Calls of functions in this thread, whose event loop serves the request."""
+    """Count the function calls in this thread, whose event loop serves the request."""
     calls = 0
 
     def count(_frame: Any, event: str, _argument: Any) -> None:
         nonlocal calls
         calls += event in ("call", "c_call")
 
-    ask()  # what is only done once is not counted
+    ask()  # actions that happen once are not counted
     sys.setprofile(count)
     try:
         ask()
@@ -167,7 +167,7 @@ def test_the_scope_is_asked_for_before_a_body_is_parsed(tmp_path: Path, body: by
     assert post(an_app(tmp_path), "/tasks/schedule", body, bearer(Scope.READ)).status_code == 403
 
 
-# how many at once
+# simultaneous bodies
 
 
 def test_each_holder_has_some_of_the_places_and_all_have_no_more_than_there_are() -> None:
@@ -234,7 +234,7 @@ def test_who_dawdles_with_large_bodies_keeps_only_themselves_from_sending_more(t
     assert asyncio.run(crowd()) == (PLACES_EACH, 422)
 
 
-# what they cost
+# cost
 
 
 def test_a_megabyte_costs_as_much_as_a_hundred_requests_although_it_is_refused(tmp_path: Path) -> None:
@@ -275,7 +275,7 @@ def test_admins_and_workers_pay_nothing(tmp_path: Path, scope: Scope, path: str)
     assert {post(app, path, b" " * CALLER_LIMIT, bearer(scope)).status_code for _ in range(3)} == {422}
 
 
-# what is left
+# remains
 
 
 @pytest.mark.parametrize("hostile", [one for one in HOSTILE if "long name" in one.name or "nested" in one.name])
@@ -294,11 +294,11 @@ def test_of_a_refused_body_nothing_stays_until_somebody_collects_garbage(tmp_pat
         tracemalloc.stop()
         gc.enable()
 
-    # The thread that read the last one has it until there is another.
+    # The thread that read the last body keeps it until the next one.
     assert kept < 3 * len(body)
 
 
-# what a repository may be
+# repositories
 
 
 @pytest.mark.parametrize(
@@ -313,7 +313,7 @@ def test_a_url_that_is_much_work_is_refused_at_once(url: str) -> None:
     with pytest.raises(ValueError, match="suite"):
         TaskSpec.model_validate({"dist_name": "debian", "repositories": repositories})
 
-    # Two to sixty seconds, where each was looked at from each of its characters, or for each pair.
+    # These took two to sixty seconds with a search from each of their characters, or for each pair.
     assert time.process_time() - started < 1
 
 

@@ -1,4 +1,4 @@
-"""The way in: what is refused before anything of a request is read, and what it costs."""
+"""The gate: requests that are refused before they are read, and their cost."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def ask(app: Any, method: str, path: str, **request: Any) -> httpx.Response:
 
 
 class Unread:
-    """A body that notes how much of it was taken."""
+    """A body that records how much of it was read."""
 
     def __init__(self, pieces: int) -> None:
         self.pieces = pieces
@@ -188,7 +188,7 @@ def test_only_json_is_taken_for_json(app: Any, kind: str) -> None:
     assert answer.status_code == 422
 
 
-# how often
+# rate
 
 
 def test_who_asks_too_often_is_told_when_to_come_back_and_nobody_else_is(tmp_path: Path) -> None:
