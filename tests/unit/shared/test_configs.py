@@ -20,7 +20,7 @@ SECRETS = ("jwt_secret", "rabbitmq_password", "s3_secret_access_key")
 
 
 def example(*, with_optional_keys: bool = False) -> dict[str, Any]:
-    """Return the example as a user fills it in. with_optional_keys turns on the keys that are there as "#key: value"."""
+    """Return the example as a user fills it in. with_optional_keys turns on the keys written as "#key: value"."""
     text = EXAMPLE.read_text(encoding="utf-8")
     if with_optional_keys:
         text = re.sub(r"(?m)^#(?=[a-z0-9_]+:)", "", text)
