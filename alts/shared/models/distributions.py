@@ -1,7 +1,7 @@
 """The table of distributions that can be tested.
 
 Pure data that imports nothing of ours: the request model, routing and the workers all read it.
-To add a distribution or a version, add a row here; README.md has the recipe.
+To add a distribution or a version, add a row here; CONTRIBUTING.md has the recipe.
 """
 
 from __future__ import annotations
