@@ -13,7 +13,7 @@ from tests.corpus.debs import DEBS, ROWS, Row
 from tests.support.lab import Lab
 from tests.support.mirror import mirror
 from tests.support.plain_runner import plain_runner
-from tests.support.small_archive import machine_files, names_in, small_archive
+from tests.support.small_archive import machine_files, names_in_fields, small_archive
 
 # The first row waits for all: they run several at once.
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(2700)]
@@ -28,14 +28,14 @@ def reports(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReq
     chosen = {item.name for item in request.session.items if item.path == request.path}
     folder = tmp_path_factory.mktemp("corpus")
     limits = {"memory_mb": 512}
-    wanted = {row.package for row in ROWS}.union(*(names_in(value) for deb in DEBS for value in deb.fields.values()))
+    wanted = {row.package for row in ROWS} | names_in_fields(*DEBS)
     with (
         repositories(folder / "repositories", DEBS) as bodies,
         small_archive(wanted) as archive,
         mirror(folder, archive) as debian,
         Lab(
             folder,
-            make_runner=partial(plain_runner, extra=machine_files(archive, debian.url)),
+            make_runner=partial(plain_runner, apt_files=machine_files(archive, debian.url)),
             stage_timeouts=STAGE_TIMEOUTS,
             instance_limits=limits,
         ) as lab,

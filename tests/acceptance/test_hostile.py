@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -34,13 +35,16 @@ from tests.support.acceptance import STANDIN
 from tests.support.embedded import EmbeddedService
 from tests.support.leftovers import WORKER_LABEL, leftovers, workers_of
 from tests.support.machine_slots import AT_ONCE, SHARED, MachineSlots
+from tests.support.mirror import mirror
+from tests.support.plain_runner import plain_runner
+from tests.support.small_archive import machine_files, names_in_fields, small_archive
 from tests.support.stack import FINISHED, schedule
 
 # The first test waits for all: they run several at once.
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(3600)]
 
 # What hangs does so when it is installed: that is stopped soon, but not before anybody else may be done (seconds).
-STAGE_TIMEOUTS = {"install": 90.0, "remove": 180.0}
+STAGE_TIMEOUTS = {"install": 40.0, "remove": 180.0}
 LIMITS = {"memory_mb": 512, "cpus": 1.0, "pids": 256, "disk_mb": 400}
 PATIENCE = 1500.0
 
@@ -84,7 +88,14 @@ def run(rpm_corpus: Path, tmp_path_factory: pytest.TempPathFactory, request: pyt
         metadata_service(),
         deb_builder.repositories(tmp_path_factory.mktemp("debs") / "all", (*HOSTILE_DEBS, *GOOD_NEIGHBOURS)) as debs,
         rpm_builder.repositories(rpm_corpus) as rpms,
-        EmbeddedService(folder, stage_timeouts=STAGE_TIMEOUTS, instance_limits=LIMITS) as service,
+        small_archive(names_in_fields(*HOSTILE_DEBS, *GOOD_NEIGHBOURS)) as archive,
+        mirror(folder, archive) as debian,
+        EmbeddedService(
+            folder,
+            registry={"docker": partial(plain_runner, apt_files=machine_files(archive, debian.url), sealed=True)},
+            stage_timeouts=STAGE_TIMEOUTS,
+            instance_limits=LIMITS,
+        ) as service,
         service.client as client,
     ):
         # The service has as many machines at once itself, which take all that they may: hardly anybody is beside them.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
@@ -11,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 import httpx
 
 from alts.embedded.stack import EmbeddedStack
+from alts.runners.registry import RUNNERS, MakeRunner
 from alts.shared.auth.tokens import issue_token
 from tests.support.builders import a_config
 from tests.support.checkout import ROOT
@@ -20,7 +22,8 @@ from tests.support.ports import free_ports
 class EmbeddedService:
     """Serves between `__enter__` and `__exit__`."""
 
-    def __init__(self, folder: Path, **changes: Any) -> None:
+    def __init__(self, folder: Path, *, registry: Mapping[str, MakeRunner] = RUNNERS, **changes: Any) -> None:
+        """`changes`: of the configuration."""
         (port,) = free_ports(1)
         self._config = a_config(
             database_url=f"sqlite:///{folder}/ledger.sqlite",
@@ -32,7 +35,7 @@ class EmbeddedService:
             repository_networks_allowed=["127.0.0.0/8"],
             **{"max_attempts": 1, "drain_timeout": 0.0, **changes},
         )
-        self._stack = EmbeddedStack(self._config, host="127.0.0.1", port=port)
+        self._stack = EmbeddedStack(self._config, host="127.0.0.1", port=port, runners=registry)
 
     def __enter__(self) -> Self:
         self._stack.__enter__()

@@ -30,6 +30,7 @@ from alts.runners.base import Order, Provisioned
 from alts.runners.docker.runner import DockerRunner, docker_runner
 from alts.shared.config import Config
 from alts.shared.errors import ProvisionFailed
+from alts.shared.models.distributions import Tool
 from tests.support.machine import FIRST_PROCESS
 
 _SUBNETS = 5  # attempts at a subnet that no other run takes at the same moment
@@ -46,8 +47,10 @@ class PlainRunner:
     config: Config
     image: str = ""
     """Image of a machine that continues from another one; empty for the distribution's image."""
-    extra: Sequence[InstanceFile] = ()
-    """Files for every machine, besides those of the service."""
+    apt_files: Sequence[InstanceFile] = ()
+    """Files for machines with apt, in addition to those of the service."""
+    sealed: bool = False
+    """Whether to deny the machine the networks that the configuration denies. It takes half a second."""
 
     @contextmanager
     def provision(self, order: Order, *, stop: Stop, log: OutputSink) -> Iterator[Provisioned]:
@@ -60,7 +63,8 @@ class PlainRunner:
             outputs = self._make(client, variables)
             if not self.image:
                 client.containers.get(outputs["id"]).put_archive("/", _archive(self._files(order, stop)))
-            image = {**plan.image, "sealed": "no"}
+            not_sealed = self.real.seal(order, outputs) if self.sealed else "not asked for"
+            image = {**plan.image, "sealed": "no" if not_sealed else "yes"}
             yield Provisioned(instance=self.real.connect(outputs), image=image, tools=self.real.tools())
         finally:
             client.close()
@@ -75,7 +79,8 @@ class PlainRunner:
             return download(url, stop=fetch_stop, rules=self.config.repository_networks)
 
         yield from PACKAGE_MANAGERS[order.spec.release.tool].files(with_keys(order.spec, stop=stop, fetch=fetch))
-        yield from self.extra
+        if order.spec.release.tool is Tool.APT:
+            yield from self.apt_files
 
     def _make(self, client: docker.DockerClient, variables: Mapping[str, Any]) -> dict[str, str]:
         for _ in range(_SUBNETS):
@@ -130,6 +135,9 @@ def _archive(files: Iterator[InstanceFile]) -> bytes:
     return buffer.getvalue()
 
 
-def plain_runner(config: Config, *, worker: str, folder: Path, extra: Sequence[InstanceFile] = ()) -> PlainRunner:
+def plain_runner(
+    config: Config, *, worker: str, folder: Path, apt_files: Sequence[InstanceFile] = (), sealed: bool = False
+) -> PlainRunner:
     """Make the runner. The signature is that of a maker in alts.runners.registry."""
-    return PlainRunner(docker_runner(config, worker=worker, folder=folder), config, extra=extra)
+    real = docker_runner(config, worker=worker, folder=folder)
+    return PlainRunner(real, config, apt_files=apt_files, sealed=sealed)

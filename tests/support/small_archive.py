@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 from alts.core.instance import InstanceFile
 from tests.corpus.deb_builder import SigningKey, signing_key
+from tests.corpus.debs import Deb
 from tests.support.mirror import Answer, Memory
 
 HOSTS = ("deb.debian.org", "security.debian.org")
@@ -120,6 +121,11 @@ def names_in(relations: str) -> set[str]:
     """Return the names in a field, e.g. "libc6 (>= 2.34), debconf | debconf-2.0"."""
     parts = re.split(r"[,|]", relations)
     return {match[0] for part in parts if (match := _NAME.match(part.strip()))}
+
+
+def names_in_fields(*debs: Deb) -> set[str]:
+    """The packages that any of these packages may mean."""
+    return {name for deb in debs for value in deb.fields.values() for name in names_in(value)}
 
 
 @contextmanager
