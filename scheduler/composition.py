@@ -85,7 +85,7 @@ def build_services(config: Config, consent: Consent = Consent()) -> Services:  #
     )
     clock = SteadyClock()
     ledger = SqlLedger(_database(config, consent), rules, clock=clock, outbox_filled=outbox_filled)
-    stuck_tasks = StuckTasks(ledger)
+    stuck_tasks = StuckTasks(ledger.queue, ledger.workers)
     celery = celery_app(config)
     storage = artifact_store(config)
     room = Room(folder_of(config.database_url))
@@ -96,16 +96,17 @@ def build_services(config: Config, consent: Consent = Consent()) -> Services:  #
 
     checks = {"ledger": ledger_and_room, "storage": storage.check}
     checks["tasks"] = stuck_tasks.check
-    checks["workers"] = partial(check_workers, ledger.workers)
+    checks["workers"] = partial(check_workers, ledger.workers.present)
     checks["broker"] = partial(check_broker, celery, seconds=CHECK_SECONDS)
     return Services(
         config=config,
         ledger=ledger,
         celery=celery,
         storage=storage,
-        relay=Relay(ledger, partial(send_invitation, celery), filled=outbox_filled),
+        relay=Relay(ledger.outbox, partial(send_invitation, celery), filled=outbox_filled),
         reconciler=Reconciler(
-            ledger,
+            ledger.leases,
+            ledger.queue,
             interval=config.reconcile_interval,
             lease_seconds=config.lease_seconds,
             # The embedded broker's messages went with the process that held them.

@@ -79,7 +79,7 @@ class EmbeddedStack:
             stack.enter_context(_serving(create_app(services), listener))
             consuming = Consuming(queues_of(self._config.runners, self._config.worker_architectures))
             worker, upkeep = stack.enter_context(
-                open_worker(self._config, services.ledger, consuming, runners=self._runners)
+                open_worker(self._config, services.ledger.attempts, consuming, runners=self._runners)
             )
             register_task(services.celery, lambda: worker)
             stack.enter_context(upkeep)

@@ -22,8 +22,8 @@ from scheduler.ledger.idempotency import Submission
 log = logging.getLogger(__name__)
 
 
-class Book(Protocol):
-    """What the intake needs of the ledger."""
+class Tasks(Protocol):
+    """Stored tasks; scheduler.ledger.tasks implements it."""
 
     def submitted(self, submission: Submission) -> str | None: ...
 
@@ -34,7 +34,7 @@ class Book(Protocol):
 class Intake:
     """Where requests become tasks."""
 
-    ledger: Book
+    tasks: Tasks
     runners: Mapping[str, RunnerConfig]
     networks: NetworkRules
     quota: Quota
@@ -47,13 +47,13 @@ class Intake:
         Raises UnsupportedPlatform, RepositoryDenied, KeyReused, TooManyRequests or LedgerUnavailable.
         """
         # Asked before anything else: what was accepted once is no new task, whatever may be refused by now.
-        if key is not None and (earlier := self.ledger.submitted(Submission(caller.email, key, spec))):
+        if key is not None and (earlier := self.tasks.submitted(Submission(caller.email, key, spec))):
             return earlier
         check_addresses(spec, self.networks)
         self.room.check()
         queue = queue_for(spec, self.runners)
         with nullcontext() if caller.is_admin else self.quota.one_more(caller.email):
-            task_id = self.ledger.add(spec, queue=queue, submitted_by=caller.email, key=key)
+            task_id = self.tasks.add(spec, queue=queue, submitted_by=caller.email, key=key)
         log.info("task accepted", extra={"task_id": task_id, "queue": queue, "submitted_by": caller.email})
         return task_id
 

@@ -53,10 +53,10 @@ def create_app(services: Services, *, artifact_patience: float = ARTIFACT_PATIEN
     app.state.parts = Parts(
         services=services,
         intake=Intake(
-            ledger=services.ledger,
+            tasks=services.ledger.tasks,
             runners=config.runners,
             networks=config.repository_networks,
-            quota=Quota(config.caller_unfinished_tasks, services.ledger.unfinished_of),
+            quota=Quota(config.caller_unfinished_tasks, services.ledger.tasks.unfinished_of),
             room=services.room,
         ),
         rate_limit=rate_limit,

@@ -14,8 +14,10 @@ from scheduler.admission.intake import Intake
 from scheduler.admission.rate_limit import RateLimit
 from scheduler.api.body_reader import BodyReader
 from scheduler.api.threads import Threads
+from scheduler.ledger.attempts import Attempts
 from scheduler.ledger.disk_space import Room
 from scheduler.ledger.ledger import SqlLedger
+from scheduler.ledger.tasks import Tasks
 from scheduler.monitoring.health import Health
 
 AttemptNumber = Annotated[int, Path(ge=1, le=2**31 - 1)]
@@ -64,8 +66,14 @@ class Parts:
     health_threads: Threads
 
     @property
-    def ledger(self) -> SqlLedger:
-        return self.services.ledger
+    def tasks(self) -> Tasks:
+        """The callers' side of the ledger."""
+        return self.services.ledger.tasks
+
+    @property
+    def attempts(self) -> Attempts:
+        """The workers' side of the ledger."""
+        return self.services.ledger.attempts
 
 
 def parts_of(request: Request) -> Parts:

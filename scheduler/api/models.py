@@ -13,7 +13,8 @@ from alts.shared.bounds import AtMost
 from alts.shared.models.ledger import TaskState
 from alts.shared.models.report import Outcome, Report, StageResult
 from alts.shared.models.task_spec import TaskSpec
-from scheduler.ledger.history import Entry, Event
+from scheduler.ledger.event import Event
+from scheduler.ledger.history import Entry
 from scheduler.ledger.task_row import TaskRow
 from scheduler.monitoring.health import PartHealth
 

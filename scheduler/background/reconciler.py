@@ -9,7 +9,7 @@ from typing import Protocol
 
 from alts.shared.periodic import Loop
 from scheduler.background.unchanged import Unchanged
-from scheduler.ledger.rows import Lease
+from scheduler.ledger.leases import Lease
 
 log = logging.getLogger(__name__)
 
@@ -18,11 +18,15 @@ RECALL_SECONDS = 30.0
 
 
 class Leases(Protocol):
-    """What the reconciler needs of the ledger."""
+    """Leases of running tasks; scheduler.ledger.leases implements it."""
 
-    def leases(self) -> tuple[Lease, ...]: ...
+    def held(self) -> tuple[Lease, ...]: ...
 
     def expire(self, lapsed: Iterable[Lease]) -> tuple[str, ...]: ...
+
+
+class Queue(Protocol):
+    """Queued tasks; scheduler.ledger.queue implements it."""
 
     def resend_lost(self) -> tuple[str, ...]: ...
 
@@ -42,7 +46,8 @@ class Reconciler:
 
     def __init__(
         self,
-        ledger: Leases,
+        leases: Leases,
+        queue: Queue,
         *,
         interval: float,
         lease_seconds: float,
@@ -50,7 +55,8 @@ class Reconciler:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`queue_lost`: the broker has forgotten all messages, so every queued task is invited again."""
-        self._ledger = ledger
+        self._leases = leases
+        self._queue = queue
         self._interval = interval
         self._lease_seconds = lease_seconds
         self._queue_lost = queue_lost
@@ -68,12 +74,12 @@ class Reconciler:
         if began - self._last_step > max(self._lease_seconds / 2, 2 * self._interval):
             self._watch.forget()
         if self._queue_lost:
-            self._tell(self._ledger.requeue_all(), "invited again: the broker has forgotten the queue")
+            self._tell(self._queue.requeue_all(), "invited again: the broker has forgotten the queue")
             self._queue_lost = False
         if began - self._recalled_at >= RECALL_SECONDS:
-            self._tell(self._ledger.recall_far_ahead(), "a time implausibly far ahead counts as now")
+            self._tell(self._queue.recall_far_ahead(), "a time implausibly far ahead counts as now")
             self._recalled_at = began
-        self._tell(self._ledger.resend_lost(), "no worker followed an invitation")
+        self._tell(self._queue.resend_lost(), "no worker followed an invitation")
         self._expire()
         # Set by a step that went well alone, to when it began: what held it up is a gap, too.
         self._last_step = began
@@ -81,11 +87,11 @@ class Reconciler:
 
     def _expire(self) -> None:
         asked = self._clock()
-        leases = {(lease.task_id, lease.attempt): lease for lease in self._ledger.leases()}
+        leases = {(lease.task_id, lease.attempt): lease for lease in self._leases.held()}
         values = {key: lease.expires_at for key, lease in leases.items()}
         ages = self._watch.look(values, began=asked, ended=self._clock())
         lapsed = [leases[key] for key, age in ages.items() if age >= self._lease_seconds]
-        for task_id in self._ledger.expire(lapsed) if lapsed else ():
+        for task_id in self._leases.expire(lapsed) if lapsed else ():
             log.warning("a worker stopped answering", extra={"task_id": task_id})
 
     def _tell(self, task_ids: Sequence[str], message: str) -> None:

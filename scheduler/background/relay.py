@@ -30,7 +30,7 @@ Send = Callable[[str, str], None]
 class Outbox(Protocol):
     """What the relay needs of the ledger."""
 
-    def due_invitations(self, *, limit: int) -> tuple[Invitation, ...]: ...
+    def due(self, *, limit: int) -> tuple[Invitation, ...]: ...
 
     def take(self, wanted: Sequence[Invitation], *, relay: str, seconds: float) -> tuple[Invitation, ...]: ...
 
@@ -50,7 +50,7 @@ class Relay:
 
     def __init__(
         self,
-        ledger: Outbox,
+        outbox: Outbox,
         send: Send,
         *,
         filled: threading.Event,
@@ -58,7 +58,7 @@ class Relay:
         longest_pause: float = LONGEST_PAUSE,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._ledger = ledger
+        self._outbox = outbox
         self._send = send
         self._poll_seconds = poll_seconds
         self._clock = clock
@@ -70,8 +70,8 @@ class Relay:
     def step(self) -> float:
         """Send one batch; how long to wait for the next one, in seconds. Raises InfrastructureError."""
         until = self._clock() + TAKEN_SECONDS / 2
-        due = self._ledger.due_invitations(limit=BATCH)
-        taken = self._ledger.take(due, relay=self._id, seconds=TAKEN_SECONDS)
+        due = self._outbox.due(limit=BATCH)
+        taken = self._outbox.take(due, relay=self._id, seconds=TAKEN_SECONDS)
         sent: list[Invitation] = []
         done = 0
         try:
@@ -85,9 +85,9 @@ class Relay:
         finally:
             # Also where the broker went away in the middle: what it took must not go out a second time.
             if sent:
-                self._ledger.mark_sent(sent)
+                self._outbox.mark_sent(sent)
             if done < len(taken):
-                self._ledger.give_back(taken[done:], relay=self._id)
+                self._outbox.give_back(taken[done:], relay=self._id)
         return 0.0 if len(due) == BATCH else self._poll_seconds
 
     def _deliver(self, invitation: Invitation) -> bool:
@@ -97,6 +97,6 @@ class Relay:
             log.error(  # noqa: TRY400 - the reason is the whole story
                 "an invitation has nowhere to go", extra={"task_id": invitation.task_id, "reason": str(error)}
             )
-            self._ledger.postpone(invitation, seconds=LONGEST_POSTPONE_SECONDS)
+            self._outbox.postpone(invitation, seconds=LONGEST_POSTPONE_SECONDS)
             return False
         return True

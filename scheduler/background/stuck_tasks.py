@@ -10,7 +10,7 @@ from alts.shared.errors import InfrastructureError
 from alts.shared.periodic import Loop
 from scheduler.background.unchanged import Unchanged
 from scheduler.ledger.presence import Presence
-from scheduler.ledger.rows import Waiting
+from scheduler.ledger.queue import Waiting
 
 INTERVAL_SECONDS = 5.0
 # A free worker takes a task within a second, but tells only every ten how many more it would take.
@@ -19,11 +19,15 @@ SAMPLE = 100
 
 
 class Queue(Protocol):
-    """What is needed of the ledger."""
+    """Queued tasks; scheduler.ledger.queue implements it."""
 
     def longest_queued(self, *, limit: int) -> tuple[Waiting, ...]: ...
 
-    def workers(self) -> tuple[Presence, ...]: ...
+
+class Workers(Protocol):
+    """Announced workers; scheduler.ledger.presence implements it."""
+
+    def present(self) -> tuple[Presence, ...]: ...
 
 
 class StuckTasks:
@@ -31,14 +35,16 @@ class StuckTasks:
 
     def __init__(
         self,
-        ledger: Queue,
+        queue: Queue,
+        workers: Workers,
         *,
         interval: float = INTERVAL_SECONDS,
         patience: float = PATIENCE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`patience`: seconds that a task may wait while a worker that listens on its queue is free."""
-        self._ledger = ledger
+        self._queue = queue
+        self._workers = workers
         self._interval = interval
         self._patience = patience
         self._clock = clock
@@ -54,8 +60,8 @@ class StuckTasks:
         began = self._clock()
         if began - self._last_step > 3 * self._interval:
             self._watch.forget()
-        free = [one for one in self._ledger.workers() if one.ready and one.free]
-        queued = self._ledger.longest_queued(limit=SAMPLE) if free else ()
+        free = [one for one in self._workers.present() if one.ready and one.free]
+        queued = self._queue.longest_queued(limit=SAMPLE) if free else ()
         # A task whose queue has no free worker is forgotten: it is counted anew once there is one.
         could_run = {one.task_id: True for one in queued if any(worker.listens_on(one.queue) for worker in free)}
         ages = self._watch.look(could_run, began=began, ended=self._clock())

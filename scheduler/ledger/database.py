@@ -26,6 +26,7 @@ from scheduler.ledger.history import LAST_ENTRY
 from scheduler.ledger.identity import Found
 from scheduler.ledger.lock import AdvisoryLock, FileLock, LedgerLock
 from scheduler.ledger.sqlite_files import LedgerFile
+from scheduler.ledger.tables import tasks
 
 log = logging.getLogger(__name__)
 
@@ -108,11 +109,13 @@ class Database:
             self._guard.committed(entry)
 
     def check(self) -> None:
-        """Raises LedgerUnavailable where the ledger was found damaged, or another service has taken it."""
+        """Raises LedgerUnavailable if the ledger doesn't answer, was found damaged, or another service has taken it."""
         if self._damage is not None:
             # Another one each time: an error that is raised again and again collects tracebacks.
             raise LedgerDamaged(self._damage.message, resolution=self._damage.resolution)
         self._lock.check()
+        with self.reading() as connection:
+            connection.execute(select(tasks.c.id).limit(1))
 
     def close(self) -> None:
         """Give everything back. Calling it again is harmless."""

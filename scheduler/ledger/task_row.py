@@ -1,9 +1,8 @@
-"""What the ledger knows of a task, as it was at one moment. Pure."""
+"""A task as the ledger had it at one moment. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -16,9 +15,9 @@ STAGES: TypeAdapter[tuple[StageResult, ...]] = TypeAdapter(tuple[StageResult, ..
 
 @dataclass(frozen=True, kw_only=True)
 class TaskRow:
-    """One task. JSON stays text, so that what an older version wrote can still be shown.
+    """One task. JSON stays text, so that a task of an older version can still be shown.
 
-    Times are seconds since the epoch.
+    Times are seconds since the epoch. Field names are those of scheduler.ledger.rows.COLUMNS.
     """
 
     task_id: str
@@ -27,78 +26,47 @@ class TaskRow:
     submitted_by: str
     state: TaskState
     outcome: Outcome | None
-    """What was learned; None until FINISHED."""
+    """None until FINISHED."""
     reason: str
-    """One plain line: of the outcome, or why the last attempt brought none."""
+    """One line: why the task has its outcome, or why the last attempt ended without one."""
     attempt: int
-    """The last attempt that was claimed; 0 before the first."""
+    """Number of the last claimed attempt; 0 before the first."""
     released: int
-    """How many attempts were handed back undone."""
+    """Number of attempts that were handed back unfinished."""
     worker: str | None
-    """Who has, or had, the last attempt."""
+    """The worker of the last attempt."""
     claim_digest: str | None
-    """SHA-256 of the key that the last attempt was claimed with."""
+    """SHA-256 of the last claim's key."""
     lease_expires_at: float | None
     cancel_requested: bool
     due_at: float
-    """Not claimed before."""
+    """The task cannot be claimed before."""
     resend_at: float | None
     resend_interval: float
     """Seconds."""
     progress_json: str
-    """A list of the last attempt's stages so far."""
+    """A list of StageResult: the last attempt's stages so far."""
     report_json: str | None
     """None until FINISHED."""
     created_at: float
     started_at: float | None
-    """Of the first attempt."""
+    """Start of the first attempt."""
     finished_at: float | None
     updated_at: float
     declined: int
-    """How often it was declined since it was claimed last."""
+    """Number of times the task was declined since the last claim."""
     avoided_worker: str | None
-    """Who is not to have it until `avoided_until`, where another worker is ready."""
+    """While another worker is ready, this worker cannot claim the task before `avoided_until`."""
     avoided_until: float | None
-
-    @classmethod
-    def of(cls, row: Any) -> TaskRow:
-        """From a row of the table."""
-        return cls(
-            task_id=row.id,
-            spec_json=row.spec,
-            queue=row.queue,
-            submitted_by=row.submitted_by,
-            state=TaskState(row.state),
-            outcome=Outcome(row.outcome) if row.outcome else None,
-            reason=row.reason,
-            attempt=row.attempt,
-            released=row.released,
-            worker=row.worker,
-            claim_digest=row.claim_digest,
-            lease_expires_at=row.lease_expires_at,
-            cancel_requested=row.cancel_requested,
-            due_at=row.due_at,
-            resend_at=row.resend_at,
-            resend_interval=row.resend_interval,
-            progress_json=row.progress,
-            report_json=row.report,
-            created_at=row.created_at,
-            started_at=row.started_at,
-            finished_at=row.finished_at,
-            updated_at=row.updated_at,
-            declined=row.declined,
-            avoided_worker=row.avoided_worker,
-            avoided_until=row.avoided_until,
-        )
 
     @property
     def spec(self) -> TaskSpec:
-        """Raises pydantic's ValidationError where this version does not take the request any more."""
+        """The request. Raises pydantic's ValidationError if this version no longer accepts it."""
         return TaskSpec.model_validate_json(self.spec_json)
 
     @property
     def progress(self) -> tuple[StageResult, ...]:
-        """The stages so far; none where another version wrote them in a way that is not understood."""
+        """The stages so far; empty if another version wrote them in an unknown format."""
         try:
             return STAGES.validate_json(self.progress_json)
         except ValidationError:
@@ -106,6 +74,7 @@ class TaskRow:
 
     @property
     def report(self) -> Report | None:
+        """The final report; None until FINISHED. Raises pydantic's ValidationError if its format is unknown."""
         return REPORT.validate_json(self.report_json) if self.report_json else None
 
     @property

@@ -10,7 +10,7 @@ from typing import Any
 
 from alts.shared.models.report import Outcome
 from scheduler.ledger.closing_report import STAGE as CLOSING_STAGE
-from scheduler.ledger.history import Event
+from scheduler.ledger.event import Event
 from tests.chaos.callers import Asked
 from tests.chaos.evidence import Evidence, report_in, summary_in
 from tests.chaos.journal import Entry, Step

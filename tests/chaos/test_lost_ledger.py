@@ -193,7 +193,7 @@ def test_pages_that_went_bad_while_it_was_stopped_are_said_by_health_and_by_the_
 def test_alts_run_ends_with_2_and_the_reason_itself(place: Place, lost: str) -> None:
     config = place.config(broker="memory")
     services = build_services(load_config(config))
-    services.ledger.add(a_spec(), queue=QUEUE, submitted_by="")
+    services.ledger.tasks.add(a_spec(), queue=QUEUE, submitted_by="")
     services.close()
     if lost == "gone":
         remove(place.ledger)

@@ -44,20 +44,22 @@ class Desk:
     ledger: Ledger
     inside: Inside
     clock: HandClock
+    sql: SqlLedger | None = None
+    """The whole ledger behind both sides, unless it is a fake."""
 
     def add(self, spec: TaskSpec | None = None) -> str:
         spec = spec or a_spec()
         if isinstance(self.inside, FakeLedger):
             return self.inside.add(spec)
-        assert isinstance(self.inside, SqlLedger)
-        return self.inside.add(spec, queue=QUEUE, submitted_by="me@example.org")
+        assert self.sql is not None
+        return self.sql.tasks.add(spec, queue=QUEUE, submitted_by="me@example.org")
 
     def lapse(self) -> tuple[str, ...]:
         """Let those leases lapse that were not prolonged in time; the tasks' ids."""
         if isinstance(self.inside, FakeLedger):
             return self.inside.expire_leases()
-        assert isinstance(self.inside, SqlLedger)
-        return lapse(self.inside, self.clock)
+        assert self.sql is not None
+        return lapse(self.sql, self.clock)
 
     def claimed(self) -> str:
         task_id = self.add()
@@ -95,16 +97,16 @@ def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
     if request.param == "postgresql":
         postgresql: PrivatePostgreSQL = request.getfixturevalue("postgresql")
         with postgresql.database() as url, closing(a_ledger(url, clock)) as sql:
-            yield Desk(sql, sql, clock)
+            yield Desk(sql.attempts, sql.tasks, clock, sql)
         return
     with closing(a_ledger(tmp_path, clock)) as sql:
         if request.param == "sql":
-            yield Desk(sql, sql, clock)
+            yield Desk(sql.attempts, sql.tasks, clock, sql)
             return
         server: Server = request.getfixturevalue("server")
         server.serve(sql)
         with closing(HttpLedger(server.url, token=lambda _now: a_token(Scope.WORKER))) as client:
-            yield Desk(client, sql, clock)
+            yield Desk(client, sql.tasks, clock, sql)
 
 
 def test_a_claim_gives_the_first_attempt_with_the_request_as_it_was_made(desk: Desk) -> None:

@@ -67,11 +67,11 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     folder = tmp_path_factory.mktemp("hostile")
     ledger = a_ledger(folder, HandClock())
     services = some_services(folder, ledger, caller_requests_per_minute=0)
-    task_ids = [ledger.add(a_spec(), queue=QUEUE, submitted_by="me@example.org") for _ in range(40)]
+    task_ids = [ledger.tasks.add(a_spec(), queue=QUEUE, submitted_by="me@example.org") for _ in range(40)]
     for task_id in task_ids[10:]:
-        ledger.claim(task_id, worker="worker-1")
+        ledger.attempts.claim(task_id, worker="worker-1")
     for task_id in task_ids[30:]:
-        ledger.report(task_id, 1, a_report(task_id=task_id, outcome=Outcome.FAILED))
+        ledger.attempts.report(task_id, 1, a_report(task_id=task_id, outcome=Outcome.FAILED))
         services.storage.put(f"artifacts/{task_id}/1/install.log", b"hello\n")
     app = create_app(services)
     yield Target(app, TestClient(app), task_ids)

@@ -76,7 +76,8 @@ def _new_ledger() -> bytes:
 
 def lapse(ledger: SqlLedger, clock: HandClock) -> tuple[str, ...]:
     """Let the leases lapse that are over by that clock, as a watching reconciler does."""
-    return ledger.expire([one for one in ledger.leases() if one.expires_at is not None and one.expires_at < clock.now])
+    held = ledger.leases.held()
+    return ledger.leases.expire([one for one in held if one.expires_at is not None and one.expires_at < clock.now])
 
 
 def some_services(
@@ -89,10 +90,10 @@ def some_services(
         ledger=ledger,
         celery=celery_app(config),
         storage=FolderStore(config.storage_folder),
-        relay=Relay(ledger, lambda _task_id, _queue: None, filled=threading.Event()),
-        reconciler=Reconciler(ledger, interval=3600, lease_seconds=3600),
+        relay=Relay(ledger.outbox, lambda _task_id, _queue: None, filled=threading.Event()),
+        reconciler=Reconciler(ledger.leases, ledger.queue, interval=3600, lease_seconds=3600),
         health=health or Health({"ledger": ledger.check}),
-        stuck_tasks=StuckTasks(ledger),
+        stuck_tasks=StuckTasks(ledger.queue, ledger.workers),
         clock=SteadyClock(),
         room=room or Room(None),
     )

@@ -1,6 +1,6 @@
 """What a worker needs of the ledger: claim or decline, heartbeat, report; and to say that it is there.
 
-Implemented by scheduler.ledger.ledger (the worker runs in the scheduler's process), by alts.client.worker_api (over
+Implemented by scheduler.ledger.attempts (the worker runs in the scheduler's process), by alts.client.worker_api (over
 HTTP) and by tests/support/fakes.py; all three pass tests/contract/test_ledger.py.
 """
 

@@ -23,7 +23,7 @@ router = APIRouter(prefix="/tasks", tags=["tasks"], route_class=StrictRoute)
 @router.get("/{task_id}/artifacts/{attempt}/{name}", response_class=Response, responses=responses(404))
 async def artifact(task_id: str, attempt: AttemptNumber, name: str, _caller: Reader, parts: PartsDep) -> Response:
     """Download a log or a report of an attempt, for example `install.log` or `report.json`."""
-    await run_in_threadpool(parts.ledger.get, task_id)
+    await run_in_threadpool(parts.tasks.get, task_id)
     key = artifact_key(parts.services.config.artifacts_root_directory, task_id, attempt, name)
     try:
         # The name is a path's last part, and of plain letters: it cannot leave the attempt's folder.

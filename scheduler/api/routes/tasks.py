@@ -29,7 +29,7 @@ from scheduler.api.models import (
     task_result,
 )
 from scheduler.api.strict_route import StrictRoute
-from scheduler.ledger.ledger import SqlLedger
+from scheduler.ledger.tasks import Tasks
 
 IdempotencyKey = Annotated[str | None, Header(min_length=1, max_length=255, pattern=r"^[!-~]+$")]
 
@@ -50,19 +50,19 @@ def schedule(spec: TaskSpec, caller: Writer, parts: PartsDep, idempotency_key: I
 @router.get("/{task_id}/result", response_model=TaskResult, responses=responses(404))
 def result(task_id: str, _caller: Reader, parts: PartsDep) -> JSONResponse:
     """Get the verdict. `result` is null until the task has ended."""
-    return JSONResponse(task_result(parts.ledger.get(task_id)))
+    return JSONResponse(task_result(parts.tasks.get(task_id)))
 
 
 @router.get("/{task_id}/history", response_model=TaskHistory, responses=responses(404))
 def history(task_id: str, _caller: Reader, parts: PartsDep) -> TaskHistory:
     """List every transition of a task, with its time, attempt, worker and reason."""
-    return task_history(task_id, parts.ledger.history(task_id))
+    return task_history(task_id, parts.tasks.history(task_id))
 
 
 @router.get("/{task_id}", response_model=TaskDetails, responses=responses(404))
 def details(task_id: str, _caller: Reader, parts: PartsDep) -> JSONResponse:
     """Get a task with its request, its state and the stages that have ended so far."""
-    return JSONResponse(task_details(parts.ledger.get(task_id)))
+    return JSONResponse(task_details(parts.tasks.get(task_id)))
 
 
 @router.post(
@@ -76,8 +76,8 @@ def cancel(task_id: str, caller: Writer, parts: PartsDep) -> JSONResponse:
     Cancelling a cancelled task again is harmless. A task that has ended otherwise returns 409. Callers cancel their
     own tasks; admins cancel any task.
     """
-    check_may_cancel(caller, parts.ledger.get(task_id).submitted_by)
-    row = parts.ledger.request_cancel(task_id)
+    check_may_cancel(caller, parts.tasks.get(task_id).submitted_by)
+    row = parts.tasks.request_cancel(task_id)
     answer = CancelAnswer(task_id=task_id, state=celery_state(row))
     return JSONResponse(answer.model_dump(), 200 if row.state is TaskState.FINISHED else 202)
 
@@ -91,12 +91,12 @@ def cancel_many(wanted: CancelRequest, caller: Writer, parts: PartsDep) -> Cance
     # The gate has counted one, when it did not know how many there are.
     if not caller.is_admin:
         parts.rate_limit.charge(caller.email, len(wanted.task_ids) - 1)
-    return CancelAnswers(tasks=[_cancelled(task_id, caller, parts.ledger) for task_id in wanted.task_ids])
+    return CancelAnswers(tasks=[_cancelled(task_id, caller, parts.tasks) for task_id in wanted.task_ids])
 
 
-def _cancelled(task_id: str, caller: Caller, ledger: SqlLedger) -> CancelledTask:
+def _cancelled(task_id: str, caller: Caller, tasks: Tasks) -> CancelledTask:
     try:
-        check_may_cancel(caller, ledger.get(task_id).submitted_by)
-        return CancelledTask(task_id=task_id, state=celery_state(ledger.request_cancel(task_id)))
+        check_may_cancel(caller, tasks.get(task_id).submitted_by)
+        return CancelledTask(task_id=task_id, state=celery_state(tasks.request_cancel(task_id)))
     except RequestError as error:
         return CancelledTask(task_id=task_id, state=None, cancel_requested=False, problem=str(error))

@@ -84,14 +84,14 @@ router = APIRouter(prefix="/worker", tags=["worker"], route_class=StrictRoute)
 async def claim(task_id: str, body: Claim, _caller: Worker, parts: PartsDep) -> ClaimAnswer:
     """Claim the task for its next attempt."""
     return ClaimAnswer(
-        assignment=await parts.worker_threads.run(parts.ledger.claim, task_id, worker=body.worker, key=body.key)
+        assignment=await parts.worker_threads.run(parts.attempts.claim, task_id, worker=body.worker, key=body.key)
     )
 
 
 @router.post("/tasks/{task_id}/decline", status_code=204, responses=responses())
 async def decline(task_id: str, body: Decline, _caller: Worker, parts: PartsDep) -> None:
     """Decline the invitation. The task is offered again later, or to another worker."""
-    await parts.worker_threads.run(parts.ledger.decline, task_id, worker=body.worker, reason=body.reason)
+    await parts.worker_threads.run(parts.attempts.decline, task_id, worker=body.worker, reason=body.reason)
 
 
 @router.post("/tasks/{task_id}/attempts/{attempt}/heartbeat", response_model=HeartbeatAnswer, responses=responses(409))
@@ -100,31 +100,31 @@ async def heartbeat(
 ) -> HeartbeatAnswer:
     """Prolong the lease and store the stages so far."""
     return HeartbeatAnswer(
-        cancel=await parts.worker_threads.run(parts.ledger.heartbeat, task_id, attempt, progress=body.progress)
+        cancel=await parts.worker_threads.run(parts.attempts.heartbeat, task_id, attempt, progress=body.progress)
     )
 
 
 @router.post("/tasks/{task_id}/attempts/{attempt}/report", response_model=ReportAnswer, responses=responses(409))
 async def report(task_id: str, attempt: AttemptNumber, body: Report, _caller: Worker, parts: PartsDep) -> ReportAnswer:
     """Report the attempt's result. Sending the same report again is harmless."""
-    return ReportAnswer(outcome=await parts.worker_threads.run(parts.ledger.report, task_id, attempt, body))
+    return ReportAnswer(outcome=await parts.worker_threads.run(parts.attempts.report, task_id, attempt, body))
 
 
 @router.post("/tasks/{task_id}/attempts/{attempt}/release", status_code=204, responses=responses(409))
 async def release(task_id: str, attempt: AttemptNumber, body: Release, _caller: Worker, parts: PartsDep) -> None:
     """Hand the unfinished task back."""
-    await parts.worker_threads.run(parts.ledger.release, task_id, attempt, reason=body.reason)
+    await parts.worker_threads.run(parts.attempts.release, task_id, attempt, reason=body.reason)
 
 
 @router.post("/presence", status_code=204, responses=responses())
 async def announce(body: Announcement, _caller: Worker, parts: PartsDep) -> None:
     """Announce the worker, and whether it is ready."""
     await parts.worker_threads.run(
-        parts.ledger.announce, body.worker, ready=body.ready, reason=body.reason, queues=body.queues, free=body.free
+        parts.attempts.announce, body.worker, ready=body.ready, reason=body.reason, queues=body.queues, free=body.free
     )
 
 
 @router.post("/attempts/over", response_model=Attempts, responses=responses())
 async def over(body: Attempts, _caller: Worker, parts: PartsDep) -> Attempts:
     """List those attempts that no longer own their task. Unknown attempts are left out."""
-    return Attempts(attempts=sorted(await parts.worker_threads.run(parts.ledger.over, body.attempts)))
+    return Attempts(attempts=sorted(await parts.worker_threads.run(parts.attempts.over, body.attempts)))

@@ -69,18 +69,18 @@ def test_a_workers_token_is_good_for_the_worker_api_and_nothing_else() -> None:
 )
 def test_without_a_workers_token_nothing_is_claimed(tmp_path: Path, token: Any) -> None:
     sql = a_ledger(tmp_path, HandClock())
-    task_id = sql.add(a_spec(), queue=QUEUE, submitted_by="")
+    task_id = sql.tasks.add(a_spec(), queue=QUEUE, submitted_by="")
 
     with served(tmp_path, sql) as url, client_of(url, token=token) as ledger:
         with pytest.raises(LedgerUnavailable, match="jwt_secret"):
             ledger.claim(task_id, worker="worker-1")
 
-        assert sql.get(task_id).attempt == 0
+        assert sql.tasks.get(task_id).attempt == 0
 
 
 def test_a_report_larger_than_any_callers_body_gets_through(tmp_path: Path) -> None:
     sql = a_ledger(tmp_path, HandClock())
-    task_id = sql.add(a_spec(), queue=QUEUE, submitted_by="")
+    task_id = sql.tasks.add(a_spec(), queue=QUEUE, submitted_by="")
     finding = Finding(kind=Kind.MISSING_FILE, message="missing", evidence="/" + "x" * 1000)
     stages = (StageResult(stage="integrity", outcome=Outcome.FAILED, findings=(finding,) * 2000),)
     report = replace(a_report(task_id=task_id, outcome=Outcome.FAILED), stages=stages)
@@ -89,7 +89,7 @@ def test_a_report_larger_than_any_callers_body_gets_through(tmp_path: Path) -> N
         ledger.claim(task_id, worker="worker-1")
         ledger.report(task_id, 1, report)
 
-        assert sql.get(task_id).report == report
+        assert sql.tasks.get(task_id).report == report
 
 
 def test_nobody_at_the_address_is_unavailable() -> None:
@@ -147,7 +147,7 @@ def test_a_conflict_means_that_somebody_else_has_the_task() -> None:
 @pytest.mark.parametrize("hours", [3, -3])
 def test_a_worker_whose_clock_differs_makes_tokens_by_the_scheduler_s(tmp_path: Path, hours: int) -> None:
     sql = a_ledger(tmp_path, HandClock())
-    task_id = sql.add(a_spec(), queue=QUEUE, submitted_by="")
+    task_id = sql.tasks.add(a_spec(), queue=QUEUE, submitted_by="")
     asked: list[datetime] = []
     issue = worker_tokens(SecretStr(SECRET), algorithm="HS256", worker="worker-1")
 

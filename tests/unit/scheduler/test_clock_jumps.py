@@ -39,13 +39,13 @@ def ledger(tmp_path: Path, ahead: HandClock) -> Iterator[SqlLedger]:
 
 def sent(ledger: SqlLedger) -> list[str]:
     """Send the due messages, as the relay does; return the tasks' ids."""
-    due = ledger.due_invitations(limit=100)
-    ledger.mark_sent(ledger.take(due, relay="00000000-0000-4000-8000-000000000002", seconds=10))
+    due = ledger.outbox.due(limit=100)
+    ledger.outbox.mark_sent(ledger.outbox.take(due, relay="00000000-0000-4000-8000-000000000002", seconds=10))
     return [one.task_id for one in due]
 
 
 def added(ledger: SqlLedger) -> str:
-    return ledger.add(a_spec(), queue=QUEUE, submitted_by="me@example.org")
+    return ledger.tasks.add(a_spec(), queue=QUEUE, submitted_by="me@example.org")
 
 
 @pytest.mark.parametrize("jump", JUMPS)
@@ -57,7 +57,7 @@ def test_a_task_that_was_queued_while_the_clock_was_ahead_is_claimed_now(
 
     ahead.pass_by(-jump)
 
-    assert ledger.claim(task_id, worker="worker-1") is not None
+    assert ledger.attempts.claim(task_id, worker="worker-1") is not None
 
 
 @pytest.mark.parametrize("jump", JUMPS)
@@ -68,10 +68,10 @@ def test_an_invitation_that_was_written_while_the_clock_was_ahead_goes_out_now(
     ahead.pass_by(-jump)
     assert sent(ledger) == []
 
-    assert ledger.recall_far_ahead() == (task_id,)
+    assert ledger.queue.recall_far_ahead() == (task_id,)
 
     assert sent(ledger) == [task_id]
-    assert ledger.claim(task_id, worker="worker-1") is not None
+    assert ledger.attempts.claim(task_id, worker="worker-1") is not None
 
 
 @pytest.mark.parametrize("jump", JUMPS)
@@ -81,11 +81,11 @@ def test_an_invitation_that_a_relay_took_while_the_clock_was_ahead_is_free_now(
     ahead.pass_by(-jump)
     task_id = added(ledger)
     ahead.pass_by(jump)
-    ledger.take(ledger.due_invitations(limit=1), relay="00000000-0000-4000-8000-000000000001", seconds=10)
+    ledger.outbox.take(ledger.outbox.due(limit=1), relay="00000000-0000-4000-8000-000000000001", seconds=10)
     ahead.pass_by(-jump)
     assert sent(ledger) == []
 
-    ledger.recall_far_ahead()
+    ledger.queue.recall_far_ahead()
 
     assert sent(ledger) == [task_id]
 
@@ -99,20 +99,20 @@ def test_an_invitation_that_got_lost_while_the_clock_was_ahead_is_sent_again_now
 
     ahead.pass_by(-jump)
 
-    assert ledger.recall_far_ahead() == (task_id,)
+    assert ledger.queue.recall_far_ahead() == (task_id,)
     assert sent(ledger) == [task_id]
 
 
 def test_what_is_ahead_as_it_should_be_is_left_alone(ledger: SqlLedger, ahead: HandClock) -> None:
     retried, queued = added(ledger), added(ledger)
     sent(ledger)
-    ledger.claim(retried, worker="worker-1")
-    ledger.report(retried, 1, a_report(task_id=retried, outcome=Outcome.ERRORED, retryable=True))
+    ledger.attempts.claim(retried, worker="worker-1")
+    ledger.attempts.report(retried, 1, a_report(task_id=retried, outcome=Outcome.ERRORED, retryable=True))
 
-    assert ledger.recall_far_ahead() == ()
+    assert ledger.queue.recall_far_ahead() == ()
     # The wait before a retry counts as usual.
-    assert ledger.claim(retried, worker="worker-2") is None
-    assert ledger.get(queued).state is TaskState.QUEUED
+    assert ledger.attempts.claim(retried, worker="worker-2") is None
+    assert ledger.tasks.get(queued).state is TaskState.QUEUED
     ahead.pass_by(11)
     assert sent(ledger) == [retried]
 
@@ -123,16 +123,16 @@ def test_a_retry_that_began_to_wait_while_the_clock_was_ahead_does_not_wait_for_
 ) -> None:
     task_id = added(ledger)
     sent(ledger)
-    ledger.claim(task_id, worker="worker-1")
-    ledger.announce("worker-2", ready=True)
-    ledger.report(task_id, 1, a_report(task_id=task_id, outcome=Outcome.ERRORED, retryable=True))
+    ledger.attempts.claim(task_id, worker="worker-1")
+    ledger.attempts.announce("worker-2", ready=True)
+    ledger.attempts.report(task_id, 1, a_report(task_id=task_id, outcome=Outcome.ERRORED, retryable=True))
 
     ahead.pass_by(-jump)
 
-    assert ledger.recall_far_ahead() == (task_id,)
+    assert ledger.queue.recall_far_ahead() == (task_id,)
     assert sent(ledger) == [task_id]
     # The failed worker is no longer avoided, either.
-    assert ledger.claim(task_id, worker="worker-1") is not None
+    assert ledger.attempts.claim(task_id, worker="worker-1") is not None
 
 
 @pytest.mark.parametrize("jump", [-2 * HOUR, 2 * HOUR])
@@ -141,15 +141,15 @@ def test_a_lease_is_seen_to_be_prolonged_by_a_scheduler_whose_clock_differs(tmp_
     there.pass_by(jump)
     with closing(a_ledger(tmp_path, here)) as ours, closing(a_ledger(tmp_path, there)) as theirs:
         task_id = added(ours)
-        ours.claim(task_id, worker="worker-1")
-        before = ours.leases()
+        ours.attempts.claim(task_id, worker="worker-1")
+        before = ours.leases.held()
         there.pass_by(1)
-        theirs.heartbeat(task_id, 1)
+        theirs.attempts.heartbeat(task_id, 1)
 
-        assert ours.expire(before) == ()
+        assert ours.leases.expire(before) == ()
 
-        assert ours.get(task_id).state is TaskState.RUNNING
-        assert ours.expire(ours.leases()) == (task_id,)
+        assert ours.tasks.get(task_id).state is TaskState.RUNNING
+        assert ours.leases.expire(ours.leases.held()) == (task_id,)
 
 
 @pytest.mark.parametrize("jump", [-2 * HOUR, 2 * HOUR])
@@ -160,40 +160,40 @@ def test_a_worker_that_announces_itself_to_a_scheduler_whose_clock_differs_is_th
     there.pass_by(jump)
     with closing(a_ledger(tmp_path, here)) as ours, closing(a_ledger(tmp_path, there)) as theirs:
         for _ in range(5):
-            theirs.announce("worker-1", ready=True)
-            ours.workers()
+            theirs.attempts.announce("worker-1", ready=True)
+            ours.workers.present()
             here.pass_by(5)
             there.pass_by(5)
-        assert [one.worker for one in ours.workers()] == ["worker-1"]
+        assert [one.worker for one in ours.workers.present()] == ["worker-1"]
 
         # The worker dies.
         for _ in range(7):
             here.pass_by(5)
-            last = ours.workers()
+            last = ours.workers.present()
         assert last == ()
 
 
 def test_a_worker_that_was_heard_long_ago_is_away_whatever_has_been_looked_at(tmp_path: Path) -> None:
     clock = HandClock()
     with closing(a_ledger(tmp_path, clock)) as ledger:
-        ledger.announce("worker-1", ready=True)
-        assert ledger.workers()
+        ledger.attempts.announce("worker-1", ready=True)
+        assert ledger.workers.present()
         clock.pass_by(20)
-        ledger.announce("worker-1", ready=True)
+        ledger.attempts.announce("worker-1", ready=True)
         clock.pass_by(3600)
 
-        assert ledger.workers() == ()
+        assert ledger.workers.present() == ()
 
 
 def test_a_clock_that_jumps_ahead_for_hours_forgets_no_key_too_early(tmp_path: Path) -> None:
     clock = HandClock()
     with closing(a_ledger(tmp_path, clock, idempotency_seconds=HOUR)) as ledger:
-        first = ledger.add(a_spec(), queue=QUEUE, submitted_by="me@example.org", key="one")
+        first = ledger.tasks.add(a_spec(), queue=QUEUE, submitted_by="me@example.org", key="one")
         clock.pass_by(6 * HOUR)
-        ledger.add(a_spec(), queue=QUEUE, submitted_by="me@example.org", key="another")
+        ledger.tasks.add(a_spec(), queue=QUEUE, submitted_by="me@example.org", key="another")
         clock.pass_by(-6 * HOUR)
 
-        assert ledger.submitted(Submission("me@example.org", "one", a_spec())) == first
+        assert ledger.tasks.submitted(Submission("me@example.org", "one", a_spec())) == first
 
 
 class Tokens:

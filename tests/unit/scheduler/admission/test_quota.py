@@ -123,7 +123,7 @@ def test_many_at_once_get_exactly_as_many_tasks_as_they_may(tmp_path: Path) -> N
 
     assert sorted(answer.status_code for answer in answers) == [201] * 5 + [429] * 15
     assert {answer.headers.get("Retry-After") for answer in answers} == {None, "30"}
-    assert ledger.unfinished_of(ME) == 5
+    assert ledger.tasks.unfinished_of(ME) == 5
     assert post(client, email="you@example.org").status_code == 201
     assert post(client, Scope.ADMIN).status_code == 201
 
@@ -134,9 +134,9 @@ def test_an_ended_task_makes_room(tmp_path: Path) -> None:
     task_id = post(client).json()["task_id"]
     assert post(client).status_code == 429
 
-    ledger.claim(task_id, worker="worker-1")
+    ledger.attempts.claim(task_id, worker="worker-1")
     assert post(client).status_code == 429
-    ledger.report(task_id, 1, a_report(task_id=task_id))
+    ledger.attempts.report(task_id, 1, a_report(task_id=task_id))
 
     assert post(client).status_code == 201
 

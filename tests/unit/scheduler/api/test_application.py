@@ -22,9 +22,11 @@ from alts.shared.storage.base import ArtifactStore
 from scheduler.api.application import create_app
 from scheduler.ledger.disk_space import Room
 from scheduler.ledger.ledger import SqlLedger
+from scheduler.ledger.retry_policy import LedgerRules
+from scheduler.ledger.tasks import Tasks
 from scheduler.monitoring.health import Health
 from tests.support.builders import TASK_ID, a_report, a_spec
-from tests.support.scheduler_parts import QUEUE, HandClock, a_ledger, bearer, some_services
+from tests.support.scheduler_parts import QUEUE, HandClock, a_database, a_ledger, bearer, some_services
 
 REQUEST: dict[str, Any] = {
     "runner_type": "docker",
@@ -77,7 +79,7 @@ def test_a_scheduled_task_is_in_the_ledger_under_the_callers_name(service: Servi
     assert answer.status_code == 201
     body = answer.json()
     assert body == {"success": True, "task_id": body["task_id"]}
-    row = service.ledger.get(body["task_id"])
+    row = service.ledger.tasks.get(body["task_id"])
     assert (row.queue, row.submitted_by) == ("docker-x86_64-0", "you@example.org")
     assert row.spec.package_name == "hello"
 
@@ -238,13 +240,13 @@ def test_states_are_told_in_celerys_words(service: Service) -> None:
     task_id = service.scheduled()
     assert service.state_of(task_id) == "PENDING"
 
-    service.ledger.mark_sent(service.ledger.due_invitations(limit=10))
+    service.ledger.outbox.mark_sent(service.ledger.outbox.due(limit=10))
     assert service.state_of(task_id) == "PENDING"
 
-    service.ledger.claim(task_id, worker="worker-1")
+    service.ledger.attempts.claim(task_id, worker="worker-1")
     assert service.state_of(task_id) == "STARTED"
 
-    service.ledger.report(task_id, 1, a_report(task_id=task_id, outcome=Outcome.ERRORED, retryable=True))
+    service.ledger.attempts.report(task_id, 1, a_report(task_id=task_id, outcome=Outcome.ERRORED, retryable=True))
     assert service.state_of(task_id) == "RETRY"
 
 
@@ -259,9 +261,9 @@ def test_states_are_told_in_celerys_words(service: Service) -> None:
 )
 def test_a_finished_tasks_result_is_the_report(service: Service, outcome: Outcome, state: str) -> None:
     task_id = service.scheduled()
-    service.ledger.claim(task_id, worker="worker-1")
+    service.ledger.attempts.claim(task_id, worker="worker-1")
     report = a_report(task_id=task_id, outcome=outcome)
-    service.ledger.report(task_id, 1, report)
+    service.ledger.attempts.report(task_id, 1, report)
 
     assert service.get(f"/tasks/{task_id}/result").json() == {
         "task_id": task_id,
@@ -289,8 +291,8 @@ def test_an_unfinished_task_has_no_outcome_and_no_result(service: Service) -> No
 
 def test_the_details_show_the_stages_as_they_happen(service: Service) -> None:
     task_id = service.scheduled(package_version="2.10-3")
-    service.ledger.claim(task_id, worker="worker-1")
-    service.ledger.heartbeat(task_id, 1, progress=a_report().stages)
+    service.ledger.attempts.claim(task_id, worker="worker-1")
+    service.ledger.attempts.heartbeat(task_id, 1, progress=a_report().stages)
 
     details = service.get(f"/tasks/{task_id}").json()
 
@@ -317,8 +319,8 @@ def test_a_waiting_task_is_cancelled_at_once_and_a_second_time_changes_nothing(s
 
 def test_the_history_of_a_task_is_shown_with_times_attempts_and_workers(service: Service) -> None:
     task_id = service.scheduled()
-    service.ledger.claim(task_id, worker="worker-1")
-    service.ledger.release(task_id, 1, reason="draining")
+    service.ledger.attempts.claim(task_id, worker="worker-1")
+    service.ledger.attempts.release(task_id, 1, reason="draining")
 
     answer = service.get(f"/tasks/{task_id}/history")
 
@@ -335,13 +337,13 @@ def test_the_history_of_a_task_is_shown_with_times_attempts_and_workers(service:
 
 def test_a_running_tasks_cancel_is_on_its_way(service: Service) -> None:
     task_id = service.scheduled()
-    service.ledger.claim(task_id, worker="worker-1")
+    service.ledger.attempts.claim(task_id, worker="worker-1")
 
     for _ in range(2):
         answer = service.client.post(f"/tasks/{task_id}/cancel", headers=bearer())
         assert (answer.status_code, answer.json()["state"]) == (202, "STARTED")
 
-    assert service.ledger.heartbeat(task_id, 1) is True
+    assert service.ledger.attempts.heartbeat(task_id, 1) is True
 
 
 def test_many_at_once_all_get_a_task_of_their_own(service: Service) -> None:
@@ -356,8 +358,8 @@ def test_many_at_once_all_get_a_task_of_their_own(service: Service) -> None:
     assert len({answer.json()["task_id"] for answer in answers}) == 20
 
 
-class BrokenLedger(SqlLedger):
-    """A ledger in which every look-up raises the same error."""
+class BrokenTasks(Tasks):
+    """Tasks that cannot be read: every look-up raises the same error."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error
@@ -365,15 +367,21 @@ class BrokenLedger(SqlLedger):
     def get(self, task_id: str) -> Any:
         raise self.error
 
+
+class BrokenLedger(SqlLedger):
+    """A ledger whose every look-up raises the same error."""
+
+    def __init__(self, folder: Path, error: Exception) -> None:
+        super().__init__(a_database(f"sqlite:///{folder}/ledger.sqlite"), LedgerRules())
+        self.tasks = BrokenTasks(error)
+        self.error = error
+
     def check(self) -> None:
         raise self.error
 
-    def close(self) -> None:
-        """There is nothing to close."""
-
 
 def broken(tmp_path: Path, error: Exception) -> TestClient:
-    return TestClient(create_app(some_services(tmp_path, BrokenLedger(error))), raise_server_exceptions=False)
+    return TestClient(create_app(some_services(tmp_path, BrokenLedger(tmp_path, error))), raise_server_exceptions=False)
 
 
 def test_a_ledger_that_is_away_means_try_again(tmp_path: Path) -> None:
@@ -433,7 +441,7 @@ def test_an_expired_token_opens_no_details(degraded: TestClient) -> None:
 
 def test_a_full_disk_refuses_new_tasks_and_shows_the_others(tmp_path: Path) -> None:
     ledger = a_ledger(tmp_path, HandClock())
-    task_id = ledger.add(a_spec(), queue=QUEUE, submitted_by="me@example.org")
+    task_id = ledger.tasks.add(a_spec(), queue=QUEUE, submitted_by="me@example.org")
     free, clock = [0], HandClock()
     room = Room(tmp_path, free=lambda _folder: free[0], clock=clock)
     with TestClient(create_app(some_services(tmp_path, ledger, room=room))) as client:
@@ -522,7 +530,7 @@ def test_after_the_application_has_ended_its_tasks_are_still_there(tmp_path: Pat
         task_id = client.post("/tasks/schedule", json=REQUEST, headers=bearer()).json()["task_id"]
 
     ledger = a_ledger(tmp_path, clock)
-    assert ledger.get(task_id).state in (TaskState.ACCEPTED, TaskState.QUEUED)
+    assert ledger.tasks.get(task_id).state in (TaskState.ACCEPTED, TaskState.QUEUED)
     ledger.close()
 
 
@@ -550,9 +558,9 @@ def test_a_key_of_odd_letters_or_length_is_refused(service: Service, key: str) -
 def test_a_list_of_tasks_is_cancelled_as_far_as_it_can_be(service: Service) -> None:
     waiting, running, finished = (service.scheduled() for _ in range(3))
     theirs = service.client.post("/tasks/schedule", json=REQUEST, headers=bearer(email="you@example.org"))
-    service.ledger.claim(running, worker="w")
-    service.ledger.claim(finished, worker="w")
-    service.ledger.report(finished, 1, a_report(task_id=finished))
+    service.ledger.attempts.claim(running, worker="w")
+    service.ledger.attempts.claim(finished, worker="w")
+    service.ledger.attempts.report(finished, 1, a_report(task_id=finished))
     ids = [waiting, running, finished, theirs.json()["task_id"], TASK_ID, "../etc"]
 
     answer = service.client.post("/tasks/cancel", json={"task_ids": ids}, headers=bearer())
@@ -564,7 +572,7 @@ def test_a_list_of_tasks_is_cancelled_as_far_as_it_can_be(service: Service) -> N
     assert [one["cancel_requested"] for one in said] == [True, True, False, False, False, False]
     assert all(one["problem"] for one in said[2:])
     # The outbox may have queued it already.
-    assert service.ledger.get(theirs.json()["task_id"]).state in (TaskState.ACCEPTED, TaskState.QUEUED)
+    assert service.ledger.tasks.get(theirs.json()["task_id"]).state in (TaskState.ACCEPTED, TaskState.QUEUED)
 
 
 @pytest.mark.parametrize("ids", [[], [TASK_ID] * 1001, "all", [1], ["x" * 37]], ids=lambda ids: str(ids)[:12])

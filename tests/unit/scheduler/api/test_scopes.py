@@ -120,18 +120,18 @@ def own_client(tmp_path: Path, ledger: SqlLedger) -> Iterator[TestClient]:
 def test_a_task_is_cancelled_by_its_caller_or_an_admin(
     own_client: TestClient, ledger: SqlLedger, email: str, scopes: tuple[Scope, ...], status: int
 ) -> None:
-    task_id = ledger.add(a_spec(), queue=QUEUE, submitted_by="me@example.org")
+    task_id = ledger.tasks.add(a_spec(), queue=QUEUE, submitted_by="me@example.org")
 
     answer = own_client.post(f"/tasks/{task_id}/cancel", headers=bearer(*scopes, email=email))
 
     assert answer.status_code == status
-    assert (ledger.get(task_id).outcome is not None) is (status == 200)
+    assert (ledger.tasks.get(task_id).outcome is not None) is (status == 200)
     if status == 403:
         assert "me@example.org" in answer.json()["detail"]
 
 
 def test_everybody_who_may_read_sees_who_asked(own_client: TestClient, ledger: SqlLedger) -> None:
-    task_id = ledger.add(a_spec(), queue=QUEUE, submitted_by="me@example.org")
+    task_id = ledger.tasks.add(a_spec(), queue=QUEUE, submitted_by="me@example.org")
 
     for path in (f"/tasks/{task_id}", f"/tasks/{task_id}/result"):
         answer = own_client.get(path, headers=bearer(READ, email="you@example.org"))

@@ -25,9 +25,19 @@ from scheduler.ledger.database import CONNECTIONS, Database
 from scheduler.ledger.ledger import SqlLedger
 from scheduler.ledger.retry_policy import LedgerRules
 from scheduler.ledger.task_row import TaskRow
+from scheduler.ledger.tasks import Tasks
 from scheduler.monitoring.health import Health
 from tests.support.builders import TASK_ID, a_spec
-from tests.support.scheduler_parts import QUEUE, HandClock, a_ledger, a_token, bearer, serving, some_services
+from tests.support.scheduler_parts import (
+    QUEUE,
+    HandClock,
+    a_database,
+    a_ledger,
+    a_token,
+    bearer,
+    serving,
+    some_services,
+)
 
 # More than anyio's 40 threads.
 MANY = 80
@@ -59,11 +69,11 @@ class HangingStore(FolderStore):
         return b"a log"
 
 
-class HangingLedger(SqlLedger):
-    """A ledger that hangs when callers read it."""
+class HangingTasks(Tasks):
+    """The callers' side of a ledger, which hangs when a task is read."""
 
-    def __init__(self, folder: Path, hanging: Hanging) -> None:
-        super().__init__(Database(f"sqlite:///{folder}/ledger.sqlite"), LedgerRules(), clock=HandClock())
+    def __init__(self, database: Database, hanging: Hanging) -> None:
+        super().__init__(database, LedgerRules(), clock=HandClock(), outbox_filled=threading.Event())
         self._hanging = hanging
 
     def get(self, task_id: str) -> TaskRow:
@@ -134,8 +144,8 @@ def eventually(condition: Callable[[], bool]) -> None:
 
 
 def claimed(ledger: SqlLedger) -> str:
-    task_id = ledger.add(a_spec(), queue=QUEUE, submitted_by="")
-    ledger.claim(task_id, worker="worker-1")
+    task_id = ledger.tasks.add(a_spec(), queue=QUEUE, submitted_by="")
+    ledger.attempts.claim(task_id, worker="worker-1")
     return task_id
 
 
@@ -190,7 +200,9 @@ def test_however_many_ask_how_the_parts_are_no_heartbeat_is_delayed(tmp_path: Pa
 
 
 def test_callers_who_wait_for_the_ledger_leave_threads_for_workers(tmp_path: Path, hanging: Hanging) -> None:
-    ledger = HangingLedger(tmp_path, hanging)
+    database = a_database(f"sqlite:///{tmp_path}/ledger.sqlite")
+    ledger = SqlLedger(database, LedgerRules(), clock=HandClock())
+    ledger.tasks = HangingTasks(database, hanging)
     task_id = claimed(ledger)
 
     with crowd(some_services(tmp_path, ledger), hanging, f"/tasks/{TASK_ID}", MANY) as callers:

@@ -9,7 +9,7 @@ import pytest
 
 from alts.shared.errors import LedgerUnavailable
 from scheduler.background.reconciler import Reconciler
-from scheduler.ledger.rows import Lease
+from scheduler.ledger.leases import Lease
 from tests.support.scheduler_parts import HandClock
 
 LEASE = 30.0
@@ -32,7 +32,7 @@ class Leases:
     def expiries(self) -> int:
         return len(self.expired)
 
-    def leases(self) -> tuple[Lease, ...]:
+    def held(self) -> tuple[Lease, ...]:
         self.takes_long()
         self.heartbeats += self.alive
         return (Lease("task-1", 1, self.heartbeats),)
@@ -59,7 +59,7 @@ class Leases:
 
 
 def a_reconciler(leases: Leases, clock: HandClock) -> Reconciler:
-    return Reconciler(leases, interval=2.0, lease_seconds=LEASE, clock=clock)
+    return Reconciler(leases, leases, interval=2.0, lease_seconds=LEASE, clock=clock)
 
 
 def steps(reconciler: Reconciler, clock: HandClock, *, seconds: float) -> None:
@@ -141,7 +141,7 @@ def test_a_lease_that_is_prolonged_never_lapses_whatever_time_is_written_in_it()
 
 def test_a_queue_that_was_lost_is_filled_again_once_the_ledger_can_be_written() -> None:
     leases, clock = Leases(), HandClock()
-    reconciler = Reconciler(leases, interval=2.0, lease_seconds=LEASE, queue_lost=True, clock=clock)
+    reconciler = Reconciler(leases, leases, interval=2.0, lease_seconds=LEASE, queue_lost=True, clock=clock)
     leases.away = True
     with pytest.raises(LedgerUnavailable):
         reconciler.step()
@@ -167,7 +167,7 @@ def test_times_far_ahead_are_recalled_at_the_start_and_again_every_half_minute()
 
 def test_it_looks_by_itself_until_it_is_closed() -> None:
     leases = Leases()
-    reconciler = Reconciler(leases, interval=0.001, lease_seconds=0.01)
+    reconciler = Reconciler(leases, leases, interval=0.001, lease_seconds=0.01)
 
     reconciler.start()
     deadline = time.monotonic() + 10

@@ -53,7 +53,7 @@ class Entries:
         self.given_back: list[int] = []
         self.troubles: list[Exception] = []
 
-    def due_invitations(self, *, limit: int) -> tuple[Invitation, ...]:
+    def due(self, *, limit: int) -> tuple[Invitation, ...]:
         if self.troubles:
             raise self.troubles.pop()
         return tuple(self.waiting[:limit])
@@ -169,14 +169,14 @@ def test_a_queue_that_nobody_offers_does_not_hold_up_the_others() -> None:
 def test_new_work_wakes_the_relay(tmp_path: Path) -> None:
     filled, broker = threading.Event(), Broker()
     ledger = a_ledger(tmp_path, HandClock(), filled=filled)
-    relay = Relay(ledger, broker.send, filled=filled, poll_seconds=3600)
+    relay = Relay(ledger.outbox, broker.send, filled=filled, poll_seconds=3600)
     relay.start()
     time.sleep(0.05)
 
-    task_id = ledger.add(a_spec(), queue=QUEUE, submitted_by="")
+    task_id = ledger.tasks.add(a_spec(), queue=QUEUE, submitted_by="")
     eventually("sent", is_true=lambda: broker.taken == [task_id])
 
-    eventually("queued", is_true=lambda: ledger.get(task_id).state is TaskState.QUEUED)
+    eventually("queued", is_true=lambda: ledger.tasks.get(task_id).state is TaskState.QUEUED)
     relay.close()
     ledger.close()
 

@@ -7,7 +7,7 @@ import pytest
 from alts.shared.errors import InfrastructureError
 from scheduler.background.stuck_tasks import StuckTasks
 from scheduler.ledger.presence import Presence
-from scheduler.ledger.rows import Waiting
+from scheduler.ledger.queue import Waiting
 from tests.support.scheduler_parts import QUEUE, HandClock
 
 
@@ -23,12 +23,12 @@ class Farm:
     def longest_queued(self, *, limit: int) -> tuple[Waiting, ...]:
         return tuple(self.queued[:limit])
 
-    def workers(self) -> tuple[Presence, ...]:
+    def present(self) -> tuple[Presence, ...]:
         return (Presence("worker-1", self.ready, "", self.listens_on, 0.0, self.free),)
 
 
 def watched(farm: Farm, clock: HandClock) -> StuckTasks:
-    return StuckTasks(farm, interval=5.0, patience=30.0, clock=clock)
+    return StuckTasks(farm, farm, interval=5.0, patience=30.0, clock=clock)
 
 
 def steps(watch: StuckTasks, clock: HandClock, *, seconds: float) -> None:

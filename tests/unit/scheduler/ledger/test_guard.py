@@ -37,7 +37,7 @@ def opened(url: str, folder: Path, consent: Consent = NOTHING, *, boot: str = "m
 
 
 def add(ledger: SqlLedger, count: int = 1) -> list[str]:
-    return [ledger.add(a_spec(), queue=QUEUE, submitted_by="") for _ in range(count)]
+    return [ledger.tasks.add(a_spec(), queue=QUEUE, submitted_by="") for _ in range(count)]
 
 
 def mark_of(folder: Path) -> Mark:
@@ -91,7 +91,7 @@ def test_a_ledger_that_was_closed_or_killed_goes_on(url: str, tmp_path: Path) ->
     with closing(opened(url, tmp_path)) as ledger:
         ids += add(ledger)
 
-        assert [ledger.get(task_id).task_id for task_id in ids] == ids
+        assert [ledger.tasks.get(task_id).task_id for task_id in ids] == ids
         assert mark_of(tmp_path).highest == 3
 
 
@@ -99,7 +99,7 @@ def test_the_ledger_of_the_first_release_gets_its_mark_at_its_first_start(databa
     make_first_release(database_url)
 
     with closing(opened(database_url, tmp_path)) as ledger:
-        assert ledger.get(IDS["passed"]).task_id == IDS["passed"]
+        assert ledger.tasks.get(IDS["passed"]).task_id == IDS["passed"]
         add(ledger)
     first = mark_of(tmp_path)
     with closing(opened(database_url, tmp_path)) as ledger:
@@ -275,7 +275,7 @@ def test_an_old_copy_is_refused_until_the_operator_accepts_it(url: str, tmp_path
         opened(url, tmp_path)
     code = code_in(refusal.value, "ALTS_ACCEPT_LEDGER")
     with closing(opened(url, tmp_path, Consent(accept=code))) as ledger:
-        assert ledger.get(kept).task_id == kept
+        assert ledger.tasks.get(kept).task_id == kept
         assert mark_of(tmp_path).highest == 1
 
 
@@ -288,7 +288,7 @@ def test_a_consent_that_is_left_set_is_good_for_one_loss(url: str, tmp_path: Pat
     with closing(opened(url, tmp_path, left_set)) as new:
         [kept] = add(new)
     with closing(opened(url, tmp_path, left_set)) as again:
-        assert again.get(kept).task_id == kept
+        assert again.tasks.get(kept).task_id == kept
 
     remove(ledger)
 
@@ -301,7 +301,7 @@ def test_a_consent_that_nothing_needs_does_nothing(url: str, tmp_path: Path) -> 
         [kept] = add(ledger)
 
     with closing(opened(url, tmp_path, Consent(new=ANY, accept=ANY))) as ledger:
-        assert ledger.get(kept).task_id == kept
+        assert ledger.tasks.get(kept).task_id == kept
 
 
 def test_pages_that_went_bad_after_an_end_in_order_are_said_when_they_are_met(url: str, tmp_path: Path) -> None:
@@ -324,7 +324,7 @@ def test_pages_that_went_bad_after_an_end_in_order_are_said_when_they_are_met(ur
 
 def history_of_all(ledger: SqlLedger, ids: list[str]) -> None:
     for task_id in ids:
-        ledger.history(task_id)
+        ledger.tasks.history(task_id)
 
 
 def page_of(ledger: Path, table: str) -> int:

@@ -30,7 +30,7 @@ def ledgers(database_url: str, clock: HandClock) -> Iterator[list[SqlLedger]]:
 
 
 def add(ledger: SqlLedger, *, key: str | None = "k1", caller: str = ME, package: str = "hello") -> str:
-    return ledger.add(a_spec(package_name=package), queue=QUEUE, submitted_by=caller, key=key)
+    return ledger.tasks.add(a_spec(package_name=package), queue=QUEUE, submitted_by=caller, key=key)
 
 
 def test_the_same_request_with_the_same_key_is_one_task(ledgers: list[SqlLedger]) -> None:
@@ -39,8 +39,8 @@ def test_the_same_request_with_the_same_key_is_one_task(ledgers: list[SqlLedger]
     task_id = add(first)
 
     assert add(second) == task_id
-    assert first.unfinished_of(ME) == 1
-    assert len(first.due_invitations(limit=10)) == 1
+    assert first.tasks.unfinished_of(ME) == 1
+    assert len(first.outbox.due(limit=10)) == 1
 
 
 def test_another_request_with_the_same_key_is_refused(ledgers: list[SqlLedger]) -> None:
@@ -49,7 +49,7 @@ def test_another_request_with_the_same_key_is_refused(ledgers: list[SqlLedger]) 
     with pytest.raises(KeyReused):
         add(ledgers[1], package="jq")
 
-    assert ledgers[0].unfinished_of(ME) == 1
+    assert ledgers[0].tasks.unfinished_of(ME) == 1
 
 
 def test_keys_of_other_callers_and_other_keys_are_other_ones(ledgers: list[SqlLedger]) -> None:
@@ -78,4 +78,4 @@ def test_requests_at_once_on_several_schedulers_are_one_task(ledgers: list[SqlLe
         ids = set(pool.map(lambda number: add(ledgers[number % 3]), range(24)))
 
     assert len(ids) == 1
-    assert ledgers[0].unfinished_of(ME) == 1
+    assert ledgers[0].tasks.unfinished_of(ME) == 1

@@ -39,17 +39,17 @@ def ledger(database_url: str, clock: HandClock) -> Iterator[SqlLedger]:
 
 
 def added(ledger: SqlLedger) -> str:
-    return ledger.add(a_spec(), queue=QUEUE, submitted_by="me@example.org")
+    return ledger.tasks.add(a_spec(), queue=QUEUE, submitted_by="me@example.org")
 
 
 def sent(ledger: SqlLedger) -> str:
     task_id = added(ledger)
-    ledger.mark_sent(ledger.due_invitations(limit=10))
+    ledger.outbox.mark_sent(ledger.outbox.due(limit=10))
     return task_id
 
 
 def invited(ledger: SqlLedger) -> list[str]:
-    return [invitation.task_id for invitation in ledger.due_invitations(limit=10)]
+    return [invitation.task_id for invitation in ledger.outbox.due(limit=10)]
 
 
 def change_by_hand(database_url: str, statement: str) -> None:
@@ -62,7 +62,7 @@ def change_by_hand(database_url: str, statement: str) -> None:
 def test_a_new_task_is_there_with_everything_that_was_asked(ledger: SqlLedger, clock: HandClock) -> None:
     task_id = added(ledger)
 
-    row = ledger.get(task_id)
+    row = ledger.tasks.get(task_id)
 
     assert row.spec == a_spec()
     assert (row.queue, row.submitted_by) == (QUEUE, "me@example.org")
@@ -75,7 +75,7 @@ def test_a_new_task_and_its_invitation_are_seen_by_another_process(database_url:
 
     other = a_ledger(database_url, HandClock())
 
-    assert other.get(task_id).task_id == task_id
+    assert other.tasks.get(task_id).task_id == task_id
     assert invited(other) == [task_id]
     other.close()
 
@@ -86,7 +86,7 @@ def test_an_accepted_task_survives_kill_9(database_url: str, clock: HandClock) -
         "from tests.support.scheduler_parts import HandClock, a_ledger, QUEUE\n"
         "from tests.support.builders import a_spec\n"
         "ledger = a_ledger(sys.argv[1], HandClock())\n"
-        "print(ledger.add(a_spec(), queue=QUEUE, submitted_by=''), flush=True)\n"
+        "print(ledger.tasks.add(a_spec(), queue=QUEUE, submitted_by=''), flush=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
 
@@ -103,9 +103,9 @@ def test_an_accepted_task_survives_kill_9(database_url: str, clock: HandClock) -
 @pytest.mark.parametrize("task_id", [TASK_ID, "", "nonsense", "\0", TASK_ID.replace("-", ""), "ü" * 36])
 def test_an_id_that_is_none_is_unknown(ledger: SqlLedger, task_id: str) -> None:
     with pytest.raises(UnknownTask):
-        ledger.get(task_id)
+        ledger.tasks.get(task_id)
     with pytest.raises(UnknownTask):
-        ledger.request_cancel(task_id)
+        ledger.tasks.request_cancel(task_id)
 
 
 def test_writing_an_invitation_sets_the_event(database_url: str, clock: HandClock) -> None:
@@ -126,36 +126,36 @@ def test_invitations_come_in_the_order_of_the_tasks_and_no_more_than_asked_for(
         ids.append(added(ledger))
         clock.pass_by(1)
 
-    assert [invitation.task_id for invitation in ledger.due_invitations(limit=2)] == ids[:2]
+    assert [invitation.task_id for invitation in ledger.outbox.due(limit=2)] == ids[:2]
 
 
 def test_a_sent_invitation_makes_the_task_queued_and_is_not_sent_again(ledger: SqlLedger) -> None:
     task_id = sent(ledger)
 
-    assert ledger.get(task_id).state is TaskState.QUEUED
+    assert ledger.tasks.get(task_id).state is TaskState.QUEUED
     assert invited(ledger) == []
 
 
 def test_a_claim_may_overtake_the_note_that_the_invitation_is_sent(ledger: SqlLedger) -> None:
     task_id = added(ledger)
-    invitations = ledger.due_invitations(limit=10)
-    assert ledger.claim(task_id, worker="worker-1") is not None
+    invitations = ledger.outbox.due(limit=10)
+    assert ledger.attempts.claim(task_id, worker="worker-1") is not None
 
-    ledger.mark_sent(invitations)
+    ledger.outbox.mark_sent(invitations)
 
-    assert ledger.get(task_id).state is TaskState.RUNNING
+    assert ledger.tasks.get(task_id).state is TaskState.RUNNING
     assert invited(ledger) == []
 
 
 def test_a_late_note_does_not_strike_out_the_next_attempts_invitation(ledger: SqlLedger) -> None:
     task_id = added(ledger)
-    invitations = ledger.due_invitations(limit=10)
-    ledger.claim(task_id, worker="worker-1")
-    ledger.release(task_id, 1, reason="draining")
+    invitations = ledger.outbox.due(limit=10)
+    ledger.attempts.claim(task_id, worker="worker-1")
+    ledger.attempts.release(task_id, 1, reason="draining")
 
-    ledger.mark_sent(invitations)
+    ledger.outbox.mark_sent(invitations)
 
-    assert ledger.get(task_id).state is TaskState.ACCEPTED
+    assert ledger.tasks.get(task_id).state is TaskState.ACCEPTED
     assert invited(ledger) == [task_id]
 
 
@@ -164,7 +164,7 @@ def test_a_postponed_invitation_lets_the_others_pass(ledger: SqlLedger, clock: H
     clock.pass_by(1)
     second = added(ledger)
 
-    ledger.postpone(ledger.due_invitations(limit=1)[0], seconds=60)
+    ledger.outbox.postpone(ledger.outbox.due(limit=1)[0], seconds=60)
 
     assert invited(ledger) == [second]
     clock.pass_by(60)
@@ -173,11 +173,13 @@ def test_a_postponed_invitation_lets_the_others_pass(ledger: SqlLedger, clock: H
 
 def test_a_retrys_invitation_is_not_sent_before_its_time(ledger: SqlLedger, clock: HandClock) -> None:
     task_id = sent(ledger)
-    ledger.claim(task_id, worker="worker-1")
-    ledger.report(task_id, 1, a_report(task_id=task_id, outcome=Outcome.ERRORED, reason="no mirror", retryable=True))
+    ledger.attempts.claim(task_id, worker="worker-1")
+    ledger.attempts.report(
+        task_id, 1, a_report(task_id=task_id, outcome=Outcome.ERRORED, reason="no mirror", retryable=True)
+    )
 
     assert invited(ledger) == []
-    assert ledger.get(task_id).reason == "no mirror"
+    assert ledger.tasks.get(task_id).reason == "no mirror"
     clock.pass_by(10)
     assert invited(ledger) == [task_id]
 
@@ -187,57 +189,57 @@ def test_a_lost_invitation_is_sent_again_and_each_time_the_wait_doubles(ledger: 
 
     for wait in (600, 1200, 2400):
         clock.pass_by(wait - 1)
-        assert ledger.resend_lost() == ()
+        assert ledger.queue.resend_lost() == ()
         clock.pass_by(1)
-        assert ledger.resend_lost() == (task_id,)
-        assert ledger.resend_lost() == ()
-        ledger.mark_sent(ledger.due_invitations(limit=10))
+        assert ledger.queue.resend_lost() == (task_id,)
+        assert ledger.queue.resend_lost() == ()
+        ledger.outbox.mark_sent(ledger.outbox.due(limit=10))
 
 
 def test_the_wait_is_short_again_for_the_next_attempt(ledger: SqlLedger, clock: HandClock) -> None:
     task_id = sent(ledger)
     clock.pass_by(600)
-    ledger.resend_lost()
-    ledger.claim(task_id, worker="worker-1")
-    ledger.release(task_id, 1, reason="draining")
-    ledger.mark_sent(ledger.due_invitations(limit=10))
+    ledger.queue.resend_lost()
+    ledger.attempts.claim(task_id, worker="worker-1")
+    ledger.attempts.release(task_id, 1, reason="draining")
+    ledger.outbox.mark_sent(ledger.outbox.due(limit=10))
 
     clock.pass_by(600)
 
-    assert ledger.resend_lost() == (task_id,)
+    assert ledger.queue.resend_lost() == (task_id,)
 
 
 def test_a_broker_that_forgot_everything_gets_everything_again(ledger: SqlLedger) -> None:
     queued, running = sent(ledger), sent(ledger)
-    ledger.claim(running, worker="worker-1")
+    ledger.attempts.claim(running, worker="worker-1")
     waiting = added(ledger)
 
-    assert ledger.requeue_all() == (queued,)
+    assert ledger.queue.requeue_all() == (queued,)
 
     assert sorted(invited(ledger)) == sorted([queued, waiting])
 
 
 def test_a_lapsed_lease_invites_at_once(ledger: SqlLedger, clock: HandClock) -> None:
     task_id = sent(ledger)
-    ledger.claim(task_id, worker="worker-1")
+    ledger.attempts.claim(task_id, worker="worker-1")
     clock.pass_by(31)
 
     assert lapse(ledger, clock) == (task_id,)
 
     assert invited(ledger) == [task_id]
-    assert ledger.get(task_id).reason == "the worker worker-1 stopped answering"
+    assert ledger.tasks.get(task_id).reason == "the worker worker-1 stopped answering"
 
 
 def test_the_report_of_a_task_whose_workers_all_died_says_so(database_url: str, clock: HandClock) -> None:
     ledger = a_ledger(database_url, clock, max_attempts=1)
     task_id = added(ledger)
-    ledger.claim(task_id, worker="worker-1")
+    ledger.attempts.claim(task_id, worker="worker-1")
     shown = StageResult(stage="provision", outcome=Outcome.PASSED)
-    ledger.heartbeat(task_id, 1, progress=(shown,))
+    ledger.attempts.heartbeat(task_id, 1, progress=(shown,))
     clock.pass_by(31)
     lapse(ledger, clock)
 
-    report = ledger.get(task_id).report
+    report = ledger.tasks.get(task_id).report
 
     assert report is not None
     assert report.reason == "the worker worker-1 stopped answering during attempt 1; no attempt is left"
@@ -251,20 +253,20 @@ def test_the_report_of_a_task_whose_workers_all_died_says_so(database_url: str, 
 def test_a_cancelled_waiting_task_is_not_sent(ledger: SqlLedger) -> None:
     task_id = added(ledger)
 
-    row = ledger.request_cancel(task_id)
+    row = ledger.tasks.request_cancel(task_id)
 
     assert (row.state, row.outcome) == (TaskState.FINISHED, Outcome.CANCELLED)
     assert invited(ledger) == []
-    assert ledger.request_cancel(task_id) == row
+    assert ledger.tasks.request_cancel(task_id) == row
 
 
 def test_a_request_that_this_version_does_not_take_any_more_ends_the_task(database_url: str, ledger: SqlLedger) -> None:
     task_id = added(ledger)
     change_by_hand(database_url, """UPDATE tasks SET spec = '{"dist_name": "gone"}'""")
 
-    assert ledger.claim(task_id, worker="worker-1") is None
+    assert ledger.attempts.claim(task_id, worker="worker-1") is None
 
-    row = ledger.get(task_id)
+    row = ledger.tasks.get(task_id)
     assert row.outcome is Outcome.ERRORED
     assert row.reason == "the request is not offered any more"
 
@@ -273,21 +275,21 @@ def test_stages_that_this_version_cannot_read_do_not_stop_the_lapse(
     database_url: str, ledger: SqlLedger, clock: HandClock
 ) -> None:
     task_id = added(ledger)
-    ledger.claim(task_id, worker="worker-1")
+    ledger.attempts.claim(task_id, worker="worker-1")
     change_by_hand(database_url, """UPDATE tasks SET progress = '[{"stage": 1}]', attempt = 3""")
     clock.pass_by(31)
 
     assert lapse(ledger, clock) == (task_id,)
 
-    assert ledger.get(task_id).outcome is Outcome.ERRORED
+    assert ledger.tasks.get(task_id).outcome is Outcome.ERRORED
 
 
 def test_names_with_characters_that_no_database_takes_are_kept_without_them(ledger: SqlLedger) -> None:
-    task_id = ledger.add(a_spec(), queue=QUEUE, submitted_by="me\0\ud800@example.org")
-    ledger.claim(task_id, worker="worker\0-1")
-    ledger.release(task_id, 1, reason="\ud800")
+    task_id = ledger.tasks.add(a_spec(), queue=QUEUE, submitted_by="me\0\ud800@example.org")
+    ledger.attempts.claim(task_id, worker="worker\0-1")
+    ledger.attempts.release(task_id, 1, reason="\ud800")
 
-    row = ledger.get(task_id)
+    row = ledger.tasks.get(task_id)
 
     assert (row.submitted_by, row.worker, row.reason) == ("me?@example.org", "worker-1", "?")
 
@@ -297,7 +299,7 @@ def test_of_many_workers_one_gets_the_task(database_url: str, ledger: SqlLedger,
     task_id = added(ledger)
 
     def claim(number: int) -> Assignment | None:
-        return (ledger, other_process)[number % 2].claim(task_id, worker=f"worker-{number}")
+        return (ledger, other_process)[number % 2].attempts.claim(task_id, worker=f"worker-{number}")
 
     with ThreadPoolExecutor(12) as pool:
         assignments = [won for won in pool.map(claim, range(12)) if won]
@@ -317,7 +319,7 @@ def test_a_ledger_that_another_process_has_locked_is_unavailable_and_recovers(tm
     locker.execute("ROLLBACK")
     locker.close()
 
-    assert ledger.get(added(ledger)).state is TaskState.ACCEPTED
+    assert ledger.tasks.get(added(ledger)).state is TaskState.ACCEPTED
     ledger.close()
 
 
@@ -352,18 +354,24 @@ def test_a_folder_that_cannot_be_made_is_the_operators_problem() -> None:
 
 def test_the_history_tells_every_transition_with_its_reason(ledger: SqlLedger, clock: HandClock) -> None:
     task_id = sent(ledger)
-    ledger.claim(task_id, worker="worker-1")
-    ledger.report(task_id, 1, a_report(task_id=task_id, outcome=Outcome.ERRORED, reason="no mirror", retryable=True))
+    ledger.attempts.claim(task_id, worker="worker-1")
+    ledger.attempts.report(
+        task_id, 1, a_report(task_id=task_id, outcome=Outcome.ERRORED, reason="no mirror", retryable=True)
+    )
     clock.pass_by(10)
-    ledger.mark_sent(ledger.due_invitations(limit=10))
-    ledger.decline(task_id, worker="worker-2", reason="disk full")
+    ledger.outbox.mark_sent(ledger.outbox.due(limit=10))
+    ledger.attempts.decline(task_id, worker="worker-2", reason="disk full")
     clock.pass_by(5)
-    ledger.claim(task_id, worker="worker-2")
-    ledger.request_cancel(task_id)
-    ledger.request_cancel(task_id)
-    ledger.report(task_id, 2, a_report(task_id=task_id, attempt=2, outcome=Outcome.CANCELLED, reason="cancelled"))
+    ledger.attempts.claim(task_id, worker="worker-2")
+    ledger.tasks.request_cancel(task_id)
+    ledger.tasks.request_cancel(task_id)
+    ledger.attempts.report(
+        task_id, 2, a_report(task_id=task_id, attempt=2, outcome=Outcome.CANCELLED, reason="cancelled")
+    )
 
-    found = [(one.event.value, one.state.value, one.attempt, one.worker, one.reason) for one in ledger.history(task_id)]
+    found = [
+        (one.event.value, one.state.value, one.attempt, one.worker, one.reason) for one in ledger.tasks.history(task_id)
+    ]
 
     assert found == [
         ("accepted", "accepted", 0, None, ""),
@@ -382,57 +390,57 @@ def test_a_task_that_is_declined_for_days_does_not_fill_its_history(ledger: SqlL
     task_id = sent(ledger)
 
     for _ in range(100):
-        ledger.decline(task_id, worker="worker-1", reason="disk full")
+        ledger.attempts.decline(task_id, worker="worker-1", reason="disk full")
         clock.pass_by(60)
 
-    assert ledger.get(task_id).declined == 100
-    assert len(ledger.history(task_id)) == 2 + 7  # 1, 2, 4 ... 64
+    assert ledger.tasks.get(task_id).declined == 100
+    assert len(ledger.tasks.history(task_id)) == 2 + 7  # 1, 2, 4 ... 64
 
 
 def test_nor_does_the_sending_of_its_invitations(ledger: SqlLedger, clock: HandClock) -> None:
     task_id = sent(ledger)
 
     for _ in range(100):
-        ledger.decline(task_id, worker="worker-1", reason="disk full")
+        ledger.attempts.decline(task_id, worker="worker-1", reason="disk full")
         clock.pass_by(60)
-        ledger.mark_sent(ledger.due_invitations(limit=10))
+        ledger.outbox.mark_sent(ledger.outbox.due(limit=10))
 
-    assert ledger.get(task_id).state is TaskState.QUEUED
-    found = [entry.event.value for entry in ledger.history(task_id)]
+    assert ledger.tasks.get(task_id).state is TaskState.QUEUED
+    found = [entry.event.value for entry in ledger.tasks.history(task_id)]
     assert found == ["accepted", "sent", *["declined", "sent"] * 7]  # 1, 2, 4 ... 64
 
 
 def test_a_callers_unfinished_tasks_are_counted(ledger: SqlLedger) -> None:
     running, cancelled = added(ledger), added(ledger)
     added(ledger)
-    ledger.claim(running, worker="worker-1")
-    ledger.request_cancel(cancelled)
+    ledger.attempts.claim(running, worker="worker-1")
+    ledger.tasks.request_cancel(cancelled)
 
-    assert ledger.unfinished_of("me@example.org") == 2
-    assert ledger.unfinished_of("you@example.org") == 0
+    assert ledger.tasks.unfinished_of("me@example.org") == 2
+    assert ledger.tasks.unfinished_of("you@example.org") == 0
 
 
 def test_workers_are_there_for_as_long_as_they_announce_themselves(ledger: SqlLedger, clock: HandClock) -> None:
-    ledger.announce("worker-1", ready=True, queues=[QUEUE])
-    ledger.announce("worker-2", ready=True)
+    ledger.attempts.announce("worker-1", ready=True, queues=[QUEUE])
+    ledger.attempts.announce("worker-2", ready=True)
     clock.pass_by(20)
-    ledger.announce("worker-2", ready=False, reason="disk full")
+    ledger.attempts.announce("worker-2", ready=False, reason="disk full")
 
-    assert [(one.worker, one.ready, one.reason) for one in ledger.workers()] == [
+    assert [(one.worker, one.ready, one.reason) for one in ledger.workers.present()] == [
         ("worker-1", True, ""),
         ("worker-2", False, "disk full"),
     ]
     clock.pass_by(10)
-    assert [one.worker for one in ledger.workers()] == ["worker-2"]
+    assert [one.worker for one in ledger.workers.present()] == ["worker-2"]
 
 
 def test_a_retry_may_be_for_the_same_worker_where_the_others_listen_elsewhere(
     ledger: SqlLedger, clock: HandClock
 ) -> None:
     task_id = sent(ledger)
-    ledger.claim(task_id, worker="worker-1")
-    ledger.report(task_id, 1, a_report(task_id=task_id, outcome=Outcome.ERRORED, retryable=True))
+    ledger.attempts.claim(task_id, worker="worker-1")
+    ledger.attempts.report(task_id, 1, a_report(task_id=task_id, outcome=Outcome.ERRORED, retryable=True))
     clock.pass_by(10)
-    ledger.announce("worker-2", ready=True, queues=["docker-aarch64-0"])
+    ledger.attempts.announce("worker-2", ready=True, queues=["docker-aarch64-0"])
 
-    assert ledger.claim(task_id, worker="worker-1") is not None
+    assert ledger.attempts.claim(task_id, worker="worker-1") is not None

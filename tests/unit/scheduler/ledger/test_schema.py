@@ -95,23 +95,23 @@ def test_what_the_first_release_has_written_stays_as_it_is(first_release: str) -
 def test_tasks_of_the_first_release_go_on_from_where_they_were(first_release: str) -> None:
     clock = HandClock(WRITTEN_AT)
     with closing(a_ledger(first_release, clock)) as ledger:
-        assert ledger.heartbeat(IDS["running"], 1) is False
-        ledger.report(IDS["running"], 1, a_report(task_id=IDS["running"]))
-        assert ledger.heartbeat(IDS["cancelling"], 1) is True
-        ledger.release(IDS["cancelling"], 1, reason="draining")
-        ledger.mark_sent(ledger.due_invitations(limit=100))
-        assert ledger.claim(IDS["retried"], worker="worker-2") is None
+        assert ledger.attempts.heartbeat(IDS["running"], 1) is False
+        ledger.attempts.report(IDS["running"], 1, a_report(task_id=IDS["running"]))
+        assert ledger.attempts.heartbeat(IDS["cancelling"], 1) is True
+        ledger.attempts.release(IDS["cancelling"], 1, reason="draining")
+        ledger.outbox.mark_sent(ledger.outbox.due(limit=100))
+        assert ledger.attempts.claim(IDS["retried"], worker="worker-2") is None
         clock.pass_by(10)
         attempts = {}
         for name in ("queued", "retried", "released", "accepted"):
-            assignment = ledger.claim(IDS[name], worker="worker-2")
+            assignment = ledger.attempts.claim(IDS[name], worker="worker-2")
             assert assignment is not None
             attempts[name] = assignment.attempt
 
-        assert ledger.get(IDS["running"]).outcome is Outcome.PASSED
-        assert ledger.get(IDS["cancelling"]).outcome is Outcome.CANCELLED
+        assert ledger.tasks.get(IDS["running"]).outcome is Outcome.PASSED
+        assert ledger.tasks.get(IDS["cancelling"]).outcome is Outcome.CANCELLED
         assert attempts == {"queued": 1, "retried": 2, "released": 2, "accepted": 1}
-        assert ledger.get(IDS["released"]).attempts_used == 1
+        assert ledger.tasks.get(IDS["released"]).attempts_used == 1
 
 
 def test_leases_and_lost_messages_of_the_first_release_are_seen(first_release: str) -> None:
@@ -120,17 +120,17 @@ def test_leases_and_lost_messages_of_the_first_release_are_seen(first_release: s
         clock.pass_by(700)
 
         assert set(lapse(ledger, clock)) == {IDS["running"], IDS["cancelling"]}
-        assert IDS["queued"] in ledger.resend_lost()
+        assert IDS["queued"] in ledger.queue.resend_lost()
 
-        assert ledger.get(IDS["running"]).state is TaskState.ACCEPTED
-        assert ledger.get(IDS["cancelling"]).outcome is Outcome.CANCELLED
+        assert ledger.tasks.get(IDS["running"]).state is TaskState.ACCEPTED
+        assert ledger.tasks.get(IDS["cancelling"]).outcome is Outcome.CANCELLED
 
 
 @pytest.mark.parametrize("name", ["passed", "failed", "errored", "cancelled"])
 def test_verdicts_of_the_first_release_can_be_read(first_release: str, name: str) -> None:
     with closing(a_ledger(first_release, HandClock())) as ledger:
-        row = ledger.get(IDS[name])
-        history = ledger.history(IDS[name])
+        row = ledger.tasks.get(IDS[name])
+        history = ledger.tasks.history(IDS[name])
 
     assert row.outcome is Outcome(name)
     assert row.report is not None
@@ -161,7 +161,7 @@ def test_processes_that_start_at_once_bring_the_tables_up_once(first_release: st
 
     assert [(one.communicate(timeout=60)[1], one.returncode) for one in starting] == [("", 0)] * 3
     with closing(a_ledger(first_release, HandClock())) as ledger:
-        assert ledger.get(IDS["passed"]).outcome is Outcome.PASSED
+        assert ledger.tasks.get(IDS["passed"]).outcome is Outcome.PASSED
 
 
 def test_a_step_that_fails_leaves_the_database_as_it_was(first_release: str) -> None:

@@ -44,7 +44,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(target=tasks)
     def add(self) -> str:
-        task_id = self.ledger.add(a_spec(), queue=QUEUE, submitted_by="")
+        task_id = self.ledger.tasks.add(a_spec(), queue=QUEUE, submitted_by="")
         self.released[task_id] = 0
         return task_id
 
@@ -54,27 +54,27 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule()
     def relay_sends(self) -> None:
-        self.unmarked += self.ledger.due_invitations(limit=10)
+        self.unmarked += self.ledger.outbox.due(limit=10)
 
     @rule()
     def relay_marks(self) -> None:
-        self.ledger.mark_sent(self.unmarked)
+        self.ledger.outbox.mark_sent(self.unmarked)
         self.unmarked = []
 
     @rule()
     def reconciler_looks(self) -> None:
         lapse(self.ledger, self.clock)
-        self.ledger.resend_lost()
+        self.ledger.queue.resend_lost()
 
     @rule()
     def broker_forgets(self) -> None:
-        self.ledger.requeue_all()
+        self.ledger.queue.requeue_all()
 
     @rule(task_id=tasks)
     def claim(self, task_id: str) -> None:
-        before = self.ledger.get(task_id)
+        before = self.ledger.tasks.get(task_id)
 
-        assignment = self.ledger.claim(task_id, worker="worker-1")
+        assignment = self.ledger.attempts.claim(task_id, worker="worker-1")
 
         free = before.state in (TaskState.ACCEPTED, TaskState.QUEUED) and before.due_at <= self.clock.now
         assert (assignment is not None) == free
@@ -84,7 +84,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def heartbeat(self, task_id: str, attempt: int) -> None:
         owns = self.owns(task_id, attempt)
         try:
-            self.ledger.heartbeat(task_id, attempt)
+            self.ledger.attempts.heartbeat(task_id, attempt)
         except StaleAttempt:
             assert not owns
         else:
@@ -98,21 +98,21 @@ class LedgerMachine(RuleBasedStateMachine):
     )
     def report(self, task_id: str, attempt: int, outcome: Outcome, *, retryable: bool) -> None:
         owns = self.owns(task_id, attempt)
-        before = self.ledger.get(task_id)
+        before = self.ledger.tasks.get(task_id)
         try:
-            self.ledger.report(
+            self.ledger.attempts.report(
                 task_id, attempt, a_report(task_id=task_id, attempt=attempt, outcome=outcome, retryable=retryable)
             )
         except StaleAttempt:
             assert not owns
         if not owns:
-            assert self.ledger.get(task_id) == before
+            assert self.ledger.tasks.get(task_id) == before
 
     @rule(task_id=tasks, attempt=st.integers(1, 4))
     def release(self, task_id: str, attempt: int) -> None:
         owns = self.owns(task_id, attempt)
         try:
-            self.ledger.release(task_id, attempt, reason="draining")
+            self.ledger.attempts.release(task_id, attempt, reason="draining")
         except StaleAttempt:
             assert not owns
         else:
@@ -121,10 +121,10 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(task_id=tasks)
     def cancel(self, task_id: str) -> None:
-        before = self.ledger.get(task_id)
+        before = self.ledger.tasks.get(task_id)
         over = before.state is TaskState.FINISHED and before.outcome is not Outcome.CANCELLED
         try:
-            row = self.ledger.request_cancel(task_id)
+            row = self.ledger.tasks.request_cancel(task_id)
         except TaskFinished:
             assert over
         else:
@@ -133,14 +133,14 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @invariant()
     def an_invitation_is_due_exactly_while_a_task_is_accepted(self) -> None:
-        invited = [invitation.task_id for invitation in self.later.due_invitations(limit=1000)]
-        accepted = [task_id for task_id in self.released if self.ledger.get(task_id).state is TaskState.ACCEPTED]
+        invited = [invitation.task_id for invitation in self.later.outbox.due(limit=1000)]
+        accepted = [task_id for task_id in self.released if self.ledger.tasks.get(task_id).state is TaskState.ACCEPTED]
         assert sorted(invited) == sorted(accepted)
 
     @invariant()
     def every_row_makes_sense(self) -> None:
         for task_id in self.released:
-            row = self.ledger.get(task_id)
+            row = self.ledger.tasks.get(task_id)
             finished = row.state is TaskState.FINISHED
             assert (
                 (row.outcome is not None) == (row.report_json is not None) == (row.finished_at is not None) == finished
@@ -153,14 +153,14 @@ class LedgerMachine(RuleBasedStateMachine):
     @invariant()
     def attempts_only_grow_and_what_is_finished_stays(self) -> None:
         for task_id in self.released:
-            row, before = self.ledger.get(task_id), self.seen.get(task_id)
+            row, before = self.ledger.tasks.get(task_id), self.seen.get(task_id)
             if before is not None:
                 assert row.attempt >= before.attempt
                 assert before.state is not TaskState.FINISHED or row == before
             self.seen[task_id] = row
 
     def owns(self, task_id: str, attempt: int) -> bool:
-        row = self.ledger.get(task_id)
+        row = self.ledger.tasks.get(task_id)
         return row.state is TaskState.RUNNING and row.attempt == attempt
 
 
