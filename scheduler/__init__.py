@@ -1,1 +1,1 @@
-"""The service that takes requests, keeps the ledger and invites workers."""
+"""The service that accepts requests, keeps the ledger and invites workers."""

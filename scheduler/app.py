@@ -18,7 +18,7 @@ WRONG_CONFIGURATION = 2
 
 
 def load_app() -> FastAPI:
-    """The application that the configuration file describes.
+    """Build the application from the configuration file.
 
     Raises ConfigurationError, AlreadyRunning or LedgerUnavailable.
     """

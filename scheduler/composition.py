@@ -30,7 +30,7 @@ from scheduler.monitoring.health import CHECK_SECONDS, Health
 
 @dataclass(frozen=True)
 class Services:
-    """What the API needs. Started and closed once, by a `with` or by the lifespan of the application."""
+    """The parts of a scheduler. Start and close them once: by a `with`, or by the application's lifespan."""
 
     config: Config
     ledger: SqlLedger
@@ -44,13 +44,13 @@ class Services:
     room: Room
 
     def start(self) -> None:
-        """Send invitations and watch leases from here on."""
+        """Start the background threads: relay, reconciler and the watch for stuck tasks."""
         self.relay.start()
         self.reconciler.start()
         self.stuck_tasks.start()
 
     def close(self) -> None:
-        """End the threads, give the connections back."""
+        """End the threads and close all connections."""
         self.stuck_tasks.close()
         self.reconciler.close()
         self.relay.close()
@@ -69,9 +69,10 @@ class Services:
 
 
 def build_services(config: Config, consent: Consent = Consent()) -> Services:  # noqa: B008 - frozen
-    """Open the ledger and prepare the rest; nothing is sent yet. `consent`: what may be given up of a lost ledger.
+    """Open the ledger and build the other parts. No thread is started and no invitation is sent yet.
 
-    Raises ConfigurationError (a LedgerRefused, too), AlreadyRunning or LedgerUnavailable.
+    `consent`: the operator's permission to go on with a different or a new ledger after a loss.
+    Raises ConfigurationError (or its subclass LedgerRefused), AlreadyRunning or LedgerUnavailable.
     """
     outbox_filled = threading.Event()
     rules = LedgerRules(
@@ -109,7 +110,7 @@ def build_services(config: Config, consent: Consent = Consent()) -> Services:  #
             ledger.queue,
             interval=config.reconcile_interval,
             lease_seconds=config.lease_seconds,
-            # The embedded broker's messages went with the process that held them.
+            # The embedded broker keeps its messages in memory, so they ended with the last process.
             queue_lost=config.embedded,
         ),
         health=Health(checks),
@@ -120,6 +121,6 @@ def build_services(config: Config, consent: Consent = Consent()) -> Services:  #
 
 
 def _database(config: Config, consent: Consent) -> Database:
-    # The mark is read before anything is looked at: another process may be at work, and the ledger only grows.
+    # The mark is read before the ledger: another process may be writing, and a ledger may only be ahead of its mark.
     guard = Guard(MarkFile(mark_path(config.database_url, config.state_folder)), consent)
     return Database(config.database_url, guard=guard, alone=config.embedded)

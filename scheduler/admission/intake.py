@@ -1,4 +1,4 @@
-"""The intake: a checked request becomes a task on disk."""
+"""The intake: turns a checked request into a stored task."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Tasks(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Intake:
-    """Where requests become tasks."""
+    """Accepts or refuses requests for tasks."""
 
     tasks: Tasks
     runners: Mapping[str, RunnerConfig]
@@ -41,12 +41,12 @@ class Intake:
     room: Room
 
     def accept(self, spec: TaskSpec, caller: Caller, *, key: str | None = None) -> str:
-        """The id of the new task, which is on disk together with the wish to invite a worker.
+        """Store a task and its invitation; return the task's id when both are on disk.
 
-        With the caller's own `key`, of the task that the same request has brought before.
+        `key`: the caller's Idempotency-Key. The same request with the same key returns the earlier task.
         Raises UnsupportedPlatform, RepositoryDenied, KeyReused, TooManyRequests or LedgerUnavailable.
         """
-        # Asked before anything else: what was accepted once is no new task, whatever may be refused by now.
+        # First: a request that was accepted before is not a new task, even if it would be refused now.
         if key is not None and (earlier := self.tasks.submitted(Submission(caller.email, key, spec))):
             return earlier
         check_addresses(spec, self.networks)
@@ -59,7 +59,7 @@ class Intake:
 
 
 def check_addresses(spec: TaskSpec, networks: NetworkRules) -> None:
-    """Raises RepositoryDenied for an address that is denied as it stands; names are for the worker to look up."""
+    """Raises RepositoryDenied if a URL's host is denied as written. The worker resolves names and checks again."""
     for number, repository in enumerate(spec.repositories):
         for field, url in (("url", repository.source[0]), ("gpg_key", repository.gpg_key or "")):
             if not url.startswith(("http://", "https://")):

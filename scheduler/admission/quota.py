@@ -1,4 +1,4 @@
-"""How many tasks a caller may have waiting or running at once."""
+"""Quota: the number of unfinished tasks that a caller may have."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from dataclasses import dataclass
 
 from alts.shared.errors import TooManyRequests
 
-# A count over a long index costs milliseconds: for so long what was counted and what has come since will do.
+# A count over a long index costs milliseconds, so a count is reused for this time, plus the tasks added since.
 FRESH_SECONDS = 2.0
 RETRY_AFTER = 30  # seconds; a task takes about as long
-# Callers are few; tokens for a million of them must not fill the memory.
+# There are few callers; tokens for a million of them must not fill the memory.
 MOST_REMEMBERED = 10_000
 
 
 @dataclass
 class _Count:
     unfinished: int = 0
-    """As the ledger said, with those that were let through since."""
+    """The ledger's count plus the tasks admitted since."""
     at: float = float("-inf")
     on_their_way: int = 0
-    """Let through, and not in the ledger yet, or only just."""
+    """Tasks that are admitted and may not be in the ledger yet."""
 
 
 class Quota:
-    """The ledger's count, with what was accepted here since. Safe to use from several threads.
+    """Limits unfinished tasks per caller, by the ledger's count and the tasks admitted since. Any thread may use it.
 
-    With several schedulers each is behind the others' submissions by FRESH_SECONDS at most.
+    With several schedulers, each one learns of the others' tasks within FRESH_SECONDS.
     """
 
     def __init__(
         self, most: int, unfinished_of: Callable[[str], int], *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """`most`: 0 for as many as they like."""
+        """`most`: tasks per caller, 0 for no limit. `unfinished_of` counts a caller's tasks in the ledger."""
         self._most = most
         self._unfinished_of = unfinished_of
         self._clock = clock
@@ -44,9 +44,9 @@ class Quota:
 
     @contextmanager
     def one_more(self, caller: str) -> Iterator[None]:
-        """Write the task down within this. Raises TooManyRequests where it is one too many.
+        """Admit one more task, which the caller stores inside the `with`. Raises TooManyRequests over the quota.
 
-        Nobody is refused by an old count: before that it is counted anew. Raises LedgerUnavailable.
+        A refusal is always based on a new count. Raises LedgerUnavailable.
         """
         if not self._most:
             yield

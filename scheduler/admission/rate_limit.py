@@ -1,4 +1,4 @@
-"""How often a caller may ask. The only user of limits."""
+"""Rate limit for each caller's requests. The only user of the library limits."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from limits.strategies import SlidingWindowCounterRateLimiter
 
 from alts.shared.errors import TooManyRequests
 
-# A megabyte costs as much as a hundred and thirty requests, and a task with its repositories' keys one or two.
+# A megabyte counts as 128 requests, a task with its repositories' keys as one or two.
 BODY_UNIT = 8192  # bytes
 
 
 class RateLimit:
-    """So many requests of each caller in any minute, counted in this process alone. Safe to use in several threads."""
+    """Limits each caller's requests in any minute, counted in this process alone. Any thread may use it."""
 
     def __init__(self, per_minute: int, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """0 for no limit."""
+        """`per_minute`: requests per caller, 0 for no limit."""
         self._clock = clock
         self._lock = threading.Lock()
         self._paid_off_at: dict[str, float] = {}
-        # Two counters for each caller, whatever the limit; a moving window would keep the time of every request.
+        # It keeps two counters per caller. A moving window would keep the time of every request.
         self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
         self._item = RateLimitItemPerMinute(per_minute) if per_minute else None
 
     def check(self, caller: str) -> None:
-        """Count a request. Raises TooManyRequests where it is one too many, or an earlier one is not paid off yet."""
+        """Count a request. Raises TooManyRequests over the limit, or while the caller is in debt."""
         if self._item is None:
             return
         wait = self._paid_off_at.get(caller, 0.0) - self._clock()
@@ -43,14 +43,14 @@ class RateLimit:
         )
 
     def charge_body(self, caller: str, size: int) -> None:
-        """Count a body of so many bytes, whatever comes of it: one request more for each BODY_UNIT."""
+        """Count a body of `size` bytes, whatever the response: one request for each full BODY_UNIT."""
         self.charge(caller, size // BODY_UNIT)
 
     def charge(self, caller: str, more: int) -> None:
-        """Count what turns out to be so many requests more, none of which is refused.
+        """Count a request that is already accepted as `more` further requests.
 
-        Where that is more than is left, the caller is in debt: for as long as so many requests take at the limit's
-        pace, check() lets nothing of theirs in.
+        Beyond the limit the caller is in debt: check() refuses the caller's requests for as long as `more` requests
+        take at the limit's pace.
         """
         if self._item is None or more < 1 or self._limiter.hit(self._item, caller, cost=more):
             return
@@ -58,5 +58,5 @@ class RateLimit:
             now = self._clock()
             debts = {name: until for name, until in self._paid_off_at.items() if until > now}
             debts[caller] = debts.get(caller, now) + more * 60 / self._item.amount
-            # A new dictionary: check() looks into the old one meanwhile.
+            # A new dictionary, because check() may be reading the old one.
             self._paid_off_at = debts

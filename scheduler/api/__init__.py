@@ -1,4 +1,4 @@
-"""The REST API: routes, models, authentication, the limits on requests.
+"""The REST API: routes, models, authentication, limits on requests.
 
 Imports scheduler.admission, scheduler.ledger, scheduler.monitoring and alts.shared.
 """

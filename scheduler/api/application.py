@@ -1,4 +1,4 @@
-"""The REST API: the application that carries the routes and what every request meets."""
+"""The FastAPI application: routes, middleware, error handlers and shared parts."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from scheduler.api.middleware.gate import Gate
 from scheduler.api.routes import artifacts, health, tasks, workers
 from scheduler.api.threads import ARTIFACT_PATIENCE, ARTIFACT_THREADS, WORKER_THREADS, Threads, limit_sync_routes
 
-DESCRIPTION = """Does a package install, work and go away cleanly on a distribution?
-Schedule a task, then ask for its result until `state` is SUCCESS, FAILURE or REVOKED.
+DESCRIPTION = """Tests whether a package installs, works and is removed cleanly on a distribution.
+Schedule a task, then poll its result until `state` is SUCCESS, FAILURE or REVOKED.
 
-Every request but `/health` needs a bearer token: press **Authorize** and paste one."""
+Every request except `/health` needs a bearer token: press **Authorize** and paste one."""
 
 
 def create_app(services: Services, *, artifact_patience: float = ARTIFACT_PATIENCE) -> FastAPI:
-    """The application; entering its lifespan starts the services, leaving it closes them.
+    """Build the application. Entering its lifespan starts the services; leaving it closes them.
 
-    `artifact_patience`: seconds that a caller waits for their turn to get an artifact.
+    `artifact_patience`: seconds that a download of an artifact waits for a free thread.
     """
 
     @asynccontextmanager
@@ -46,7 +46,7 @@ def create_app(services: Services, *, artifact_patience: float = ARTIFACT_PATIEN
         finally:
             await run_in_threadpool(services.close)
 
-    # FastAPI's own /docs loads its scripts from outside, and stays blank on a closed network.
+    # FastAPI's own /docs loads its scripts from the internet, and stays blank on a closed network.
     app = FastAPIOffline(title="alts", version="1", description=DESCRIPTION, lifespan=lifespan)
     config = services.config
     rate_limit = RateLimit(config.caller_requests_per_minute)
@@ -64,11 +64,11 @@ def create_app(services: Services, *, artifact_patience: float = ARTIFACT_PATIEN
         worker_bodies=BodyReader(most_values=MOST_VALUES, patience=PATIENCE),
         worker_threads=Threads(WORKER_THREADS),
         artifact_threads=Threads(ARTIFACT_THREADS, patience=artifact_patience),
-        # One looks, and all who ask meanwhile get that answer.
+        # One thread runs the checks; concurrent requests share its answer.
         health_threads=Threads(1),
     )
     app.add_middleware(BodyLimit, rate_limit=rate_limit)
-    # Added last, so it is met first.
+    # Added last, so it runs first.
     app.add_middleware(
         Gate, reader=TokenReader(TokenKeys(config), config.jwt_leeway, services.clock), rate_limit=rate_limit
     )

@@ -1,4 +1,4 @@
-"""Who asks, and whether they may: bearer tokens as FastAPI dependencies."""
+"""Authentication and authorization: bearer tokens as FastAPI dependencies."""
 
 from __future__ import annotations
 
@@ -18,37 +18,37 @@ BEARER = HTTPBearer(auto_error=False, bearerFormat="JWT", description="A token m
 
 @dataclass(frozen=True)
 class TokenReader:
-    """Reads the tokens of a set of keys."""
+    """Verifies bearer tokens with a set of keys."""
 
     keys: Keys
     leeway: float = 0.0
-    """Seconds by which the clock of the tokens' issuer may differ from this host's."""
+    """Seconds by which the issuer's clock may differ from this host's."""
     clock: SteadyClock | None = None
-    """After a jump of this host's clock, the time before it counts for a while beside the new one."""
+    """After a jump of this host's clock, tokens are checked against the old time, too, for a while."""
 
     def read(self, token: str) -> Caller:
-        """Raises InvalidToken."""
+        """Return the caller that the token names. Raises InvalidToken."""
         times = None if self.clock is None else self.clock.readings()
         return read_token(token, self.keys, leeway=self.leeway, times=times)
 
 
 @dataclass(frozen=True)
 class Requires:
-    """A dependency: the caller, who has this scope.
+    """A dependency that returns the caller if the token has this scope. Raises MissingScope.
 
-    Who asks was found out by scheduler.api.middleware.gate, before anything else. Raises MissingScope.
+    scheduler.api.middleware.gate has verified the token before.
     """
 
     scope: Scope
 
-    # async, although nothing is awaited: it takes microseconds, and a sync dependency would cost a thread.
+    # async although it awaits nothing: FastAPI would run a sync dependency in a thread.
     async def __call__(
         self, request: Request, _credentials: Annotated[HTTPAuthorizationCredentials | None, Security(BEARER)]
     ) -> Caller:
         return self.check(request)
 
     def check(self, request: Request) -> Caller:
-        """Raises MissingScope."""
+        """Return the request's caller. Raises MissingScope."""
         caller: Caller = request.state.caller
         if not caller.may(self.scope):
             raise MissingScope(self.scope)
@@ -61,6 +61,6 @@ Worker = Annotated[Caller, Security(Requires(Scope.WORKER))]
 
 
 def check_may_cancel(caller: Caller, submitted_by: str) -> None:
-    """Raises NotTheirTask unless the caller is an admin or has asked for the task."""
+    """Raises NotTheirTask unless the caller is an admin or has submitted the task."""
     if not (caller.is_admin or caller.email == submitted_by):
         raise NotTheirTask(f"the task is {submitted_by or 'somebody else'}'s", resolution="ask them, or an admin")

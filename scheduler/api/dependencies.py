@@ -1,4 +1,4 @@
-"""What the routes work with: the application makes it once, FastAPI's Depends hands it to each request."""
+"""Dependencies of the routes: built once by the application, given to each request by FastAPI's Depends."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ AttemptNumber = Annotated[int, Path(ge=1, le=2**31 - 1)]
 
 
 class Services(Protocol):
-    """What the API needs of a scheduler; scheduler.composition builds it."""
+    """The parts of a scheduler that the API uses; scheduler.composition builds them."""
 
     @property
     def config(self) -> Config: ...
@@ -45,22 +45,22 @@ class Services(Protocol):
     def room(self) -> Room: ...
 
     def start(self) -> None:
-        """Start the threads that run beside the API."""
+        """Start the background threads."""
 
     def close(self) -> None:
-        """End them, and give everything back."""
+        """End the background threads and close all connections."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """What all requests share."""
+    """Objects that all requests share."""
 
     services: Services
     intake: Intake
     rate_limit: RateLimit
     caller_bodies: BodyReader
     worker_bodies: BodyReader
-    """Workers' bodies do not queue behind callers'."""
+    """A reader of its own, so that workers' bodies don't wait for callers'."""
     worker_threads: Threads
     artifact_threads: Threads
     health_threads: Threads
@@ -77,13 +77,13 @@ class Parts:
 
 
 def parts_of(request: Request) -> Parts:
-    """The parts of the application that the request was sent to."""
+    """Return the parts of the request's application."""
     parts: Parts = request.app.state.parts
     return parts
 
 
 async def _parts(request: Request) -> Parts:
-    # async: FastAPI runs a sync dependency in a thread.
+    # async, because FastAPI runs a sync dependency in a thread.
     return parts_of(request)
 
 

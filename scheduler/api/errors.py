@@ -1,4 +1,4 @@
-"""Answers to what goes wrong: the one table from error to HTTP status, and bodies that say what is accepted."""
+"""Responses to errors: the HTTP status for each kind of error, and the body."""
 
 from __future__ import annotations
 
@@ -53,15 +53,15 @@ STATUS: Mapping[type[AltsError], int] = {
 }
 RETRY_AFTER_SECONDS = 5
 
-# A caller who sends a thousand wrong fields learns enough from the first; long input is not sent back.
+# The first errors are enough for a request with a thousand wrong fields. Long input is not sent back.
 MOST_ERRORS = 5
 LONGEST_ECHO = 200
-# Of a URL that was refused for its password nothing is said again.
+# A URL with credentials is not sent back.
 _CREDENTIALS = re.compile(r"//[^/\s]*@")
 
 
 class Problem(BaseModel):
-    """Why a request was refused."""
+    """The reason why a request was refused."""
 
     detail: str
 
@@ -69,25 +69,34 @@ class Problem(BaseModel):
 RESPONSES: dict[int | str, dict[str, Any]] = {
     401: {"model": Problem, "description": "The token is missing, forged or expired"},
     403: {"model": Problem, "description": "The token does not allow this"},
-    404: {"model": Problem, "description": "No task has this id, or it has nothing of that name"},
-    409: {"model": Problem, "description": "Too late: the task, or the attempt, is over; or the key is taken"},
-    408: {"model": Problem, "description": "The body took too long"},
+    404: {"model": Problem, "description": "No task has this id, or the task has no artifact of this name"},
+    409: {
+        "model": Problem,
+        "description": "The task or attempt is over, or the Idempotency-Key was used before",
+    },
+    408: {"model": Problem, "description": "The body did not arrive in time"},
     413: {"model": Problem, "description": "The body is too large"},
     414: {"model": Problem, "description": "The path is too long"},
-    429: {"model": Problem, "description": "Too often, or too much at once; try again after Retry-After seconds"},
+    429: {
+        "model": Problem,
+        "description": "Too many requests or tasks; try again after Retry-After seconds",
+    },
     431: {"model": Problem, "description": "Too many headers"},
-    503: {"model": Problem, "description": "The ledger or the storage is away, or too much is under way; try again"},
+    503: {
+        "model": Problem,
+        "description": "Ledger or storage is unavailable, or the scheduler busy; try again",
+    },
 }
-"""For the OpenAPI document."""
+"""Descriptions for the OpenAPI document."""
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Those of RESPONSES that a route can give, besides those that every route can."""
+    """Select a route's entries of RESPONSES: the given statuses and those that every route can return."""
     return {status: RESPONSES[status] for status in sorted((401, 403, 408, 413, 414, 429, 431, *statuses, 503))}
 
 
 def install(app: FastAPI) -> None:
-    """Teach the application how to answer errors."""
+    """Register the error handlers."""
     for kind in STATUS:
         app.add_exception_handler(kind, _answer)
     app.add_exception_handler(RequestValidationError, _unprocessable)
@@ -96,12 +105,12 @@ def install(app: FastAPI) -> None:
 
 async def _answer(_request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, AltsError):
-        raise TypeError("only for errors of ours") from error
+        raise TypeError("expected an AltsError") from error
     return answer_to(error)
 
 
 def answer_to(error: AltsError) -> JSONResponse:
-    """What a caller is told of one of the errors in STATUS."""
+    """Build the response to an error whose class is in STATUS."""
     status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
     if isinstance(error, UnsupportedPlatform):
         return _blaming((error.field,), "unsupported_platform", error, status)
@@ -119,7 +128,7 @@ def _blaming(field: tuple[str | int, ...], kind: str, error: AltsError, status: 
 
 
 def _headers(error: AltsError) -> dict[str, str]:
-    # RFC 6750 3.1: a token that was sent and is no good is told apart from none at all.
+    # RFC 6750 3.1: the error code is given for an invalid token, but not for a missing one.
     if isinstance(error, MissingScope):
         return {"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{error.scope}"'}
     if isinstance(error, InvalidToken):
@@ -137,7 +146,7 @@ async def _unprocessable(_request: Request, error: Exception) -> JSONResponse:
 
 
 def _entry(found: Mapping[str, Any]) -> dict[str, Any]:
-    """FastAPI's usual entry, with nothing in it that JSON or UTF-8 cannot carry."""
+    """FastAPI's usual entry, shortened, and without values that JSON or UTF-8 can't represent."""
     entry: dict[str, Any] = {
         "type": found["type"],
         "loc": [part if isinstance(part, int) else _short(str(part)) for part in found["loc"]],
@@ -164,11 +173,11 @@ def _is_plain_number(value: object) -> bool:
 
 
 def _short(text: str, *, limit: int = LONGEST_ECHO) -> str:
-    # JSON may hold half of a surrogate pair ("\ud800"), which UTF-8 cannot. A key may be as long as a body.
+    # JSON can escape an unpaired surrogate ("\ud800"), which UTF-8 cannot encode. A key can be as long as a body.
     clean = text[: limit + 1].encode("utf-8", "replace").decode()
     return clean if len(clean) <= limit else clean[:limit] + "..."
 
 
 async def _internal(_request: Request, _error: Exception) -> JSONResponse:
-    # Starlette raises the error again once this is sent, and the server logs it with its traceback.
+    # Starlette raises the error again after this response, and the server logs it with its traceback.
     return JSONResponse({"detail": "internal error"}, 500)

@@ -13,14 +13,14 @@ from typing import Any, NoReturn
 from alts.shared.bounds import has_more_values
 
 MOST_KEYS = 50
-"""Of an object. Each that is not known is an error; the largest object that anybody has to send has 17."""
+"""Limit of keys in an object. The largest object of a valid request has 17."""
 
 
 def read_json(body: bytes, *, most_values: int) -> Any:
-    """The value, as RFC 8259 has it.
+    """Parse JSON as RFC 8259 defines it.
 
-    Raises json.JSONDecodeError also for a key that comes twice, NaN, infinite or endless numbers, halves of surrogate
-    pairs, what is no UTF-8, what is nested deeper than Python follows, and more values or keys than are accepted.
+    Raises json.JSONDecodeError also for duplicate keys, NaN, infinite or too long numbers, unpaired surrogates, invalid
+    UTF-8, nesting deeper than Python's recursion limit, and more values or keys than are accepted.
     """
     if has_more_values(body, most_values):
         raise _wrong(f"it has more than {most_values} values")

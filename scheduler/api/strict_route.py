@@ -1,4 +1,4 @@
-"""Routes whose bodies are read where they stall nobody: off the event loop, and only for who may send them."""
+"""Routes that check the token's scope first, and read large bodies off the event loop."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ from scheduler.api.middleware.body_limit import WORKER_PREFIX
 class StrictRoute(APIRoute):
     """A route whose body is read by a BodyReader. For APIRouter(route_class=...).
 
-    FastAPI itself parses and checks a body on the event loop, and asks for the token's scope after that.
+    FastAPI itself parses and validates a body on the event loop, and checks the token's scope after that.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return FastAPI's handler, with the scope check before it and the strict reading of the body inside."""
         handle = super().get_route_handler()
         required = tuple(_requirements(self.dependant))
 
@@ -34,7 +35,7 @@ class StrictRoute(APIRoute):
                 return await handle(_StrictRequest(request, self))
             except _Refused as refused:
                 error = refused.error
-            # Out here, and without its frames: nothing refers to itself, so that the body is free at once.
+            # Raised here without its frames: no reference cycle keeps the body in memory.
             raise error.with_traceback(None)
 
         return handle_strictly
@@ -48,7 +49,7 @@ def _requirements(dependant: Dependant) -> Iterator[Requires]:
 
 
 class _StrictRequest(Request):
-    """FastAPI asks for its JSON, and gets the object that the JSON describes: which needs no more checking."""
+    """A request whose json() returns the validated object, so FastAPI has nothing left to check."""
 
     def __init__(self, request: Request, route: APIRoute) -> None:
         super().__init__(request.scope, request.receive)
@@ -63,7 +64,7 @@ class _StrictRequest(Request):
 
 
 class _Refused(HTTPException):
-    """FastAPI says 400 for whatever else is raised while it reads a body."""
+    """Carries an error through FastAPI, which turns other errors during the reading of a body into 400."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(422)

@@ -1,4 +1,4 @@
-"""The reconciler: finds tasks that no worker works on any more, and invites again."""
+"""The reconciler: finds tasks whose worker or invitation was lost, and invites again."""
 
 from __future__ import annotations
 
@@ -13,26 +13,36 @@ from scheduler.ledger.leases import Lease
 
 log = logging.getLogger(__name__)
 
-# Times that lie implausibly far ahead are rare, and one look for them reads the index of all queued tasks.
+# Implausible times are rare, and a search for them reads the index of all queued tasks.
 RECALL_SECONDS = 30.0
 
 
 class Leases(Protocol):
     """Leases of running tasks; scheduler.ledger.leases implements it."""
 
-    def held(self) -> tuple[Lease, ...]: ...
+    def held(self) -> tuple[Lease, ...]:
+        """Return the leases of all running tasks."""
+        ...
 
-    def expire(self, lapsed: Iterable[Lease]) -> tuple[str, ...]: ...
+    def expire(self, lapsed: Iterable[Lease]) -> tuple[str, ...]:
+        """Take tasks away from their workers; return the ids of those whose lease was not prolonged meanwhile."""
+        ...
 
 
 class Queue(Protocol):
     """Queued tasks; scheduler.ledger.queue implements it."""
 
-    def resend_lost(self) -> tuple[str, ...]: ...
+    def resend_lost(self) -> Sequence[str]:
+        """Invite again for tasks whose invitation no worker followed; return their ids."""
+        ...
 
-    def recall_far_ahead(self) -> Sequence[str]: ...
+    def recall_far_ahead(self) -> Sequence[str]:
+        """Make tasks due whose times lie implausibly far ahead; return their ids."""
+        ...
 
-    def requeue_all(self) -> Sequence[str]: ...
+    def requeue_all(self) -> Sequence[str]:
+        """Invite again for every queued task; return their ids."""
+        ...
 
 
 class Reconciler:
@@ -41,7 +51,7 @@ class Reconciler:
     A lease has lapsed when this process has seen it for `lease_seconds` without a heartbeat, by its own monotonic
     clock: neither a jump of the clock nor another host's clock makes one lapse. While the scheduler or its ledger was
     away, no worker could send a heartbeat, so after every gap longer than half a lease the watch begins anew. Several
-    schedulers may look at one ledger: a worker that can reach one of them is heard by all.
+    schedulers may share a ledger: a heartbeat that reaches one of them counts for all.
     """
 
     def __init__(
@@ -81,7 +91,7 @@ class Reconciler:
             self._recalled_at = began
         self._tell(self._queue.resend_lost(), "no worker followed an invitation")
         self._expire()
-        # Set by a step that went well alone, to when it began: what held it up is a gap, too.
+        # Set only by a successful step, to its beginning: a step that was held up counts as a gap, too.
         self._last_step = began
         return self._interval
 

@@ -1,4 +1,4 @@
-"""The relay: sends the invitations that the ledger has written down, and strikes out what is sent."""
+"""The relay: sends invitations from the outbox to the broker, and marks them as sent."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from scheduler.ledger.retry_policy import LONGEST_POSTPONE_SECONDS
 log = logging.getLogger(__name__)
 
 BATCH = 100
-# New work wakes the relay at once; this is how late a delayed retry may be.
+# New tasks wake the relay at once. A delayed retry may be late by this much.
 POLL_SECONDS = 0.5
 
-# Several relays may work on one ledger: what one takes is its own for so long, and anybody's when it has died.
+# Several relays may share a ledger. An invitation that one took is free again after this time, if the relay died.
 TAKEN_SECONDS = 10.0
 
 Send = Callable[[str, str], None]
@@ -28,7 +28,7 @@ Send = Callable[[str, str], None]
 
 
 class Outbox(Protocol):
-    """What the relay needs of the ledger."""
+    """Invitations to be sent; scheduler.ledger.outbox implements it."""
 
     def due(self, *, limit: int) -> tuple[Invitation, ...]: ...
 
@@ -42,10 +42,9 @@ class Outbox(Protocol):
 
 
 class Relay:
-    """Sends what is due, in a thread of its own.
+    """Sends due invitations, in a thread of its own.
 
-    An invitation may go out twice, when we die before it is struck out; it is never forgotten. `filled` is the event
-    that the ledger sets when it has written one.
+    An invitation may be sent twice if the process dies before marking it as sent; none is lost.
     """
 
     def __init__(
@@ -58,6 +57,7 @@ class Relay:
         longest_pause: float = LONGEST_PAUSE,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`filled`: set by the ledger when it has written an invitation. Times are in seconds."""
         self._outbox = outbox
         self._send = send
         self._poll_seconds = poll_seconds
@@ -68,7 +68,7 @@ class Relay:
         self.close = self._loop.close
 
     def step(self) -> float:
-        """Send one batch; how long to wait for the next one, in seconds. Raises InfrastructureError."""
+        """Send one batch; return the seconds to wait before the next one. Raises InfrastructureError."""
         until = self._clock() + TAKEN_SECONDS / 2
         due = self._outbox.due(limit=BATCH)
         taken = self._outbox.take(due, relay=self._id, seconds=TAKEN_SECONDS)
@@ -76,14 +76,14 @@ class Relay:
         done = 0
         try:
             for invitation in taken:
-                # A relay that was held up for long leaves the rest to the others: they may have it by now.
+                # After a long delay another relay may have taken the rest.
                 if self._clock() > until:
                     break
                 if self._deliver(invitation):
                     sent.append(invitation)
                 done += 1
         finally:
-            # Also where the broker went away in the middle: what it took must not go out a second time.
+            # Also after the broker failed in mid-batch: sent invitations must not go out a second time.
             if sent:
                 self._outbox.mark_sent(sent)
             if done < len(taken):
@@ -94,7 +94,7 @@ class Relay:
         try:
             self._send(invitation.task_id, invitation.queue)
         except UnknownQueue as error:
-            log.error(  # noqa: TRY400 - the reason is the whole story
+            log.error(  # noqa: TRY400 - the reason says it all
                 "an invitation has nowhere to go", extra={"task_id": invitation.task_id, "reason": str(error)}
             )
             self._outbox.postpone(invitation, seconds=LONGEST_POSTPONE_SECONDS)

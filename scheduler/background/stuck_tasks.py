@@ -1,4 +1,4 @@
-"""Notices tasks that wait although a worker that could take them is free."""
+"""Detection of tasks that wait although a worker for their queue is free."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scheduler.ledger.presence import Presence
 from scheduler.ledger.queue import Waiting
 
 INTERVAL_SECONDS = 5.0
-# A free worker takes a task within a second, but tells only every ten how many more it would take.
+# A free worker takes a task within a second, but announces its free slots only every ten seconds.
 PATIENCE_SECONDS = 30.0
 SAMPLE = 100
 
@@ -21,17 +21,21 @@ SAMPLE = 100
 class Queue(Protocol):
     """Queued tasks; scheduler.ledger.queue implements it."""
 
-    def longest_queued(self, *, limit: int) -> tuple[Waiting, ...]: ...
+    def longest_queued(self, *, limit: int) -> tuple[Waiting, ...]:
+        """Return the tasks that were queued first."""
+        ...
 
 
 class Workers(Protocol):
     """Announced workers; scheduler.ledger.presence implements it."""
 
-    def present(self) -> tuple[Presence, ...]: ...
+    def present(self) -> tuple[Presence, ...]:
+        """Return the workers that have announced themselves lately."""
+        ...
 
 
 class StuckTasks:
-    """Looks every few seconds, in a thread of its own, at the tasks that were queued first. For /health."""
+    """Watches the tasks that were queued first, in a thread of its own. /health reports the stuck ones."""
 
     def __init__(
         self,
@@ -42,7 +46,7 @@ class StuckTasks:
         patience: float = PATIENCE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`patience`: seconds that a task may wait while a worker that listens on its queue is free."""
+        """`patience`: seconds that a task may wait while a worker on its queue is free."""
         self._queue = queue
         self._workers = workers
         self._interval = interval
@@ -62,7 +66,7 @@ class StuckTasks:
             self._watch.forget()
         free = [one for one in self._workers.present() if one.ready and one.free]
         queued = self._queue.longest_queued(limit=SAMPLE) if free else ()
-        # A task whose queue has no free worker is forgotten: it is counted anew once there is one.
+        # A task whose queue has no free worker is forgotten. Its wait begins anew once a worker is free.
         could_run = {one.task_id: True for one in queued if any(worker.listens_on(one.queue) for worker in free)}
         ages = self._watch.look(could_run, began=began, ended=self._clock())
         self._stuck = tuple(task_id for task_id, age in ages.items() if age >= self._patience)
@@ -70,7 +74,7 @@ class StuckTasks:
         return self._interval
 
     def check(self) -> None:
-        """Raises InfrastructureError where tasks wait, naming the first of them."""
+        """Raises InfrastructureError if tasks are stuck. The message has their number and the first id."""
         if stuck := self._stuck:
             patience = f"{self._patience:.0f} s"
             raise InfrastructureError(

@@ -1,6 +1,6 @@
-"""Tell what has not changed for a while, by this process's own monotonic clock. Pure.
+"""Detection of values that have not changed for a while, by this process's monotonic clock. Pure.
 
-Times that other hosts have written are not compared with this host's clock: the clocks may differ by hours.
+Times from other hosts are not compared with this host's clock, because the clocks may differ by hours.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 class Unchanged(Generic[Key]):
-    """Remembers for each key which value it had, and since when."""
+    """Remembers the value of each key, and since when it has that value."""
 
     def __init__(self) -> None:
         self._seen: dict[Key, tuple[object, float]] = {}
 
     def look(self, values: Mapping[Key, object], *, began: float, ended: float) -> dict[Key, float]:
-        """Take the values of now; return for each key the seconds for which its value is known to be the same.
+        """Compare with the last values; return for each key the seconds for which its value is known to be the same.
 
-        `began`, `ended`: when the values were asked for and when they came. A value counts from when it came, and
-        only up to when it was asked for: what holds up a look makes nothing older. Other keys are forgotten.
+        `began`, `ended`: times of the query and of its answer. An age counts from the answer that first had the value
+        to the latest query, so a slow query makes no value look older. Keys that are not in `values` are forgotten.
         """
         self._seen = {
             key: known if (known := self._seen.get(key)) is not None and known[0] == value else (value, ended)
@@ -30,5 +30,5 @@ class Unchanged(Generic[Key]):
         return {key: max(0.0, began - since) for key, (_, since) in self._seen.items()}
 
     def forget(self) -> None:
-        """Begin anew, as at the start."""
+        """Forget all values, as at the start."""
         self._seen = {}

@@ -1,4 +1,4 @@
-"""Reports that no worker wrote: for tasks that the ledger itself has to end. Pure."""
+"""Reports for tasks that the ledger itself ends, without a worker. Pure."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from alts.shared.models.report import Finding, Kind, Outcome, Report, StageResul
 from scheduler.ledger.task_row import TaskRow
 
 STAGE = "scheduling"
-"""The name of the stage that stands for what happened to a task outside of any machine."""
+"""Name of the stage that records events outside of any machine."""
 
 
 def worker_lost(row: TaskRow, *, now: float) -> Report:
-    """The last attempt's worker stopped answering, and there is no attempt left."""
+    """Report that the last attempt's worker stopped answering and no attempt is left."""
     message = f"the worker {row.worker or 'of the task'} stopped answering during attempt {row.attempt}"
     return _closing(row, Outcome.ERRORED, f"{message}; no attempt is left", Kind.INSTANCE_LOST, now=now)
 
 
 def not_readable(row: TaskRow, *, now: float) -> Report:
-    """The stored request is not one that this version takes, such as after a distribution was dropped."""
+    """Report that this version no longer accepts the stored request, e.g. after a distribution was dropped."""
     return _closing(row, Outcome.ERRORED, "the request is not offered any more", Kind.INTERNAL, now=now)
 
 
 def cancelled(row: TaskRow, *, now: float) -> Report:
-    """Cancelled while no worker was at it."""
+    """Report that the task was cancelled while no worker had it."""
     when = "before it started" if row.attempt == 0 else f"after attempt {row.attempt}"
     return _closing(row, Outcome.CANCELLED, f"cancelled on request {when}", None, now=now)
 

@@ -1,4 +1,4 @@
-"""The connection to the ledger's database: settings, schema, short transactions, and whose fault an error is."""
+"""The ledger's database: opened, checked, upgraded, and used in short transactions."""
 
 from __future__ import annotations
 
@@ -30,32 +30,31 @@ from scheduler.ledger.tables import tasks
 
 log = logging.getLogger(__name__)
 
-# Of a ledger that is not in a folder of this host.
+# For a ledger that is not in a folder of this host.
 STATE_FOLDER = Path(".alts/scheduler")
-# How long a transaction waits for another process that writes to the same SQLite file.
+# Time that a transaction waits for another process that writes to the same SQLite file.
 BUSY_SECONDS = 10.0
-# As many as scheduler.api.threads lets requests look into the ledger at once, and a few for the relay, the
-# reconciler and /health: nobody waits for a connection. Not many more: PostgreSQL has 100 for all schedulers
-# (max_connections).
+# One for each thread of scheduler.api.threads that may use the ledger, and a few for the relay, the reconciler and
+# /health, so that none waits for a connection. Not many more: PostgreSQL has 100 for all schedulers (max_connections).
 CONNECTIONS = 50
-# A gigabyte takes a second where it is in memory already, ten where it comes from a slow disk.
+# A gigabyte takes one second from the page cache, ten seconds from a slow disk.
 PAGE_CHECK_SECONDS = 20.0
-# Any number will do, as long as every scheduler takes the same.
+# An arbitrary number that all schedulers share.
 _SCHEMA_LOCK = 0x616C7473
 
 
 class Database:
-    """Short transactions on SQLite, or on whatever else SQLAlchemy speaks to."""
+    """Short transactions on SQLite or PostgreSQL. Any thread may use it."""
 
     def __init__(
         self, url: str, *, busy_seconds: float = BUSY_SECONDS, guard: Guard | None = None, alone: bool = False
     ) -> None:
-        """Opens the database, and brings its tables to this version's.
+        """Open the database and upgrade its tables to this version's.
 
-        `guard` looks whether it is the right one; `alone`: no other process may use it.
-        Raises ConfigurationError where the address cannot be right or a newer version has used the database,
-        LedgerRefused where it is damaged or not what it was, AlreadyRunning where another service has it,
-        LedgerUnavailable where nobody answers there.
+        `guard` checks that it is the right ledger. `alone`: no other process may use it.
+        Raises ConfigurationError if the URL is wrong or a newer version has used the database, LedgerRefused if it is
+        damaged or not the ledger that the mark names, AlreadyRunning if another service uses it, LedgerUnavailable if
+        the server does not answer.
         """
         parsed = _parsed(url)
         self._where = parsed.render_as_string(hide_password=True)
@@ -66,9 +65,9 @@ class Database:
         self._in_use = False
         self._closed = False
         self._put_off = False
-        """Whether the mark is still to be told that the ledger is in use, because a disk was full at the start."""
-        # Writers of this process take turns here: SQLite's own waiting sleeps and retries, which under load takes
-        # the slowest request to a second.
+        """Whether the mark must still be written, because the disk was full at the start."""
+        # This process's writers wait here in turn. SQLite itself waits by sleeping and retrying, and under load the
+        # slowest request would take a second.
         self._writers: contextlib.AbstractContextManager[object] = (
             threading.Lock() if self._sqlite else contextlib.nullcontext()
         )
@@ -88,15 +87,15 @@ class Database:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A transaction that sees one moment and changes nothing. Raises LedgerUnavailable."""
+        """Open a read-only transaction that sees one moment. Raises LedgerUnavailable."""
         with self._noticing_damage(), self._engine.connect() as connection:
             yield connection
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Connection]:
-        """A transaction that is on disk once the `with` is left. Raises LedgerUnavailable."""
+        """Open a transaction that is on disk when the `with` ends, unless it raises. Raises LedgerUnavailable."""
         with self._noticing_damage(), self._writers, self._engine.connect() as connection:
-            connection = connection.execution_options(alts_writes=True)  # noqa: PLW2901 - the same one, marked
+            connection = connection.execution_options(alts_writes=True)  # noqa: PLW2901 - the same connection, marked
             connection.info.pop(LAST_ENTRY, None)
             with connection.begin():
                 yield connection
@@ -104,21 +103,21 @@ class Database:
             entry = connection.info.pop(LAST_ENTRY, None)
         if late is not None:
             self._tell_mark(late)
-        # Not before the commit: the mark must never be ahead of the ledger.
+        # After the commit, because the mark must never be ahead of the ledger.
         if entry is not None and self._guard is not None:
             self._guard.committed(entry)
 
     def check(self) -> None:
         """Raises LedgerUnavailable if the ledger doesn't answer, was found damaged, or another service has taken it."""
         if self._damage is not None:
-            # Another one each time: an error that is raised again and again collects tracebacks.
+            # A new error each time: an error that is raised repeatedly collects tracebacks.
             raise LedgerDamaged(self._damage.message, resolution=self._damage.resolution)
         self._lock.check()
         with self.reading() as connection:
             connection.execute(select(tasks.c.id).limit(1))
 
     def close(self) -> None:
-        """Give everything back. Calling it again is harmless."""
+        """Close the connections, the mark and the lock. Calling it again is harmless."""
         if self._closed:
             return
         self._closed = True
@@ -153,7 +152,7 @@ class Database:
             self._open()
 
     def _open(self) -> None:
-        """Raises LedgerRefused where the database is not what it was, or damaged."""
+        """Raises LedgerRefused if the database is damaged or not the ledger that the mark names."""
         try:
             if self._file is not None:
                 self._open_file(self._file)
@@ -166,7 +165,7 @@ class Database:
             self._tell_mark(found)
 
     def _open_to_read(self, full: LedgerFull) -> None:
-        """What is there can be shown; the first writing that succeeds does the rest. Raises LedgerFull."""
+        """Serve reads while the disk is full. The first successful write completes the opening. Raises LedgerFull."""
         with self.reading() as connection:
             if self._guard is not None:
                 self._guard.check(identity.look(connection), self._where)
@@ -176,7 +175,7 @@ class Database:
         self._put_off = True
 
     def _tell_mark(self, found: Found) -> None:
-        """Raises ConfigurationError where the mark cannot be written for another reason than a full disk."""
+        """Raises ConfigurationError if the mark cannot be written, except on a full disk."""
         try:
             if self._guard is not None:
                 self._guard.opened(found)
@@ -195,7 +194,7 @@ class Database:
             _use_wal(self._engine, file)
 
     def _upgrade(self) -> Found:
-        # Several schedulers may start at once: they take turns, on SQLite because every writer does.
+        # Several schedulers may start at once, and take turns. On SQLite writers take turns anyway.
         with self.writing() as connection:
             if self._engine.dialect.name == "postgresql":
                 connection.execute(select(func.pg_advisory_xact_lock(_SCHEMA_LOCK)))
@@ -212,7 +211,7 @@ class Database:
 
 
 def mark_path(url: str, state_folder: Path | None) -> Path:
-    """Where the mark of that ledger is: see state_folder in the configuration. Raises ConfigurationError."""
+    """Return the path of the ledger's mark. `state_folder` is a configuration key. Raises ConfigurationError."""
     parsed = _parsed(url)
     if state_folder is not None:
         return state_folder.absolute() / "ledger.mark"
@@ -222,7 +221,7 @@ def mark_path(url: str, state_folder: Path | None) -> Path:
 
 
 def folder_of(url: str) -> Path | None:
-    """The folder that the ledger grows in; None where that is not on this host. Raises ConfigurationError."""
+    """Return the folder of the ledger's file; None if it is not on this host. Raises ConfigurationError."""
     parsed = _parsed(url)
     if parsed.get_backend_name() != "sqlite":
         return None
@@ -233,7 +232,7 @@ def _parsed(url: str) -> URL:
     try:
         parsed = make_url(url)
         backend = parsed.get_backend_name()
-    except (ArgumentError, NoSuchModuleError, ValueError) as error:  # ValueError: a port that is no number
+    except (ArgumentError, NoSuchModuleError, ValueError) as error:  # ValueError: the port is not a number
         raise _wrong_url("is not a database address") from error
     if backend == "sqlite":
         if parsed.database in (None, "", ":memory:") or parsed.query:
@@ -243,7 +242,7 @@ def _parsed(url: str) -> URL:
 
 
 def _wrong_url(message: str) -> ConfigurationError:
-    return ConfigurationError("database_url", message, resolution="such as sqlite:///state/ledger.sqlite")
+    return ConfigurationError("database_url", message, resolution="for example sqlite:///state/ledger.sqlite")
 
 
 def _make_parent(file: Path) -> None:
@@ -273,10 +272,11 @@ def _lock(url: URL, file: LedgerFile | None, *, alone: bool) -> LedgerLock:
 
 
 def _settle_connections(engine: Engine) -> None:
-    """Full fsync, and transactions that SQLAlchemy begins instead of Python's sqlite3 module.
+    """Turn on full fsync, and let SQLAlchemy begin transactions instead of Python's sqlite3 module.
 
-    sqlite3 begins late and as a reader; a reader that turns writer fails at once when somebody else wrote meanwhile
-    (SQLite, "Isolation"; SQLAlchemy, "Serializable isolation / Savepoints / Transactional DDL").
+    sqlite3 begins transactions late and as readers. A reader that becomes a writer fails at once if another
+    transaction wrote meanwhile (SQLite, "Isolation"; SQLAlchemy, "Serializable isolation / Savepoints / Transactional
+    DDL").
     """
 
     @event.listens_for(engine, "connect")
@@ -294,10 +294,10 @@ def _settle_connections(engine: Engine) -> None:
 
 
 def _look(file: LedgerFile, guard: Guard) -> None:
-    """Raises LedgerRefused, or ConfigurationError; an error that speaks of damage as it is.
+    """Check the ledger read-only. Raises LedgerRefused or ConfigurationError; damage is raised as the driver's error.
 
-    For reading alone: SQLite's last writer to leave would bring into the file what it takes for the write-ahead log,
-    and remove that. What is refused stays as it was found.
+    The last writing connection that closes would copy the write-ahead log into the file and remove the log. Read-only,
+    a refused ledger stays as it was found.
     """
     address = f"{file.path.as_uri()}?mode=ro"
     engine = create_engine(
@@ -310,7 +310,7 @@ def _look(file: LedgerFile, guard: Guard) -> None:
 
 
 def _use_wal(engine: Engine, file: LedgerFile) -> None:
-    """Raises ConfigurationError; an error that speaks of damage as it is."""
+    """Raises ConfigurationError; damage is raised as the driver's error."""
     with _usable(file), contextlib.closing(engine.raw_connection()) as raw:
         raw.cursor().execute("PRAGMA journal_mode=WAL")
 
@@ -326,7 +326,7 @@ def _usable(file: LedgerFile) -> Iterator[None]:
 
 
 def _check_pages(db: Connection) -> None:
-    """Raises LedgerDamaged where SQLite finds a page that is not what it should be, within PAGE_CHECK_SECONDS."""
+    """Raises LedgerDamaged if SQLite finds a damaged page within PAGE_CHECK_SECONDS."""
     raw: sqlite3.Connection = db.connection.driver_connection  # type: ignore[assignment]
     timer = threading.Timer(PAGE_CHECK_SECONDS, raw.interrupt)
     timer.daemon = True

@@ -1,4 +1,4 @@
-"""Whose fault a database's error is: the database is away, its file is damaged, or we have a bug."""
+"""Translation of database errors: the database is unavailable, damaged or full, or the error is a bug of ours."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _STATES_OF_DAMAGE = ("XX001", "XX002")
 
 @contextlib.contextmanager
 def translated() -> Iterator[None]:
-    """Raises LedgerUnavailable, or LedgerDamaged, in place of the database's own errors."""
+    """Raises LedgerUnavailable, LedgerDamaged or LedgerFull in place of the driver's errors."""
     try:
         yield
     except (IntegrityError, ProgrammingError, DataError):
-        raise  # a bug of ours, and no trouble of the database's
+        raise  # a bug of ours
     except (DatabaseError, InterfaceError, PoolTimeout, sqlite3.DatabaseError) as error:
         if is_damage(error):
             raise LedgerDamaged(
@@ -35,17 +35,17 @@ def translated() -> Iterator[None]:
 
 
 def is_damage(error: Exception) -> bool:
-    """Whether the database's content is at fault."""
+    """Whether the error says that the database's content is damaged."""
     origin = getattr(error, "orig", None) or error
     return _code(error) in _DAMAGE or getattr(origin, "sqlstate", None) in _STATES_OF_DAMAGE
 
 
 def _code(error: Exception) -> int:
-    """SQLite's; 0 for another database's. The low byte: the rest says more of the same (sqlite.org/rescode.html)."""
+    """SQLite's primary result code: the low byte of the extended code (sqlite.org/rescode.html). 0 for PostgreSQL."""
     origin = getattr(error, "orig", None) or error
     return int(getattr(origin, "sqlite_errorcode", 0)) & 0xFF
 
 
 def plain(error: Exception) -> str:
-    """The driver's own words, in one line."""
+    """Return the driver's message in one line."""
     return " ".join(str(getattr(error, "orig", None) or error).split())

@@ -1,4 +1,4 @@
-"""Whether the ledger's disk has room for more tasks."""
+"""Free space on the ledger's disk."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path
 
 from alts.shared.errors import LedgerUnavailable
 
-# For the reports of the tasks that run already, which must not find the disk full.
+# Reserved for the reports of running tasks, which must not find the disk full.
 NEEDED_MB = 32
-# A disk that fills does not do so within a second; to look at it costs microseconds, but so does every task.
+# A disk does not fill within a second, so one look serves all tasks of that second.
 KEPT_SECONDS = 1.0
 
 
 class Room:
-    """Looks at the file system of the ledger's folder. Any thread may call it."""
+    """Checks the file system of the ledger's folder. Any thread may call it."""
 
     def __init__(
         self,
@@ -27,7 +27,7 @@ class Room:
         free: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`folder`: None where the ledger is not on this host. `free`: bytes that are free there."""
+        """`folder`: None if the ledger is not on this host. `free` returns the free bytes of a folder's file system."""
         self._folder = folder
         self._needed = needed_mb << 20
         self._free = free
@@ -37,7 +37,7 @@ class Room:
         self._trouble = ""
 
     def check(self) -> None:
-        """Raises LedgerUnavailable where no more tasks are to be written down."""
+        """Raises LedgerUnavailable if there is no room for another task."""
         with self._lock:
             if self._clock() - self._looked_at > KEPT_SECONDS:
                 self._trouble = self._look()
@@ -52,7 +52,7 @@ class Room:
         try:
             free = self._free(self._folder)
         except OSError as error:
-            return f"the ledger's folder {self._folder} cannot be looked at: {error.strerror}"
+            return f"cannot read the free space of the ledger's folder {self._folder}: {error.strerror}"
         if free >= self._needed:
             return ""
         wanted = f"{free >> 20} MB are free at {self._folder}, and {self._needed >> 20} MB are needed"

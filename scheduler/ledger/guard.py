@@ -1,4 +1,4 @@
-"""The guard of the ledger: refuses one that is not what this service has left, and says how to go on."""
+"""The guard: refuses a ledger that is not the one that this service left, and tells the operator how to go on."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ log = logging.getLogger(__name__)
 
 
 class Guard:
-    """Compares the ledger with its mark before it is used, and keeps the mark from then on."""
+    """Compares the ledger with its mark before use, and updates the mark from then on."""
 
     def __init__(self, file: MarkFile, consent: Consent) -> None:
-        """Raises ConfigurationError where the mark is damaged."""
+        """Read the mark. Raises ConfigurationError if it is damaged."""
         self._file = file
         self._mark = file.read()
         self._new = _is_meant(consent.new, self._mark)
@@ -28,21 +28,21 @@ class Guard:
 
     @property
     def has_mark(self) -> bool:
-        """Whether there is anything to compare a ledger with."""
+        """Whether there is a mark to compare the ledger with."""
         return self._mark is not None
 
     @property
     def wants_new(self) -> bool:
-        """Whether a new ledger may take the place of one that is refused."""
+        """Whether a new ledger may replace a refused one."""
         return self._new
 
     @property
     def doubts(self) -> bool:
-        """Whether the ledger's pages are to be looked at: it was not closed in order, or is not the one that was."""
+        """Whether to check the ledger's pages: it was not closed in order, or the operator accepts another one."""
         return self._new or self._accept or (self._mark is not None and self._mark.boot is not None)
 
     def check_files(self, ledger: LedgerFile) -> None:
-        """Before SQLite opens them, and makes what is missing. Raises LedgerRefused."""
+        """Check the files before SQLite opens them and creates the missing ones. Raises LedgerRefused."""
         self._in_files = True
         if (mark := self._mark) is None:
             return
@@ -54,13 +54,13 @@ class Guard:
         self._log_trouble = (
             f"; its write-ahead log {ledger.wal} is {'damaged' if ledger.wal_size else 'missing or empty'}"
         )
-        # After kill -9 the mark knows every commit, and `check` sees what a lost log has taken along. A power failure
-        # may have taken the mark's last second back: then the log is the only one to tell.
+        # After kill -9 the mark knows every commit, so `check` notices entries lost with the log. A power failure may
+        # also have lost the mark's last second: then only the log could tell.
         if mark.boot != self._file.boot and not self._accept:
             raise self._refusal(f"the ledger {ledger.path} was in use when the machine went down", mark)
 
     def check(self, found: Found, where: str) -> None:
-        """Before the tables are touched. Raises LedgerRefused."""
+        """Compare the database with the mark, before its tables are changed. Raises LedgerRefused."""
         if (mark := self._mark) is None or (self._accept and found.tables):
             return
         if not found.tables:
@@ -77,7 +77,7 @@ class Guard:
             )
 
     def damaged(self, where: str, reason: str) -> LedgerRefused:
-        """The refusal of a ledger that the database cannot read."""
+        """Build the refusal of a ledger that the database cannot read."""
         if self._mark is None:
             return LedgerRefused(
                 f"the ledger {where} is damaged: {reason}",
@@ -86,21 +86,21 @@ class Guard:
         return self._refusal(f"the ledger {where} is damaged: {reason}", self._mark, usable=False)
 
     def forget(self) -> None:
-        """The ledger is new from here on."""
+        """Drop the mark, because the ledger is a new one."""
         self._mark = None
 
     def opened(self, found: Found) -> None:
-        """The ledger is in use. Raises OSError."""
+        """Write the mark of a ledger that is now in use. Raises OSError."""
         if self._mark is not None and (self._new or self._accept):
             log.warning("going on with this ledger", extra={"ledger": found.identity, "was": self._mark.code})
         self._file.open(ledger=found.identity or "", highest=found.highest)
 
     def committed(self, entry: int) -> None:
-        """That entry of the history is in the ledger."""
+        """Record that a history entry was committed."""
         self._file.advance(entry)
 
     def close(self, *, in_order: bool) -> None:
-        """The ledger is closed; `in_order`: nothing was wrong with it."""
+        """Close the mark. `in_order`: the ledger was closed and no damage was found."""
         self._file.close(in_order=in_order)
 
     def _refusal(self, problem: str, mark: Mark, *, usable: bool = True, empty: bool = False) -> LedgerRefused:
@@ -108,7 +108,7 @@ class Guard:
         known = f"Entry {mark.highest} was written to ledger {mark.ledger[:8]} at {last:%Y-%m-%d %H:%M:%S} UTC"
         ways = ["restore it, with the -wal file that belongs to it or with none" if self._in_files else "restore it"]
         if usable and not empty:
-            ways.append(f"start once with --accept-ledger or {ACCEPT_VARIABLE}={mark.code} to go on with what is there")
+            ways.append(f"start once with --accept-ledger or {ACCEPT_VARIABLE}={mark.code} to go on with this ledger")
         if self._in_files or empty:
             ways.append(f"start once with --new-ledger or {NEW_VARIABLE}={mark.code} to begin an empty one")
         return LedgerRefused(

@@ -1,4 +1,4 @@
-"""Requests that may be sent again: the task that a caller's Idempotency-Key stands for."""
+"""Idempotency keys: a repeated request returns the task that the first one created."""
 
 from __future__ import annotations
 
@@ -15,25 +15,29 @@ from scheduler.ledger.tables import submissions
 
 @dataclass(frozen=True)
 class Submission:
-    """A request as its caller has named it."""
+    """A request with its caller's Idempotency-Key."""
 
     caller: str
     key: str
-    """The caller's own; other callers' keys are other ones."""
+    """Unique per caller: the same key of another caller is a different key."""
     spec: TaskSpec
 
     @property
     def caller_digest(self) -> str:
+        """SHA-256 of the caller's name, in hexadecimal."""
         return hashlib.sha256(self.caller.encode("utf-8", "replace")).hexdigest()
 
     @property
     def request_digest(self) -> str:
-        """Of what is asked for; how the body was written, and which defaults it has spelled out, does not matter."""
+        """SHA-256 of the request, in hexadecimal. Formatting and spelled-out defaults make no difference."""
         return hashlib.sha256(self.spec.model_dump_json(exclude_defaults=True).encode()).hexdigest()
 
 
 def task_of(db: Connection, submission: Submission, *, since: float) -> str | None:
-    """The task that the key has stood for since then, or None. Raises KeyReused where it was asked for otherwise."""
+    """Return the id of the task that the key created after `since`, or None.
+
+    Raises KeyReused if the key came with a different request.
+    """
     query = select(submissions.c.task_id, submissions.c.request_digest).where(
         submissions.c.caller_digest == submission.caller_digest,
         submissions.c.key == submission.key,
@@ -44,13 +48,16 @@ def task_of(db: Connection, submission: Submission, *, since: float) -> str | No
         return None
     if row.request_digest != submission.request_digest:
         raise KeyReused(
-            "this Idempotency-Key was sent with another request before", resolution="take a new key for a new request"
+            "this Idempotency-Key was sent with another request before", resolution="use a new key for each new request"
         )
     return str(row.task_id)
 
 
 def remember(db: Connection, submission: Submission, task_id: str, *, now: float, since: float) -> bool:
-    """Let the key stand for the task; False where another request was quicker. Older keys than `since` are dropped."""
+    """Store the key with its task, and delete keys older than `since`.
+
+    Return False if another request has stored the key meanwhile.
+    """
     db.execute(delete(submissions).where(submissions.c.created_at < since))
     new = insert_on(db, submissions).values(
         caller_digest=submission.caller_digest,
@@ -59,5 +66,5 @@ def remember(db: Connection, submission: Submission, task_id: str, *, now: float
         task_id=task_id,
         created_at=now,
     )
-    # Not the count of rows: PostgreSQL's driver does not tell it of an insert.
+    # RETURNING, because PostgreSQL's driver does not report an insert's row count.
     return db.execute(new.on_conflict_do_nothing().returning(submissions.c.task_id)).one_or_none() is not None

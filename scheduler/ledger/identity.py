@@ -1,4 +1,4 @@
-"""The ledger's identity, and how far its history goes."""
+"""The ledger's identity and the number of its last history entry."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from scheduler.ledger.tables import history, ledger
 
 @dataclass(frozen=True)
 class Found:
-    """What a database holds, before it is used."""
+    """State of a database, read before it is used."""
 
     tables: bool
-    """Whether it has any of ours."""
+    """Whether the ledger's tables are there."""
     identity: str | None
-    """None where it is of a version that gave none."""
+    """None if the tables were made by a version without identities."""
     highest: int
-    """The last entry of the history; 0 before the first."""
+    """Number of the last history entry; 0 before the first."""
 
 
 def look(db: Connection) -> Found:
-    """What is there, whatever version made it."""
+    """Read the state of a database that any version may have made."""
     tables = set(inspect(db).get_table_names())
     return Found(
         tables="tasks" in tables,
@@ -32,9 +32,9 @@ def look(db: Connection) -> Found:
 
 
 def opened(db: Connection, *, now: float) -> Found:
-    """Write down that the ledger is in use from `now` on; what is there then.
+    """Record that the ledger is in use from `now` on, and return its state.
 
-    On SQLite this is also what makes a write-ahead log: from here on until the end there must be one.
+    On SQLite this write also creates the write-ahead log, which must then exist until the ledger is closed.
     """
     db.execute(update(ledger).values(opened_at=now))
     return look(db)

@@ -1,6 +1,6 @@
-"""Who may use a ledger: several schedulers beside each other, or one embedded service for itself alone.
+"""Locks on a ledger: shared by several schedulers, or exclusive for one embedded service.
 
-An embedded service keeps its invitations in memory, where no other process could ever follow them.
+An embedded service keeps its invitations in memory, where no other process can follow them.
 """
 
 from __future__ import annotations
@@ -22,35 +22,37 @@ from alts.shared.periodic import Loop
 from scheduler.ledger.database_errors import translated
 from scheduler.ledger.sqlite_files import LedgerFile
 
-# Any numbers will do, as long as every scheduler takes the same; scheduler.ledger.database has another one.
+# An arbitrary number that all schedulers share. scheduler.ledger.database uses another one.
 _ADVISORY_LOCK = 0x616C7474
 LOOK_SECONDS = 5.0
 
 
 class LedgerLock(Protocol):
-    """Held from its making until close()."""
+    """A lock that is held from its creation until close()."""
 
     def check(self) -> None:
-        """Raises LedgerUnavailable where another service has taken the ledger."""
+        """Raises LedgerUnavailable if another service has taken the ledger."""
         ...
 
     def alone(self) -> contextlib.AbstractContextManager[None]:
-        """For as long as the `with` lasts nobody else uses the ledger. Raises AlreadyRunning."""
+        """Keep all other services off the ledger during the `with`. Raises AlreadyRunning."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Release the lock."""
+        ...
 
 
 class FileLock:
-    """Beside the ledger's file: whatever names lead there, and whatever folders are emptied, it is the same lock."""
+    """A lock file beside the ledger's real path: links lead to the same lock, and an emptied state folder keeps it."""
 
     def __init__(self, ledger: LedgerFile, *, alone: bool) -> None:
-        """Raises AlreadyRunning or ConfigurationError."""
+        """Take the lock. Raises AlreadyRunning or ConfigurationError."""
         if ledger.names > 1:
             raise ConfigurationError(
                 "database_url",
                 f"{ledger.path} has another name (a hard link), under which another service may use it",
-                resolution="SQLite keeps a log for each name, and they destroy each other's work: copy it instead",
+                resolution="copy the file instead: SQLite keeps one log per name, and two logs corrupt the ledger",
             )
         self._path = ledger.path
         self._alone = alone
@@ -64,10 +66,11 @@ class FileLock:
         self._held = held
 
     def check(self) -> None:
-        """A lock on a file cannot be lost."""
+        """Do nothing: a lock on a file cannot be lost."""
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
+        """Hold the lock exclusively during the `with`. Raises AlreadyRunning."""
         if not relock(self._held, shared=False):
             relock(self._held, shared=True)
             raise _in_use(str(self._path), alone=True)
@@ -77,17 +80,19 @@ class FileLock:
             relock(self._held, shared=not self._alone)
 
     def close(self) -> None:
+        """Release the lock."""
         os.close(self._held)
 
 
 class AdvisoryLock:
-    """On PostgreSQL: a lock of the session, and so of a connection of its own.
+    """A session-level advisory lock of PostgreSQL, on a connection of its own.
 
-    Where that is lost (the server was restarted) it is taken again; another service may have been quicker.
+    If the connection is lost (e.g. the server was restarted), the lock is taken again, unless another service has
+    taken it meanwhile.
     """
 
     def __init__(self, url: URL, *, alone: bool) -> None:
-        """Raises AlreadyRunning or LedgerUnavailable."""
+        """Take the lock. Raises AlreadyRunning or LedgerUnavailable."""
         self._engine = create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
         self._alone = alone
         self._taken_by_another = False
@@ -99,6 +104,7 @@ class AdvisoryLock:
         self._loop.start()
 
     def check(self) -> None:
+        """Raises LedgerUnavailable if another service took the lock while the connection was lost."""
         if self._taken_by_another:
             raise LedgerUnavailable(
                 "another service has taken the ledger while the connection to it was lost",
@@ -107,10 +113,11 @@ class AdvisoryLock:
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
-        """Nothing on PostgreSQL needs it: databases are not set aside."""
+        """Do nothing: a database on PostgreSQL is never set aside."""
         yield
 
     def close(self) -> None:
+        """Close the connection, which releases the lock."""
         self._loop.close()
         self._drop()
 
@@ -129,7 +136,7 @@ class AdvisoryLock:
     def _take(self) -> bool:
         lock = func.pg_try_advisory_lock if self._alone else func.pg_try_advisory_lock_shared
         connection = self._engine.connect()
-        # Where our host dies without a word, the server gives the lock back in a minute, not in two hours.
+        # If our host dies silently, the server releases the lock after a minute instead of two hours.
         for setting, value in (("idle", 30), ("interval", 10), ("count", 3)):
             connection.exec_driver_sql(f"SET tcp_keepalives_{setting} = {value}")
         if connection.scalar(select(lock(_ADVISORY_LOCK))):
@@ -149,5 +156,5 @@ def _in_use(where: str, *, alone: bool) -> AlreadyRunning:
     if alone:
         return AlreadyRunning(f"another service uses the ledger {where}", resolution="stop it first")
     return AlreadyRunning(
-        f"an embedded service (alts run) has the ledger {where} for itself alone", resolution="stop it first"
+        f"an embedded service (alts run) uses the ledger {where} exclusively", resolution="stop it first"
     )

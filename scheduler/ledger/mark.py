@@ -1,6 +1,6 @@
-"""The mark: what a service knows of its ledger apart from the ledger itself.
+"""The mark: a small file beside the ledger that names the ledger and its last history entry.
 
-A ledger that is gone, or older than it was, cannot tell. The mark names it, and its highest history entry.
+A ledger that was lost or replaced by an older copy can't tell. Comparing it with the mark can.
 """
 
 from __future__ import annotations
@@ -25,39 +25,39 @@ log = logging.getLogger(__name__)
 
 SYNC_SECONDS = 1.0
 _SLOT = 512
-"""Bytes: a disk writes a sector whole or not at all, and the other slot is still there."""
+"""Bytes. A disk writes a sector as a whole or not at all, and the other slot stays valid."""
 _SLOTS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mark:
-    """What is known of the ledger."""
+    """State of the ledger at its last commit."""
 
     ledger: str
-    """Its identity."""
+    """The ledger's identity."""
     highest: int
-    """The last entry of its history; 0 before the first."""
+    """Number of the last history entry; 0 before the first."""
     at: float
-    """When that was committed, in seconds since the epoch."""
+    """Time of the commit, in seconds since the epoch."""
     boot: str | None = None
-    """The boot of the machine during which the ledger was opened; None where it was closed in order."""
+    """Id of the boot during which the ledger was opened; None if it was closed in order."""
 
     @property
     def code(self) -> str:
-        """What an operator names this state by."""
+        """The name of this state in messages and options for operators, e.g. "1f0e9a3c-1742"."""
         return f"{self.ledger[:8]}-{self.highest}"
 
 
 def this_boot() -> str:
-    """Another one after each start of the machine (random(4))."""
+    """Return the boot id of the machine, which differs after each start (random(4))."""
     return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
 
 class MarkFile:
-    """Two slots that are written in turn, each with a checksum: a write that is cut off leaves the one before.
+    """The file of the mark. Two slots with checksums are written in turn, so an interrupted write leaves the other.
 
     A write is in the page cache when it returns, so kill -9 does not lose it. It is on disk within `sync_seconds`;
-    until then a power failure can take it back. Several processes may share the file.
+    until then a power failure can lose it. Several processes may share the file.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class MarkFile:
         boot: Callable[[], str] = this_boot,
         sync_seconds: float = SYNC_SECONDS,
     ) -> None:
-        """Opens the file, and makes it where it is not there. Raises ConfigurationError."""
+        """Open the file, or create it. Raises ConfigurationError."""
         self.path = path
         self._clock = clock
         self.boot = boot()
@@ -85,30 +85,30 @@ class MarkFile:
             raise ConfigurationError("state_folder", f"cannot write {path}: {error.strerror}") from error
 
     def read(self) -> Mark | None:
-        """What is known; None where nothing was ever. Raises ConfigurationError where both slots are damaged."""
+        """Return the newest mark; None if the file is new. Raises ConfigurationError if both slots are damaged."""
         with self._turn():
             newest = self._newest()
             if newest is None and os.fstat(self._file).st_size:
                 raise ConfigurationError(
                     "state_folder",
-                    f"{self.path}, which says what the ledger has to have, is damaged",
-                    resolution="look whether the ledger is the right one, then remove that file",
+                    f"{self.path}, the mark of the ledger, is damaged",
+                    resolution="check that the ledger is the right one, then remove the mark",
                 )
         return newest[1] if newest else None
 
     def open(self, *, ledger: str, highest: int) -> None:
-        """The ledger is in use from here on, and has that much. On disk when this returns."""
+        """Write the mark of a ledger that is now in use. It is on disk when this returns. Raises OSError."""
         self._write(Mark(ledger=ledger, highest=highest, at=self._clock(), boot=self.boot))
         os.fsync(self._file)
         _sync_folder(self.path.parent)
         self._loop.start()
 
     def advance(self, entry: int) -> None:
-        """The ledger has committed that entry. Never raises: what is committed must not be called a failure."""
+        """Record a committed history entry. Never raises: a committed change must not be reported as a failure."""
         try:
             with self._turn():
                 number, mark = self._newest() or (0, None)
-                # Another thread, or another process, may have been quicker.
+                # Another thread or process may have recorded a later entry.
                 if mark is not None and mark.highest < entry:
                     self._put(number + 1, replace(mark, highest=entry, at=self._clock(), boot=self.boot))
                     self._unsynced = self._works = True
@@ -118,7 +118,7 @@ class MarkFile:
             self._works = False
 
     def close(self, *, in_order: bool) -> None:
-        """`in_order`: the ledger is closed, and nothing was wrong with it."""
+        """Sync and close the file. `in_order`: the ledger was closed and no damage was found."""
         self._loop.close()
         with suppress(OSError):
             with self._turn():
@@ -143,10 +143,10 @@ class MarkFile:
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
-        """One at a time, of the threads and of the processes that share the file."""
+        """Exclude the other threads and the other processes that share the file."""
         with self._threads:
             if self._file < 0:
-                # The number of a closed descriptor may be another file's by now.
+                # The number of a closed descriptor may belong to another file by now.
                 raise OSError(EBADF, "closed already")
             lockf(self._file, LOCK_EX)
             try:
@@ -182,7 +182,7 @@ def _decoded(slot: bytes) -> tuple[int, Mark] | None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """A new file's name is on disk when its folder is (fsync(2))."""
+    """Sync a new file's name: it is on disk once its folder is (fsync(2))."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""The database's tables brought to this version's, whatever version made them."""
+"""Upgrade of the database's tables to this version's, by Alembic."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from alts.shared.errors import ConfigurationError
 log = logging.getLogger(__name__)
 
 FIRST = "0001"
-"""What databases have that were made before versions were written down."""
+"""The revision of databases that were made before revisions were stored."""
 
 
 def is_current(db: Connection) -> bool:
-    """Whether the tables are this version's."""
+    """Whether the tables are at this version's revision."""
     return MigrationContext.configure(db).get_current_revision() == _steps(AlembicConfig()).get_current_head()
 
 
@@ -30,9 +30,9 @@ def _steps(config: AlembicConfig) -> ScriptDirectory:
 
 
 def upgrade(db: Connection) -> None:
-    """Take the steps that are missing, in the transaction of `db`, which nobody else may write beside.
+    """Run the missing migrations in the transaction of `db`. No other process may write meanwhile.
 
-    Raises ConfigurationError where a newer version, or something else, has made the database.
+    Raises ConfigurationError if a newer version, or another program, made the database.
     """
     config = AlembicConfig(attributes={"connection": db})
     steps = _steps(config)

@@ -1,4 +1,4 @@
-"""The files that SQLite keeps a ledger in, seen from outside: there, empty, complete."""
+"""SQLite's files of a ledger: their existence, size and headers. Nothing here opens the database."""
 
 from __future__ import annotations
 
@@ -16,42 +16,43 @@ _WAL_HEADER = 32
 
 @dataclass(frozen=True)
 class LedgerFile:
-    """A database of SQLite's."""
+    """The file of an SQLite database, which may not exist."""
 
     path: Path
-    """Without symbolic links, as SQLite itself opens it: its write-ahead log lies beside that name."""
+    """Real path without symbolic links. SQLite resolves links, too, and puts the write-ahead log beside that path."""
 
     @classmethod
     def at(cls, name: str) -> LedgerFile:
-        """The file that a database address names."""
+        """Resolve the path of a database URL."""
         return cls(Path(os.path.realpath(name)))
 
     @property
     def wal(self) -> Path:
+        """Path of the write-ahead log."""
         return _with_suffix(self.path, "-wal")
 
     @property
     def size(self) -> int | None:
-        """In bytes; None where it is not there."""
+        """Size in bytes; None if the file is missing."""
         return _size(self.path)
 
     @property
     def wal_size(self) -> int | None:
-        """Of the write-ahead log."""
+        """Size of the write-ahead log in bytes; None if it is missing."""
         return _size(self.wal)
 
     @property
     def names(self) -> int:
-        """How many hard links it has; 0 where it is not there."""
+        """Number of hard links; 0 if the file is missing."""
         try:
             return self.path.stat().st_nlink
         except FileNotFoundError:
             return 0
 
     def has_wal(self) -> bool:
-        """Whether a write-ahead log is there that SQLite will read.
+        """Whether there is a write-ahead log that SQLite will read.
 
-        One with another header is an empty one to SQLite, whatever follows (sqlite.org/fileformat2.html, "Recovery").
+        SQLite treats a log with an invalid header as empty (sqlite.org/fileformat2.html, "Recovery").
         """
         try:
             with self.wal.open("rb") as file:
@@ -60,7 +61,7 @@ class LedgerFile:
             return False
 
     def set_aside(self, suffix: str) -> Path:
-        """Rename all that is there, so that it can still be opened; the new name of the database."""
+        """Rename all files of the database, so that it can still be opened. Return the database's new path."""
         target = _with_suffix(self.path, suffix)
         for end in ("-wal", "-shm", ""):
             with suppress(FileNotFoundError):

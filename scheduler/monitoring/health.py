@@ -1,4 +1,4 @@
-"""Which parts can be reached: asked all at once and not too often, and never waited for long."""
+"""Health of the scheduler's parts: checked in parallel, with a time limit, and not too often."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from dataclasses import dataclass
 from alts.shared.errors import AltsError
 
 CHECK_SECONDS = 2.0
-# /health needs no token: a client that asks in a loop must not keep the parts busy.
+# /health needs no token, so a client that polls it in a loop must not load the parts.
 KEPT_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
 class PartHealth:
-    """Whether a part answers; if not, why."""
+    """Whether a part works. `detail` says why not."""
 
     ok: bool
     detail: str = ""
 
 
 class Health:
-    """Asks the parts how they are.
+    """Runs a check for each part. Any thread may call it.
 
-    A check raises an AltsError where its part is away. A hanging check is not started a second time, so frequent
-    requests cost no more threads.
+    A check raises an AltsError if its part does not work. A hanging check is not started a second time, so frequent
+    requests need no more threads.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Health:
         kept: float = KEPT_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`kept`: seconds for which an answer is reused."""
+        """`seconds`: time limit of a check. `kept`: seconds for which an answer is reused."""
         self._checks = checks
         self._seconds = seconds
         self._kept = kept
@@ -51,7 +51,7 @@ class Health:
         self._running: dict[str, Future[None]] = {}
 
     def ask(self) -> dict[str, PartHealth]:
-        """The health of each part by name, within `seconds`. Concurrent callers share one answer."""
+        """Return the health of each part by name, within `seconds`. Concurrent callers share one answer."""
         with self._lock:
             if self._clock() >= self._answers_until:
                 self._answers = self._look()

@@ -1,4 +1,4 @@
-"""What every request meets before its route.
+"""ASGI middleware that every request passes before its route.
 
 Imports scheduler.api and what that may import.
 """

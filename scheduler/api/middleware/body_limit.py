@@ -1,4 +1,4 @@
-"""Limits for the size of request bodies, for the time that they take and for how many there are, as ASGI middleware.
+"""Limits on the size, duration and number of request bodies, as ASGI middleware.
 
 By hand: neither Starlette nor uvicorn limits bodies, and there is no maintained ASGI library for it.
 """
@@ -19,28 +19,28 @@ from scheduler.api.errors import answer_to
 from scheduler.api.middleware.body_places import Places
 
 CALLER_LIMIT = 1 << 20
-# A report carries the findings of every stage. A worker of another version may spell it out with more blanks.
+# A report has the findings of every stage. The margin is for workers of other versions, which may add blanks.
 WORKER_LIMIT = LARGEST_REPORT + (1 << 20)
 WORKER_PREFIX = "/worker/"
-# 3 MiB in half a minute is what a line of 1 Mbit/s carries. A body that comes byte by byte holds a connection.
+# A line of 1 Mbit/s carries 3 MiB in that time. A body that arrives byte by byte would hold its connection.
 BODY_SECONDS = 30.0
 
 SMALL = 32 << 10
-"""Bytes of a body that needs no place: uvicorn itself holds twice as much of each connection (its flow_control.py)."""
+"""Bytes. Smaller bodies need no place: uvicorn itself buffers twice as much per connection (its flow_control.py)."""
 PLACES = 8
-"""Large bodies that callers have in memory at once, and that workers have."""
+"""Number of large bodies in memory at once, counted for callers and for workers separately."""
 PLACES_EACH = 2
-# Less than a worker waits for an answer: see alts.client.worker_api.
+# Shorter than a worker's own timeout: see alts.client.worker_api.
 PATIENCE = 5.0  # seconds, for a place
 
 _TOO_LARGE = "the body is too large: at most {} bytes are accepted"
 
 
 class BodyLimit:
-    """Reads a body whole before the application sees it.
+    """Reads the whole body before the application sees the request.
 
-    Answers 413 where it is over the limit, in bytes, 408 where it is not here in time, and 503 where there are too many
-    large ones already. A caller pays for what is read, whatever is answered then.
+    Answers 413 if the body is over the limit, 408 if it does not arrive in time, and 503 if there are too many large
+    bodies already. The rate limit counts the bytes that were read, whatever the response.
     """
 
     def __init__(
@@ -53,6 +53,7 @@ class BodyLimit:
         seconds: float = BODY_SECONDS,
         patience: float = PATIENCE,
     ) -> None:
+        """`limit`, `worker_limit`: bytes. `seconds`: time limit of a body. `patience`: seconds to wait for a place."""
         self._app = app
         self._rate_limit = rate_limit
         self._limit = limit
@@ -62,7 +63,7 @@ class BodyLimit:
         self._worker_places = Places(PLACES, each=PLACES_EACH, patience=patience)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # A body that comes with GET is nobody's: the server throws it away.
+        # The server discards the body of a GET request.
         if scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):
             await self._app(scope, receive, send)
             return
@@ -74,7 +75,7 @@ class BodyLimit:
             return
         caller: Caller = scope["state"]["caller"]
         payer = None if of_worker or caller.is_admin else caller.email
-        # At once: others of the same caller's that are on their way are refused by the gate.
+        # Charged before reading, so that the gate refuses further requests of this caller meanwhile.
         self._charge(payer, announced or 0)
         metered = _Metered(receive)
         try:
@@ -92,7 +93,7 @@ class BodyLimit:
             self._rate_limit.charge_body(payer, size)
 
     def _place(self, holder: str, announced: int | None, *, of_worker: bool) -> AbstractAsyncContextManager[None]:
-        """One whose length is not announced may become as long as the limit."""
+        """A body of unknown length needs a place, because it may reach the limit."""
         if announced is not None and announced <= SMALL:
             return nullcontext()
         return (self._worker_places if of_worker else self._places).place(holder)
@@ -102,7 +103,7 @@ class BodyLimit:
             async with asyncio.timeout(self._seconds):
                 first = await _whole_body(receive, limit)
         except TimeoutError:
-            await _refuse(send, 408, f"the body was not here within {self._seconds:g} s")
+            await _refuse(send, 408, f"the body did not arrive within {self._seconds:g} s")
             return
         if first is None:
             await _refuse(send, 413, _TOO_LARGE.format(limit))
@@ -116,7 +117,7 @@ class BodyLimit:
 
 
 class _Metered:
-    """What is received, and how much of it there was, in bytes."""
+    """An ASGI receive function that counts the bytes of the body."""
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
@@ -129,7 +130,7 @@ class _Metered:
 
 
 def _announced(scope: Scope) -> int | None:
-    """None where the body comes in pieces: the server has made sure that it has one of both."""
+    """The Content-Length; None for a chunked body. The server refuses requests that have both."""
     headers = dict(scope["headers"])
     if b"transfer-encoding" in headers:
         return None
@@ -138,7 +139,7 @@ def _announced(scope: Scope) -> int | None:
 
 
 async def _whole_body(receive: Receive, limit: int) -> Message | None:
-    """One message with the whole body, or None where that is over the limit."""
+    """Receive the body as one message; None if it is over the limit."""
     body = bytearray()
     while True:
         message = await receive()
@@ -154,7 +155,7 @@ async def _whole_body(receive: Receive, limit: int) -> Message | None:
 async def _refuse(send: Send, status: int, detail: str) -> None:
     content = json.dumps({"detail": detail}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
-    # What is left of the body would be taken for the next request.
+    # The rest of the body would be read as the next request.
     headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": content})

@@ -1,4 +1,4 @@
-"""Places for large bodies: what is in memory at once has a bound, and nobody takes all of it."""
+"""Places for large bodies: a limit for all bodies in memory, and a lower one for each sender."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from alts.shared.errors import SchedulerBusy
 
 
 class Places:
-    """So many places, of which each holder has only some: who dawdles is in nobody's way but their own."""
+    """A fixed number of places, of which each holder gets a few. A slow holder delays only itself."""
 
     def __init__(self, most: int, *, each: int, patience: float) -> None:
-        """`patience`: seconds that a holder waits for a place."""
+        """`most`: places in all. `each`: places per holder. `patience`: seconds that a holder waits for a place."""
         self._all = asyncio.Semaphore(most)
         self._each = each
         self._patience = patience
@@ -22,7 +22,7 @@ class Places:
 
     @asynccontextmanager
     async def place(self, holder: str) -> AsyncIterator[None]:
-        """A place for as long as the `async with` lasts. Raises SchedulerBusy where none gets free in time."""
+        """Hold a place during the `async with`. Raises SchedulerBusy if none becomes free in time."""
         own = self._own.setdefault(holder, asyncio.Semaphore(self._each))
         async with AsyncExitStack() as stack:
             try:

@@ -1,4 +1,4 @@
-"""The way in, as ASGI middleware: who asks, and how often, before a body is read or anything else is done.
+"""The gate: ASGI middleware that checks the token and the rate limit before a body is read.
 
 By hand: Starlette's AuthenticationMiddleware limits neither rates nor headers, and there is no maintained ASGI library
 that does.
@@ -18,7 +18,7 @@ from scheduler.api.middleware.body_limit import WORKER_PREFIX
 
 OPEN_PATHS = frozenset({"/health", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"})
 OPEN_FOLDER = "/static-offline-docs/"
-"""What needs no token. Everything else does, routes that are added later among it."""
+"""Paths that need no token. All other paths need one, including those of future routes."""
 
 LONGEST_PATH = 2048  # bytes
 MOST_HEADERS = 100
@@ -26,9 +26,9 @@ LARGEST_HEADERS = 32 << 10  # bytes, of all names and values
 
 
 class Gate:
-    """Lets in who has a good token and is not over the limit; the caller is `request.state.caller` from here on.
+    """Lets a request in if its token is valid and its caller is within the rate limit. Sets `request.state.caller`.
 
-    A refused request costs no thread, no look into the ledger and no memory for a body.
+    A refused request costs no thread, no read of the ledger and no memory for a body.
     """
 
     def __init__(self, app: ASGIApp, *, reader: TokenReader, rate_limit: RateLimit) -> None:
@@ -45,14 +45,14 @@ class Gate:
             scope.setdefault("state", {})["caller"] = self._stranger(scope) if _is_open(scope) else self._caller(scope)
         except RequestError as error:
             answer = answer_to(error)
-            # What is left of the body would be taken for the next request.
+            # The rest of the body would be read as the next request.
             answer.headers["Connection"] = "close"
             await answer(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
     def _stranger(self, scope: Scope) -> Caller | None:
-        """Who reads what is open to everybody, where their token is good; a bad one closes nothing to them."""
+        """The caller of an open path if the token is valid; an invalid token is ignored there."""
         try:
             return self._reader.read(_token(scope))
         except InvalidToken:
@@ -70,13 +70,13 @@ class Gate:
 
 
 def _is_open(scope: Scope) -> bool:
-    """Only for reading: nobody's body is taken in without a token."""
+    """Whether the request needs no token: open paths with GET or HEAD, so no body is read without a token."""
     path: str = scope["path"]
     return scope["method"] in ("GET", "HEAD") and (path in OPEN_PATHS or path.startswith(OPEN_FOLDER))
 
 
 def _token(scope: Scope) -> str:
-    """Raises InvalidToken where there is no one bearer token (RFC 6750 2.1)."""
+    """Raises InvalidToken unless there is exactly one bearer token (RFC 6750 2.1)."""
     sent = [value for name, value in scope["headers"] if name == b"authorization"]
     kind, _, token = sent[0].decode("latin-1").partition(" ") if len(sent) == 1 else ("", "", "")
     if kind.lower() != "bearer" or not token.strip():

@@ -1,4 +1,4 @@
-"""The route that hands out logs and reports of attempts."""
+"""The route for an attempt's artifacts: logs and reports."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def artifact(task_id: str, attempt: AttemptNumber, name: str, _caller: Rea
     await run_in_threadpool(parts.tasks.get, task_id)
     key = artifact_key(parts.services.config.artifacts_root_directory, task_id, attempt, name)
     try:
-        # The name is a path's last part, and of plain letters: it cannot leave the attempt's folder.
+        # The pattern allows neither a slash nor "..", so the key cannot leave the attempt's folder.
         content = (
             await parts.artifact_threads.run(parts.services.storage.get, key)
             if _ARTIFACT_NAME.fullmatch(name)
@@ -35,9 +35,9 @@ async def artifact(task_id: str, attempt: AttemptNumber, name: str, _caller: Rea
     except KeyError:
         content = None
     except AllBusyError as error:
-        raise StorageUnavailable("the storage is slow, and others wait for it already") from error
+        raise StorageUnavailable("the storage is slow, and other requests wait for it already") from error
     if content is None:
         raise UnknownArtifact(f"attempt {attempt} of the task has no artifact {name[:100]}")
     kind = "application/json" if name.endswith(".json") else "text/plain; charset=utf-8"
-    # What a package prints must never run in a reader's browser.
+    # A package's output must never run as a script in a browser.
     return Response(content, media_type=kind, headers={"X-Content-Type-Options": "nosniff"})

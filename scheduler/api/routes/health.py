@@ -1,4 +1,4 @@
-"""The route that says which parts of the service can be reached."""
+"""The route for the health of the service's parts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Routes about tasks: schedule, look, cancel."""
+"""Routes for tasks: schedule, look up, cancel."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def cancel_many(wanted: CancelRequest, caller: Writer, parts: PartsDep) -> Cance
 
     The rate limit counts one request per id. A list over the limit is still carried out; the next request then waits.
     """
-    # The gate has counted one, when it did not know how many there are.
+    # The gate has counted one request, before the body was read.
     if not caller.is_admin:
         parts.rate_limit.charge(caller.email, len(wanted.task_ids) - 1)
     return CancelAnswers(tasks=[_cancelled(task_id, caller, parts.tasks) for task_id in wanted.task_ids])

@@ -76,7 +76,7 @@ class Attempts(BaseModel):
     attempts: Annotated[list[tuple[Annotated[str, Field(max_length=100)], int]], AtMost(1000)]
 
 
-# Async, with threads of their own: sync routes share a thread pool with callers' requests and would wait for those.
+# Async routes with their own threads: sync routes would share a thread pool with callers' requests and wait for them.
 router = APIRouter(prefix="/worker", tags=["worker"], route_class=StrictRoute)
 
 

@@ -1,4 +1,4 @@
-"""What Alembic runs; scheduler.ledger.schema gives it a connection, in whose transaction everything happens."""
+"""Alembic's entry point. Migrations run in the transaction of the connection that scheduler.ledger.schema gives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The history of tasks, workers that announce themselves, repeated submissions, and an outbox for several relays."""
+"""History, workers' announcements, idempotency keys, and an outbox for several relays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many more tasks a worker would begin."""
+"""Number of tasks that a worker could begin."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""One file a step; the number in front is its place."""
+"""One file per migration, ordered by the number in its name."""

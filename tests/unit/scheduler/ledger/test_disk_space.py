@@ -41,7 +41,7 @@ def test_it_is_not_looked_at_for_every_task(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_gone_has_no_room(tmp_path: Path) -> None:
-    with pytest.raises(LedgerUnavailable, match="cannot be looked at"):
+    with pytest.raises(LedgerUnavailable, match="cannot read the free space"):
         Room(tmp_path / "gone").check()
 
 
