@@ -80,8 +80,8 @@ check-types: $(VENV)
 	$(BIN)/mypy
 
 check-fast: $(VENV)
-	$(BIN)/python -m pytest -q --timeout=60 -n auto --maxprocesses=8 \
-	    -m 'not docker and not services and not fuzz and not compose and not long' $(ARGS)
+	$(BIN)/python -m pytest -q --timeout=60 -p no:schemathesis -n 4 \
+	    -m 'not docker and not services and not fuzz and not compose and not slow and not long' $(ARGS)
 
 lock: $(VENV)  ## choose the newest versions that requirements/ allow
 	@{ echo "# Every package that the virtualenv gets, at the version that was tested. Made by: make lock"; \

@@ -193,6 +193,7 @@ def test_no_process_and_no_open_file_is_left_after_many_runs() -> None:
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
+@pytest.mark.slow
 def test_a_process_is_found_in_the_middle_of_starting_another_program(tmp_path: Path) -> None:
     restless = tmp_path / "restless"
     restless.write_text(f"#!/bin/sh\nexec {restless}\n")

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.support.builders import SECRET
 from tests.support.checkout import ROOT
@@ -40,6 +41,7 @@ def a_config_file(folder: Path, **changes: str) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_configuration_that_cannot_work_is_one_line_and_2(tmp_path: Path) -> None:
     environment = os.environ | {"ALTS_CONFIG": str(a_config_file(tmp_path, broker="memory"))}
 
@@ -57,6 +59,7 @@ def test_a_configuration_that_cannot_work_is_one_line_and_2(tmp_path: Path) -> N
     assert "alts run" in done.stderr
 
 
+@pytest.mark.slow
 def test_with_the_broker_away_tasks_are_accepted_and_sigterm_ends_it_cleanly(tmp_path: Path) -> None:
     log: list[str] = []
     with started(a_config_file(tmp_path), log) as (_port, health):
@@ -69,6 +72,7 @@ def test_with_the_broker_away_tasks_are_accepted_and_sigterm_ends_it_cleanly(tmp
     assert "Traceback" not in log[0]
 
 
+@pytest.mark.slow
 def test_headers_without_end_are_refused_before_they_fill_the_memory(tmp_path: Path) -> None:
     with (
         started(a_config_file(tmp_path), []) as (port, _health),

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support.checkout import ROOT
 from tests.support.groups import FIRST, GROUPS, HOST, SERVERS, group_of
 
@@ -40,6 +42,7 @@ def test_every_file_that_is_named_is_there() -> None:
     assert names >= {*FIRST} - {HOST, SERVERS}
 
 
+@pytest.mark.slow
 def test_a_group_is_run_by_one_process_and_the_longest_begin_first(tmp_path: Path) -> None:
     log = tmp_path / "log"
     for name in ("test_drain", "test_secrets", "test_other", "test_more", "test_hostile"):

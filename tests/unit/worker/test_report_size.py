@@ -77,6 +77,7 @@ def read_by_the_scheduler(body: object) -> object:
     return read_json(content, most_values=MOST_VALUES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [

@@ -154,6 +154,7 @@ def hanging() -> Hanging:
     return Hanging()
 
 
+@pytest.mark.slow
 def test_callers_who_wait_for_s3_delay_no_heartbeat(tmp_path: Path, hanging: Hanging) -> None:
     ledger = a_ledger(tmp_path, HandClock())
     task_id = claimed(ledger)
@@ -185,6 +186,7 @@ def test_who_waits_for_s3_behind_others_for_long_is_told_to_come_again(tmp_path:
     assert callers.statuses() == [200] * ARTIFACT_THREADS + [503] * 2
 
 
+@pytest.mark.slow
 def test_however_many_ask_how_the_parts_are_no_heartbeat_is_delayed(tmp_path: Path, hanging: Hanging) -> None:
     ledger = a_ledger(tmp_path, HandClock())
     task_id = claimed(ledger)
@@ -199,6 +201,7 @@ def test_however_many_ask_how_the_parts_are_no_heartbeat_is_delayed(tmp_path: Pa
     assert hanging.entered == 1
 
 
+@pytest.mark.slow
 def test_callers_who_wait_for_the_ledger_leave_threads_for_workers(tmp_path: Path, hanging: Hanging) -> None:
     database = a_database(f"sqlite:///{tmp_path}/ledger.sqlite")
     ledger = SqlLedger(database, LedgerRules(), clock=HandClock())

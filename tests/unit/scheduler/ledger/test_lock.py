@@ -44,17 +44,20 @@ def another_process(url: str, how: str) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("there", "here"), [("alone", True), ("alone", False), ("beside", True)])
 def test_an_embedded_service_has_the_ledger_for_itself(database_url: str, there: str, here: bool) -> None:
     with another_process(database_url, there), pytest.raises(AlreadyRunning, match=r"ledger .*\(stop it first\)"):
         Database(database_url, alone=here)
 
 
+@pytest.mark.slow
 def test_schedulers_share_a_ledger(database_url: str) -> None:
     with another_process(database_url, "beside"):
         Database(database_url).close()
 
 
+@pytest.mark.slow
 def test_a_service_that_was_killed_leaves_the_ledger_to_the_next(database_url: str) -> None:
     with another_process(database_url, "alone") as process:
         process.kill()
@@ -103,6 +106,7 @@ def test_a_ledger_with_two_names_of_its_own_is_refused(tmp_path: Path) -> None:
         Database(f"sqlite:///{tmp_path}/again.sqlite")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("emptied", ["nothing", "storage", "work"])
 def test_a_second_embedded_service_is_refused_whatever_its_folders(tmp_path: Path, emptied: str) -> None:
     url = f"sqlite:///{tmp_path}/ledger/ledger.sqlite"

@@ -251,6 +251,7 @@ claims = st.dictionaries(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(header=headers, more=claims, honest=st.booleans())
 def test_no_header_and_no_claims_break_the_reader(header: dict[str, Any], more: dict[str, Any], honest: bool) -> None:

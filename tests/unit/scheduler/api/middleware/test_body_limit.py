@@ -81,6 +81,7 @@ def test_a_large_body_is_parsed_and_checked_off_the_event_loop() -> None:
 LARGE = [one for one in HOSTILE if one.scope in (Scope.ADMIN, Scope.WORKER) and len(one.body) > SMALL]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hostile", LARGE, ids=lambda one: one.name)
 def test_on_the_event_loop_a_large_body_is_no_more_work_than_a_small_one(tmp_path: Path, hostile: Any) -> None:
     app, headers, body = an_app(tmp_path), bearer(hostile.scope), hostile.body
@@ -278,6 +279,7 @@ def test_admins_and_workers_pay_nothing(tmp_path: Path, scope: Scope, path: str)
 # remains
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hostile", [one for one in HOSTILE if "long name" in one.name or "nested" in one.name])
 def test_of_a_refused_body_nothing_stays_until_somebody_collects_garbage(tmp_path: Path, hostile: Any) -> None:
     app, body = an_app(tmp_path), hostile.body

@@ -305,6 +305,7 @@ def test_a_stranger_is_answered_before_the_body_and_the_connection_is_closed(
     assert answer.startswith(b"HTTP/1.1 401 ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "request_text",
     [
