@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from alts.checks.integrity.elf import HEADER_SIZE, Elf, Kind, kind_of, read_elf
+from alts.checks.integrity.elf import HEADER_SIZE, Elf, ElfKind, kind_of, read_elf
 from alts.checks.integrity.loader_cache import CACHE_PATH, read_loader_cache
 from alts.pipeline.context import StageContext
 from alts.pipeline.file_contents import beginnings, in_batches
@@ -17,7 +17,7 @@ _TEXTS = 64_000_000  # characters that are kept of what those files name
 _CACHE_LIMIT = 16_000_000  # bytes of ld.so.cache; with ten thousand libraries it has two million
 
 
-def elf_kinds(context: StageContext, paths: Sequence[str]) -> Mapping[str, Kind]:
+def elf_kinds(context: StageContext, paths: Sequence[str]) -> Mapping[str, ElfKind]:
     """Return path → kind for the programs and libraries among `paths`. Other files are left out."""
     kinds = ((path, kind_of(first)) for path, first in beginnings(context, paths, HEADER_SIZE))
     return {path: kind for path, kind in kinds if kind}
@@ -58,7 +58,7 @@ def _contents(context: StageContext, batch: Sequence[str], sizes: Mapping[str, i
         start += sizes[path]
 
 
-def loader_cache(context: StageContext) -> Mapping[tuple[str, Kind], str]:
+def loader_cache(context: StageContext) -> Mapping[tuple[str, ElfKind], str]:
     """Return (name, kind) → path of the machine's ld.so.cache; empty if there is none."""
     try:
         return read_loader_cache(context.instance.pull(CACHE_PATH, stop=context.stop, limit=_CACHE_LIMIT))

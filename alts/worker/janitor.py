@@ -11,7 +11,7 @@ from alts.runners.base import Machine, Runner
 from alts.shared.errors import InfrastructureError
 from alts.shared.models.ledger import Ledger
 from alts.worker.orphans import foreign, own_orphans
-from alts.worker.running import Attempt, RunningAttempts
+from alts.worker.running import AttemptKey, RunningAttempts
 from alts.worker.work_folder import WorkFolder
 
 log = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ class Janitor:
         for name, shown in machines.items():
             self._remove(name, own_orphans(shown, own=self._folder.identity, running=running))
         strange = {name: foreign(shown, neighbours=neighbours) for name, shown in machines.items()}
-        asked = frozenset[Attempt]().union(*strange.values())
+        asked = frozenset[AttemptKey]().union(*strange.values())
         over = self._ledger.over(sorted(asked)) if asked else set()
         for name, attempts in strange.items():
             self._remove(name, attempts & over)
@@ -84,7 +84,7 @@ class Janitor:
             log.warning("orphans not removed", extra={"runner": name, "error": str(error)})
             return ()
 
-    def _remove(self, name: str, attempts: Collection[Attempt]) -> None:
+    def _remove(self, name: str, attempts: Collection[AttemptKey]) -> None:
         try:
             for task_id, attempt in sorted(attempts):
                 self._runners[name].remove(task_id, attempt)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from alts.runners.base import Machine
-from alts.worker.running import Attempt
+from alts.worker.running import AttemptKey
 
 
-def own_orphans(machines: Iterable[Machine], *, own: str, running: Collection[Attempt]) -> set[Attempt]:
+def own_orphans(machines: Iterable[Machine], *, own: str, running: Collection[AttemptKey]) -> set[AttemptKey]:
     """Return this worker's attempts that have a machine but do not run: their cleanup failed.
 
     `own`: this worker's identity. `running` must be read after `machines`, or a new attempt looks like an orphan.
@@ -16,7 +16,7 @@ def own_orphans(machines: Iterable[Machine], *, own: str, running: Collection[At
     return {attempt for machine in machines if machine.worker == own and (attempt := _attempt(machine)) not in running}
 
 
-def foreign(machines: Iterable[Machine], *, neighbours: Collection[str]) -> set[Attempt]:
+def foreign(machines: Iterable[Machine], *, neighbours: Collection[str]) -> set[AttemptKey]:
     """Return the attempts of workers outside this host, which may live. Only the ledger knows which are over.
 
     `neighbours`: identities of all workers of this host, own included. The locks of their slots say whether they live.
@@ -24,5 +24,5 @@ def foreign(machines: Iterable[Machine], *, neighbours: Collection[str]) -> set[
     return {_attempt(machine) for machine in machines if machine.worker not in neighbours}
 
 
-def _attempt(machine: Machine) -> Attempt:
+def _attempt(machine: Machine) -> AttemptKey:
     return machine.task_id, machine.attempt

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from alts.core.stop import Stop, StopReason
 
-Attempt = tuple[str, int]
+AttemptKey = tuple[str, int]
 """Task id and attempt number."""
 
 
@@ -18,11 +18,11 @@ class RunningAttempts:
     """
 
     def __init__(self) -> None:
-        self._stops: dict[Attempt, Stop] = {}
+        self._stops: dict[AttemptKey, Stop] = {}
         self._draining = False
 
     @contextmanager
-    def add(self, attempt: Attempt, *, seconds: float) -> Iterator[Stop]:
+    def add(self, attempt: AttemptKey, *, seconds: float) -> Iterator[Stop]:
         """Count an attempt as running for the `with` block. Yields its Stop, which expires after `seconds`."""
         stop = Stop(seconds)
         self._stops[attempt] = stop
@@ -34,7 +34,7 @@ class RunningAttempts:
         finally:
             del self._stops[attempt]
 
-    def keys(self) -> frozenset[Attempt]:
+    def keys(self) -> frozenset[AttemptKey]:
         """Return the attempts that run now."""
         return frozenset(self._stops)
 

@@ -57,7 +57,7 @@ class Requires:
 
 Reader = Annotated[Caller, Security(Requires(Scope.READ))]
 Writer = Annotated[Caller, Security(Requires(Scope.WRITE))]
-Worker = Annotated[Caller, Security(Requires(Scope.WORKER))]
+WorkerCaller = Annotated[Caller, Security(Requires(Scope.WORKER))]
 
 
 def check_may_cancel(caller: Caller, submitted_by: str) -> None:

@@ -32,7 +32,7 @@ _DT_NULL, _DT_NEEDED, _DT_STRTAB, _DT_RPATH, _DT_RUNPATH = 0, 1, 5, 15, 29
 
 
 @dataclass(frozen=True)
-class Kind:
+class ElfKind:
     """The architecture of an ELF file. A program loads only libraries of the same kind."""
 
     bits: int
@@ -41,7 +41,7 @@ class Kind:
     """For example 62 for x86_64 (elf(5), e_machine)."""
 
 
-X86_64, I386, AARCH64 = Kind(64, 62), Kind(32, 3), Kind(64, 183)
+X86_64, I386, AARCH64 = ElfKind(64, 62), ElfKind(32, 3), ElfKind(64, 183)
 
 
 @dataclass(frozen=True)
@@ -60,12 +60,12 @@ class Elf:
         return sum(map(len, (*self.needed, self.rpath or "", self.runpath or "", self.interpreter)))
 
 
-def kind_of(header: bytes) -> Kind | None:
+def kind_of(header: bytes) -> ElfKind | None:
     """Return the kind of a file by its first HEADER_SIZE bytes; None if no loader would load it."""
     if len(header) < HEADER_SIZE or not header.startswith(_MAGIC) or header[4] not in (1, 2):
         return None
     kind, machine = struct.unpack_from(f"{_order(header)}HH", header, 16)
-    return Kind(32 if header[4] == 1 else 64, machine) if kind in _LOADED else None
+    return ElfKind(32 if header[4] == 1 else 64, machine) if kind in _LOADED else None
 
 
 def read_elf(content: bytes) -> Elf | None:

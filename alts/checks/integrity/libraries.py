@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from alts.checks.integrity.elf import AARCH64, I386, X86_64, Elf, Kind
+from alts.checks.integrity.elf import AARCH64, I386, X86_64, Elf, ElfKind
 from alts.checks.integrity.interpreters import PROGRAMS
 from alts.checks.integrity.search_path import folders_of
 from alts.checks.state.tree import Tree
@@ -19,7 +19,7 @@ _LOADERS = ("ld-linux", "ld64.so", "ld.so")
 
 # The folders built into glibc, those of Debian's and of Fedora's families together. On a machine of one family the
 # folders of the other hold no library of the same kind.
-_DEFAULT: Mapping[Kind, tuple[str, ...]] = {
+_DEFAULT: Mapping[ElfKind, tuple[str, ...]] = {
     X86_64: ("lib/x86_64-linux-gnu", "lib64", "lib"),
     I386: ("lib/i386-linux-gnu", "lib/i686-linux-gnu", "lib32", "lib"),
     AARCH64: ("lib/aarch64-linux-gnu", "lib64", "lib"),
@@ -33,15 +33,15 @@ class _Found(Enum):
 
 
 @dataclass(frozen=True)
-class Machine:
+class LoaderView:
     """The files and settings from which the loader chooses a library."""
 
     tree: Tree
-    kind: Kind
+    kind: ElfKind
     """The kind of the machine's own programs. Files of other kinds have loaders of their own and are not judged."""
-    cache: Mapping[tuple[str, Kind], str]
+    cache: Mapping[tuple[str, ElfKind], str]
     """(name, kind) → path, from alts.checks.integrity.loader_cache."""
-    kinds: Mapping[str, Kind]
+    kinds: Mapping[str, ElfKind]
     """Path without links → kind, for each ELF file that has the name of a needed library."""
 
     @property
@@ -56,7 +56,7 @@ class Machine:
         return _DEFAULT.get(self.kind, ("lib64", "lib"))
 
 
-def library_findings(path: str, elf: Elf, machine: Machine) -> Iterator[Finding]:
+def library_findings(path: str, elf: Elf, machine: LoaderView) -> Iterator[Finding]:
     """Yield a finding for each library that the file needs and the loader does not find.
 
     A plugin may need a library that its host has loaded already, or that comes with a suggested package. For a plugin
@@ -75,7 +75,7 @@ def library_findings(path: str, elf: Elf, machine: Machine) -> Iterator[Finding]
         yield Finding(kind=report.Kind.MISSING_LIBRARY, severity=severity, message=message, evidence=f"NEEDED {name}")
 
 
-def _look_for(name: str, path: str, elf: Elf, machine: Machine) -> _Found:
+def _look_for(name: str, path: str, elf: Elf, machine: LoaderView) -> _Found:
     if "/" in name:
         return _Found.SEARCHED if _loads(name, machine) else _Found.NOWHERE
     if any(_loads(f"{folder}/{name}", machine) for folder in folders_of(path, elf, machine.lib_words)):
@@ -90,11 +90,11 @@ def _look_for(name: str, path: str, elf: Elf, machine: Machine) -> _Found:
     return _Found.NOWHERE
 
 
-def _loads(path: str, machine: Machine) -> bool:
+def _loads(path: str, machine: LoaderView) -> bool:
     return machine.kinds.get(machine.tree.end(path)) == machine.kind
 
 
-def _severity(found: _Found, path: str, elf: Elf, machine: Machine) -> Severity:
+def _severity(found: _Found, path: str, elf: Elf, machine: LoaderView) -> Severity:
     folder = posixpath.dirname(path)
     if found is _Found.SEARCHED:
         return Severity.INFO

@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 
-from alts.checks.integrity.elf import AARCH64, I386, LONGEST_PATH, X86_64, Kind, text_at
+from alts.checks.integrity.elf import AARCH64, I386, LONGEST_PATH, X86_64, ElfKind, text_at
 
 CACHE_PATH = "/etc/ld.so.cache"
 
@@ -27,13 +27,13 @@ _ARCHITECTURE = 0xFF00
 _KINDS = {0x0300: X86_64, 0x0A00: AARCH64, 0x0000: I386}
 
 
-def read_loader_cache(content: bytes) -> Mapping[tuple[str, Kind], str]:
+def read_loader_cache(content: bytes) -> Mapping[tuple[str, ElfKind], str]:
     """Return (name, kind) → path for the known kinds; empty if the content is no such cache or exceeds a bound."""
     start = content.find(_MAGIC)
     if start < 0:
         return {}
     content = content[start:]
-    found: dict[tuple[str, Kind], str] = {}
+    found: dict[tuple[str, ElfKind], str] = {}
     length = 0
     try:
         _, count, _ = _HEADER.unpack_from(content)

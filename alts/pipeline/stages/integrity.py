@@ -9,10 +9,9 @@ from dataclasses import replace
 from itertools import chain, islice
 from typing import TypeVar
 
-from alts.checks.integrity.elf import SMALLEST, Elf
-from alts.checks.integrity.elf import Kind as ElfKind
+from alts.checks.integrity.elf import SMALLEST, Elf, ElfKind
 from alts.checks.integrity.interpreters import FIRST_LINE, interpreter_finding, is_started, loader_finding
-from alts.checks.integrity.libraries import Machine, library_findings
+from alts.checks.integrity.libraries import LoaderView, library_findings
 from alts.checks.integrity.links import link_findings
 from alts.checks.integrity.search_path import search_path_findings
 from alts.checks.leftovers.find import shown
@@ -172,17 +171,17 @@ def _programs(context: StageContext, owned: Sequence[str], tree: Tree) -> Iterat
     elves = dict(read_elf_files(context, {path: sizes[path] for path in (*sorted(ours), *sorted(foreign))}))
     yield from filter(None, (loader_finding(path, elf, tree) for path, elf in elves.items()))
     loaded = {path: elf for path, elf in elves.items() if path in ours}
-    machine = _machine(context, loaded.values(), tree, native, kinds)
+    machine = _loader_view(context, loaded.values(), tree, native, kinds)
     for path, elf in loaded.items():
         context.stop.check()
         yield from library_findings(path, elf, machine)
         yield from search_path_findings(path, elf, tree)
 
 
-def _machine(
+def _loader_view(
     context: StageContext, elves: Iterable[Elf], tree: Tree, native: ElfKind, kinds: Mapping[str, ElfKind]
-) -> Machine:
+) -> LoaderView:
     """Read the loader's cache, and the kinds of all files that have the name of a needed library."""
     needed = {posixpath.basename(name) for elf in elves for name in elf.needed}
     named = sorted({end for name in needed for end in tree.named(name)})
-    return Machine(tree, native, loader_cache(context) if needed else {}, {**kinds, **elf_kinds(context, named)})
+    return LoaderView(tree, native, loader_cache(context) if needed else {}, {**kinds, **elf_kinds(context, named)})

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from alts.shared.bounds import AtMost
 from alts.shared.models.ledger import Assignment
 from alts.shared.models.report import MOST_STAGES, Outcome, Report, StageResult
-from scheduler.api.auth import Worker
+from scheduler.api.auth import WorkerCaller
 from scheduler.api.dependencies import AttemptNumber, PartsDep
 from scheduler.api.errors import responses
 from scheduler.api.strict_route import StrictRoute
@@ -81,7 +81,7 @@ router = APIRouter(prefix="/worker", tags=["worker"], route_class=StrictRoute)
 
 
 @router.post("/tasks/{task_id}/claim", response_model=ClaimAnswer, responses=responses())
-async def claim(task_id: str, body: Claim, _caller: Worker, parts: PartsDep) -> ClaimAnswer:
+async def claim(task_id: str, body: Claim, _caller: WorkerCaller, parts: PartsDep) -> ClaimAnswer:
     """Claim the task for its next attempt."""
     return ClaimAnswer(
         assignment=await parts.worker_threads.run(parts.attempts.claim, task_id, worker=body.worker, key=body.key)
@@ -89,14 +89,14 @@ async def claim(task_id: str, body: Claim, _caller: Worker, parts: PartsDep) -> 
 
 
 @router.post("/tasks/{task_id}/decline", status_code=204, responses=responses())
-async def decline(task_id: str, body: Decline, _caller: Worker, parts: PartsDep) -> None:
+async def decline(task_id: str, body: Decline, _caller: WorkerCaller, parts: PartsDep) -> None:
     """Decline the invitation. The task is offered again later, or to another worker."""
     await parts.worker_threads.run(parts.attempts.decline, task_id, worker=body.worker, reason=body.reason)
 
 
 @router.post("/tasks/{task_id}/attempts/{attempt}/heartbeat", response_model=HeartbeatAnswer, responses=responses(409))
 async def heartbeat(
-    task_id: str, attempt: AttemptNumber, body: Heartbeat, _caller: Worker, parts: PartsDep
+    task_id: str, attempt: AttemptNumber, body: Heartbeat, _caller: WorkerCaller, parts: PartsDep
 ) -> HeartbeatAnswer:
     """Prolong the lease and store the stages so far."""
     return HeartbeatAnswer(
@@ -105,19 +105,21 @@ async def heartbeat(
 
 
 @router.post("/tasks/{task_id}/attempts/{attempt}/report", response_model=ReportAnswer, responses=responses(409))
-async def report(task_id: str, attempt: AttemptNumber, body: Report, _caller: Worker, parts: PartsDep) -> ReportAnswer:
+async def report(
+    task_id: str, attempt: AttemptNumber, body: Report, _caller: WorkerCaller, parts: PartsDep
+) -> ReportAnswer:
     """Report the attempt's result. Sending the same report again is harmless."""
     return ReportAnswer(outcome=await parts.worker_threads.run(parts.attempts.report, task_id, attempt, body))
 
 
 @router.post("/tasks/{task_id}/attempts/{attempt}/release", status_code=204, responses=responses(409))
-async def release(task_id: str, attempt: AttemptNumber, body: Release, _caller: Worker, parts: PartsDep) -> None:
+async def release(task_id: str, attempt: AttemptNumber, body: Release, _caller: WorkerCaller, parts: PartsDep) -> None:
     """Hand the unfinished task back."""
     await parts.worker_threads.run(parts.attempts.release, task_id, attempt, reason=body.reason)
 
 
 @router.post("/presence", status_code=204, responses=responses())
-async def announce(body: Announcement, _caller: Worker, parts: PartsDep) -> None:
+async def announce(body: Announcement, _caller: WorkerCaller, parts: PartsDep) -> None:
     """Announce the worker, and whether it is ready."""
     await parts.worker_threads.run(
         parts.attempts.announce, body.worker, ready=body.ready, reason=body.reason, queues=body.queues, free=body.free
@@ -125,6 +127,6 @@ async def announce(body: Announcement, _caller: Worker, parts: PartsDep) -> None
 
 
 @router.post("/attempts/over", response_model=Attempts, responses=responses())
-async def over(body: Attempts, _caller: Worker, parts: PartsDep) -> Attempts:
+async def over(body: Attempts, _caller: WorkerCaller, parts: PartsDep) -> Attempts:
     """List those attempts that no longer own their task. Unknown attempts are left out."""
     return Attempts(attempts=sorted(await parts.worker_threads.run(parts.attempts.over, body.attempts)))

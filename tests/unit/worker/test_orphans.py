@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from alts.runners.base import Machine
 from alts.worker.orphans import foreign, own_orphans
-from alts.worker.running import Attempt
+from alts.worker.running import AttemptKey
 
 OWN, NEIGHBOUR, STRANGER = "own", "neighbour", "stranger"
 HERE = {OWN, NEIGHBOUR}
@@ -37,8 +37,8 @@ attempts = st.tuples(st.sampled_from("abc"), st.integers(1, 3))
 
 
 @given(st.lists(st.builds(lambda w, a: Machine(w, *a), workers, attempts)), st.sets(attempts))
-def test_nothing_is_named_without_a_reason(machines: list[Machine], running: set[Attempt]) -> None:
-    owners: dict[Attempt, set[str]] = {}
+def test_nothing_is_named_without_a_reason(machines: list[Machine], running: set[AttemptKey]) -> None:
+    owners: dict[AttemptKey, set[str]] = {}
     for machine in machines:
         owners.setdefault((machine.task_id, machine.attempt), set()).add(machine.worker)
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alts.checks.integrity.elf import AARCH64, I386, X86_64, Elf, Kind, kind_of, read_elf
+from alts.checks.integrity.elf import AARCH64, I386, X86_64, Elf, ElfKind, kind_of, read_elf
 from alts.checks.integrity.headers import first_bytes, headers_argv
 from alts.checks.integrity.loader_cache import read_loader_cache
 from tests.corpus.elf import elf
@@ -30,7 +30,7 @@ def test_a_program_for_another_machine_is_of_another_kind() -> None:
     assert kind_of(PROGRAM) == X86_64
     assert kind_of(PROGRAM[:18] + struct.pack("<H", 183) + PROGRAM[20:]) == AARCH64
     assert kind_of(b"\x7fELF\x01\x01\x01" + bytes(9) + struct.pack("<HH", 2, 3)) == I386
-    assert kind_of(b"\x7fELF\x02\x02\x01" + bytes(9) + struct.pack(">HH", 3, 22)) == Kind(64, 22)
+    assert kind_of(b"\x7fELF\x02\x02\x01" + bytes(9) + struct.pack(">HH", 3, 22)) == ElfKind(64, 22)
 
 
 @pytest.mark.parametrize(

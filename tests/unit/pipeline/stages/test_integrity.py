@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from alts.checks.integrity.elf import I386, X86_64, Elf, Kind
+from alts.checks.integrity.elf import I386, X86_64, Elf, ElfKind
 from alts.checks.integrity.interpreters import interpreter_finding, is_started, loader_finding
-from alts.checks.integrity.libraries import Machine, library_findings
+from alts.checks.integrity.libraries import LoaderView, library_findings
 from alts.checks.integrity.links import link_findings
 from alts.checks.integrity.search_path import search_path_findings
 from alts.checks.state.snapshot import FileState, Snapshot
@@ -22,8 +22,7 @@ from alts.pipeline.output_file import OUTPUT_PATH
 from alts.pipeline.stage_log import StageLog
 from alts.pipeline.stages.integrity import integrity
 from alts.shared.errors import StateUnreadable
-from alts.shared.models.report import Finding, Severity
-from alts.shared.models.report import Kind as FindingKind
+from alts.shared.models.report import Finding, Kind, Severity
 from tests.corpus.elf import elf
 from tests.support.builders import a_spec
 from tests.support.fakes import Answer, FakeDebian, FakeInstance
@@ -89,11 +88,11 @@ class TestTree:
 
 
 def library(
-    path: str, elf: Elf, *, there: Mapping[str, Kind] | None = None, cached: str | None = None
+    path: str, elf: Elf, *, there: Mapping[str, ElfKind] | None = None, cached: str | None = None
 ) -> list[tuple[Severity, str]]:
     """Return the findings about a file on a machine with these libraries."""
     there = there or {}
-    machine = Machine(
+    machine = LoaderView(
         tree(*there, path), X86_64, {("liba.so.1", X86_64): cached} if cached else {}, {**there, path: X86_64}
     )
     return [(finding.severity, finding.message) for finding in library_findings(path, elf, machine)]
@@ -192,7 +191,7 @@ def test_another_c_library_s_programs_are_left_alone() -> None:
 def test_a_search_path_that_others_may_fill_is_bad(element: str, word: str) -> None:
     [finding] = search_path_findings("/usr/bin/a", Elf(runpath=f"/usr/lib/a:{element}"), tree())
 
-    assert (finding.kind, finding.severity) == (FindingKind.BAD_RPATH, Severity.ERROR)
+    assert (finding.kind, finding.severity) == (Kind.BAD_RPATH, Severity.ERROR)
     assert word in finding.message
     assert finding.evidence == f"RUNPATH /usr/lib/a:{element}"
 
@@ -219,7 +218,7 @@ def test_a_program_needs_its_loader(path: str, loader: str, found: int) -> None:
 
     assert (finding is not None) == bool(found)
     if finding:
-        assert (finding.kind, finding.severity) == (FindingKind.MISSING_LIBRARY, Severity.ERROR)
+        assert (finding.kind, finding.severity) == (Kind.MISSING_LIBRARY, Severity.ERROR)
         assert (
             finding.message == "/usr/bin/a needs the loader /lib/ld-musl-x86_64.so.1, which this machine does not have"
         )
@@ -273,7 +272,7 @@ def links(target: str, *paths: str, complete: bool = True) -> list[Finding]:
 def test_a_link_that_leads_nowhere_is_broken() -> None:
     [finding] = links("../nowhere/file")
 
-    assert (finding.kind, finding.severity) == (FindingKind.BROKEN_SYMLINK, Severity.ERROR)
+    assert (finding.kind, finding.severity) == (Kind.BROKEN_SYMLINK, Severity.ERROR)
     assert finding.message == "/usr/share/a/link leads to /usr/share/nowhere/file, which is not there"
     assert finding.evidence == "/usr/share/a/link -> ../nowhere/file"
 
@@ -324,7 +323,7 @@ class TestStage:
     def test_what_has_no_checksum_is_missed_all_the_same(self) -> None:
         [finding] = self.run("/usr/bin/hello\n/usr/share/link\n", "/usr/bin/hello")
 
-        assert (finding.kind, finding.message) == (FindingKind.MISSING_FILE, "/usr/share/link is missing")
+        assert (finding.kind, finding.message) == (Kind.MISSING_FILE, "/usr/share/link is missing")
 
     def test_a_missing_file_is_told_of_once(self) -> None:
         assert len(self.run("/usr/bin/hello\n", verify="missing     /usr/bin/hello\n")) == 1
@@ -375,7 +374,7 @@ class TestStage:
     def test_an_interpreter_that_may_yet_come_is_a_warning(self, recommends: str, severity: Severity) -> None:
         [finding] = self.of_contents({"/usr/bin/a": b"#!/usr/bin/python2\n"}, recommends=recommends)
 
-        assert (finding.kind, finding.severity) == (FindingKind.MISSING_FILE, severity)
+        assert (finding.kind, finding.severity) == (Kind.MISSING_FILE, severity)
 
     @pytest.mark.parametrize("question", ["--listfiles", "dpkg.cfg"])
     def test_half_an_answer_is_none(self, question: str) -> None:
