@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ HOMES = {
         "alts.runners.docker.errors",
         "alts.runners.docker.instance",
         "alts.runners.docker.pull",
-        "alts.provisioning.terraform.provider.resources",
+        "alts.runners.docker.provider.resources",
     },
     "boto3": {"alts.shared.storage.s3"},
     "botocore": {"alts.shared.storage.s3"},
@@ -59,7 +60,7 @@ HOMES = {
     "anyio": {"scheduler.api.threads"},
     "limits": {"scheduler.admission.rate_limit"},
     "alembic": {"scheduler.ledger.schema"},
-    "subprocess": {"alts.host.process", "alts.provisioning.terraform.provider.process"},
+    "subprocess": {"alts.host.process", "alts.runners.docker.provider.process"},
 }
 """A library → the only modules that may import it."""
 
@@ -128,3 +129,41 @@ def test_broad_excepts_are_only_where_a_bug_must_not_lose_tasks() -> None:
     }
 
     assert broad == {"alts.worker.celery_task", "alts.shared.periodic"}
+
+
+# Rooms that work with any kind of machine. alts.images makes images for Docker, and the configuration names its keys.
+ANY_MACHINE = ("core", "host", "provisioning", "checks", "pipeline", "runners", "worker")
+KINDS = re.compile(r"docker|container", re.IGNORECASE)
+
+
+def words_of(tree: ast.Module) -> Iterator[str]:
+    """Yield names and texts in the code, without comments and docstrings."""
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    prose = {
+        id(statement.value)
+        for node in ast.walk(tree)
+        if isinstance(node, documented)
+        for statement in node.body
+        if isinstance(statement, ast.Expr)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in prose:
+            yield node.value
+        for name in ("id", "attr", "arg", "name"):
+            yield str(getattr(node, name, ""))
+
+
+def test_outside_its_folder_nothing_knows_that_a_machine_is_a_container() -> None:
+    of_docker = ROOT / "alts/runners/docker"
+    # The registry is where the folder is named.
+    files = [
+        file
+        for file in SOURCES
+        if file.relative_to(ROOT).parts[:2] in {("alts", room) for room in ANY_MACHINE}
+        and of_docker not in file.parents
+        and file != ROOT / "alts/runners/registry.py"
+    ]
+
+    assert len(files) > 50
+    known = {file: [word for word in words_of(ast.parse(file.read_text())) if KINDS.search(word)] for file in files}
+    assert {file: words for file, words in known.items() if words} == {}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from alts.images.mmdebstrap import FLAGS
 from alts.shared.models.distributions import DEB_ARCHITECTURES
-from alts.shared.models.task_spec import TaskSpec
+from alts.shared.models.platform import Platform
 
 # mmdebstrap's own default (mmdebstrap(1), "MIRROR"), which it completes with -updates and -security by itself.
 _ARCHIVES: Mapping[str, str] = {"debian": "http://deb.debian.org/debian", "ubuntu": "http://archive.ubuntu.com/ubuntu"}
@@ -101,24 +101,24 @@ class StandinRecipe:
 AnyRecipe = Recipe | StandinRecipe
 
 
-def recipes_for(spec: TaskSpec, *, mirrors: Mapping[str, str], finish: str) -> tuple[Recipe, ...]:
+def recipes_for(platform: Platform, *, mirrors: Mapping[str, str], finish: str) -> tuple[Recipe, ...]:
     """How to make the image for a task, the best way first; none for a distribution that cannot be bootstrapped.
 
     `mirrors`: distribution → mirror, as configured. Without one, a second recipe makes do without updates and
     security: old releases lose those suites first.
     """
-    fallback = _ARCHIVES.get(spec.dist_name)
+    fallback = _ARCHIVES.get(platform.dist_name)
     if fallback is None:
         return ()
-    if spec.dist_name == "ubuntu" and spec.architecture == "aarch64":
+    if platform.dist_name == "ubuntu" and platform.architecture == "aarch64":
         fallback = _UBUNTU_PORTS
-    configured = mirrors.get(spec.dist_name)
+    configured = mirrors.get(platform.dist_name)
     return tuple(
         Recipe(
-            distribution=spec.dist_name,
-            version=spec.dist_version,
-            codename=spec.release.codename,
-            architecture=DEB_ARCHITECTURES[spec.dist_arch],
+            distribution=platform.dist_name,
+            version=platform.dist_version,
+            codename=platform.release.codename,
+            architecture=DEB_ARCHITECTURES[platform.dist_arch],
             mirror=mirror,
             finish=finish,
         )

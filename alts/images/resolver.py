@@ -18,7 +18,7 @@ from alts.images.recipes import KEYRINGS, STANDIN, AnyRecipe, Recipe, StandinRec
 from alts.images.rpm_standin import standin_recipe
 from alts.shared.errors import ImageUnavailable, InfrastructureError
 from alts.shared.models.distributions import DEB_ARCHITECTURES
-from alts.shared.models.task_spec import TaskSpec
+from alts.shared.models.platform import Platform
 
 _ANSWER_SECONDS = 15.0  # in which a registry says its first word, or is taken for away
 
@@ -138,12 +138,12 @@ class ImageResolver:
         self._has_keyring = has_keyring
         self._memory = PullMemory(self._folder)
 
-    def resolve(self, spec: TaskSpec, *, stop: Stop, log: OutputSink) -> Image:
+    def resolve(self, platform: Platform, *, stop: Stop, log: OutputSink) -> Image:
         """The image to test on. One task at a time makes a missing one, the others wait for it.
 
         Raises ImageUnavailable, with what was tried in `details`, EngineFailed or Stopped.
         """
-        wanted = self._wanted(spec)
+        wanted = self._wanted(platform)
         if image := self._find(wanted):
             return image
         try:
@@ -155,32 +155,32 @@ class ImageResolver:
         except OSError as error:
             raise ImageUnavailable(f"the cache folder {self._folder} cannot be used", details=str(error)) from error
 
-    def _wanted(self, spec: TaskSpec) -> _Wanted:
-        dpkg = DEB_ARCHITECTURES[spec.dist_arch]
-        recipes, no_recipe = self._recipes(spec)
+    def _wanted(self, platform: Platform) -> _Wanted:
+        dpkg = DEB_ARCHITECTURES[platform.dist_arch]
+        recipes, no_recipe = self._recipes(platform)
         return _Wanted(
-            official=spec.release.image,
-            ours=f"alts/{spec.dist_name}:{spec.dist_version}-{dpkg}-pulled",
+            official=platform.release.image,
+            ours=f"alts/{platform.dist_name}:{platform.dist_version}-{dpkg}-pulled",
             architecture=_DOCKER_ARCHITECTURES[dpkg],
             recipes=recipes,
             no_recipe=no_recipe,
         )
 
-    def _recipes(self, spec: TaskSpec) -> tuple[Sequence[AnyRecipe], str]:
+    def _recipes(self, platform: Platform) -> tuple[Sequence[AnyRecipe], str]:
         """Return the recipes for the image, or the reason why there are none."""
-        if spec.dist_name == STANDIN:
-            return (standin_recipe(spec),), ""
-        keyring = KEYRINGS.get(spec.dist_name)
+        if platform.dist_name == STANDIN:
+            return (standin_recipe(platform),), ""
+        keyring = KEYRINGS.get(platform.dist_name)
         if keyring is None:
-            return (), f"no image of {spec.dist_name} can be made here: it can only be pulled"
+            return (), f"no image of {platform.dist_name} can be made here: it can only be pulled"
         if not self._has_keyring(keyring):
             package = keyring.removesuffix(".gpg").replace("ubuntu-archive", "ubuntu")
             return (), (
-                f"{_KEYRING_FOLDER / keyring} is not on this host, so that nothing of {spec.dist_name}'s archive could "
-                f"be verified: it can only be pulled (apt-get install {package})"
+                f"{_KEYRING_FOLDER / keyring} is not on this host, so that nothing of {platform.dist_name}'s archive "
+                f"could be verified: it can only be pulled (apt-get install {package})"
             )
         finish = resource("images", "debian.sh").read_text(encoding="utf-8")
-        return recipes_for(spec, mirrors=self._mirrors, finish=finish), ""
+        return recipes_for(platform, mirrors=self._mirrors, finish=finish), ""
 
     def _find(self, wanted: _Wanted) -> Image | None:
         for reference, origin in wanted.names:
@@ -267,6 +267,6 @@ class ImageResolver:
         return self._build_standin(recipe, base=base.id, folder=self._folder, stop=stop, log=log)
 
 
-def _debian(recipe: StandinRecipe) -> TaskSpec:
-    """Return a request whose image is the stand-in's base."""
-    return TaskSpec(dist_name="debian", dist_version=recipe.base, dist_arch="amd64", package_name="dnf")
+def _debian(recipe: StandinRecipe) -> Platform:
+    """Return the platform whose image is the stand-in's base."""
+    return Platform("debian", recipe.base, "amd64")

@@ -22,7 +22,7 @@ from alts.images.bootstrap import keep
 from alts.images.recipes import StandinRecipe
 from alts.shared.errors import ImageUnavailable
 from alts.shared.models.distributions import DEB_ARCHITECTURES
-from alts.shared.models.task_spec import TaskSpec
+from alts.shared.models.platform import Platform
 
 BUILD_LABEL = "alts.build"
 """On the container: the recipe's name. The holder of the recipe's lock owns containers with it."""
@@ -51,12 +51,12 @@ class BuildEngine(Protocol):
     def remove_labelled(self, labels: Mapping[str, str]) -> None: ...
 
 
-def standin_recipe(spec: TaskSpec) -> StandinRecipe:
+def standin_recipe(platform: Platform) -> StandinRecipe:
     folder = resource("images", "rpm-standin")
     return StandinRecipe(
-        version=spec.dist_version,
+        version=platform.dist_version,
         base=_BASE,
-        architecture=DEB_ARCHITECTURES[spec.dist_arch],
+        architecture=DEB_ARCHITECTURES[platform.dist_arch],
         files={
             str(path.relative_to(folder)): path.read_bytes()
             # What tools leave beside them (caches of Python and of checkers) is no part of the recipe.

@@ -21,9 +21,6 @@ from alts.core.stop import Stop, Stopped
 from alts.host.process import kill_by_variable
 from alts.shared.errors import ProvisionFailed
 
-CONNECTION = "community.docker.docker_api"
-"""Speaks to the engine itself: neither a docker client on the worker nor ssh in the machine is needed."""
-
 _SETTINGS_NAME = "ansible.cfg"
 _LOOK_INTERVAL = 0.1  # seconds between two looks at the Stop
 _DETAIL_LINES = 30
@@ -86,15 +83,15 @@ def _pieces(file: InstanceFile) -> Iterator[dict[str, str]]:
 def run_playbook(
     playbook: Path,
     *,
-    container: str,
-    docker_host: str,
+    connection: Mapping[str, str],
     variables: Mapping[str, object],
     folder: Path,
     stop: Stop,
     sink: OutputSink,
 ) -> str:
-    """Run a playbook on a container; gives ansible's version, such as "2.19.14", as the run itself said it.
+    """Run a playbook on a machine. Returns ansible's version as the run itself reports it, e.g. "2.19.14".
 
+    `connection`: the machine's variables in the inventory, e.g. {"ansible_connection": ..., "ansible_host": ...}.
     `variables` are templates to ansible: what callers say must be encoded in them. All files go into a new folder
     below `folder`. The playbook must show ansible_version.full by a debug task.
     Raises ProvisionFailed with the output of the failing task in `details`, or Stopped.
@@ -102,7 +99,7 @@ def run_playbook(
     stop.check()
     home = Path(tempfile.mkdtemp(prefix="ansible-", dir=folder)).absolute()
     heard = _Heard(sink)
-    config = _config(home, playbook.absolute(), _inventory(container, docker_host), variables)
+    config = _config(home, playbook.absolute(), {"all": {"hosts": {"instance": dict(connection)}}}, variables)
     runner = Runner(config, event_handler=heard, cancel_callback=lambda: stop.reason is not None)
     try:
         status, exit_code = runner.run()
@@ -151,11 +148,6 @@ def _explained(task: str, result: Mapping[str, Any], text: str) -> str:
     said = [str(result[key]).strip() for key in ("stdout", "stderr", "msg") if result.get(key)]
     lines = ("\n".join(said) or text).splitlines()
     return "\n".join([f"{task}:", *lines[-_DETAIL_LINES:]])
-
-
-def _inventory(container: str, docker_host: str) -> dict[str, object]:
-    host = {"ansible_connection": CONNECTION, "ansible_host": container, "ansible_docker_docker_host": docker_host}
-    return {"all": {"hosts": {"instance": host}}}
 
 
 def _config(

@@ -1,34 +1,36 @@
-"""Runner interface: provisions test machines and removes them."""
+"""Runner interface: makes test machines, prepares them for a task, and removes them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from alts.core.instance import Instance
 from alts.core.output import OutputSink
 from alts.core.stop import Stop
+from alts.shared.models.platform import Platform
 from alts.shared.models.report import AttemptSummary
 from alts.shared.models.task_spec import TaskSpec
 
 
 @dataclass(frozen=True)
-class Provisioned:
-    """A ready machine with its image and tool versions."""
+class MachineRequest:
+    """A request for a machine that any task of its platform can use."""
 
-    instance: Instance
-    image: Mapping[str, str]
-    """reference, id, origin."""
-    tools: Mapping[str, str]
-    """Versions of terraform, ansible and docker, as reported at run time."""
+    platform: Platform
+    task_id: str
+    """With `attempt` the machine's name and labels, by which it is found again after a crash."""
+    attempt: int
+    work_folder: Path
+    """Existing folder for this machine alone. Its creator removes it."""
 
 
 @dataclass(frozen=True)
 class Order:
-    """A request for a machine."""
+    """A request for a machine that is prepared for a task."""
 
     task_id: str
     attempt: int
@@ -37,6 +39,26 @@ class Order:
     """Existing empty folder for this attempt alone. Its creator removes it."""
     earlier: tuple[AttemptSummary, ...] = ()
     """Results of earlier attempts, for the report."""
+
+    @property
+    def request(self) -> MachineRequest:
+        """The part that the machine is made of."""
+        return MachineRequest(self.spec.platform, self.task_id, self.attempt, self.work_folder)
+
+
+@dataclass(frozen=True)
+class Provisioned:
+    """A running machine with its image and tool versions."""
+
+    instance: Instance
+    image: Mapping[str, str]
+    """reference, id, origin."""
+    tools: Mapping[str, str]
+    """Versions of the tools that made it and its files, e.g. {"terraform": "1.11.4"}, as reported at run time."""
+    connection: Mapping[str, str] = field(default_factory=dict)
+    """Its variables in Ansible's inventory, e.g. {"ansible_connection": ..., "ansible_host": ...}."""
+    not_sealed: Callable[[], str] = lambda: ""
+    """Waits until the machine's network is sealed. Returns why it is not; empty if it is. Raises ProvisionFailed."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +72,23 @@ class Machine:
 
 
 class Runner(Protocol):
-    """Provider of machines."""
+    """Provider of machines, in two halves: make() needs no task, prepare() adds what one task needs."""
 
-    def provision(self, order: Order, *, stop: Stop, log: OutputSink) -> AbstractContextManager[Provisioned]:
-        """Provide a ready machine for the `with` block. Entering succeeds or leaves nothing behind.
+    def check(self, spec: TaskSpec, *, stop: Stop) -> None:
+        """Look at a task before a machine is made for it. Raises RepositoryUnreachable or Stopped."""
 
-        The machine is named and labelled with task and attempt. Output of terraform and ansible goes to `log`.
-        Raises ProvisionFailed, ImageUnavailable, RepositoryUnreachable or Stopped.
+    def make(self, request: MachineRequest, *, stop: Stop, log: OutputSink) -> AbstractContextManager[Provisioned]:
+        """Make a machine for the `with` block. Entering succeeds or leaves nothing behind.
+
+        The machine runs the platform's image and has all limits; it has no file of a task. Output of terraform goes to
+        `log`. Sealing its network may still be under way: prepare() waits for it.
+        Raises ProvisionFailed, ImageUnavailable or Stopped.
+        """
+
+    def prepare(self, made: Provisioned, order: Order, *, stop: Stop, log: OutputSink) -> Provisioned:
+        """Write the task's repositories and keys into the machine. Returns it with the tools that did so.
+
+        Output of ansible goes to `log`. Raises ProvisionFailed, InstanceLost, RepositoryUnreachable or Stopped.
         """
 
     def remove_leftovers(self, task_id: str, *, below: int) -> int:
@@ -79,3 +111,14 @@ class Runner(Protocol):
 
     def close(self) -> None:
         """Release resources shared by all tasks, e.g. the provider process."""
+
+
+@contextmanager
+def provision(runner: Runner, order: Order, *, stop: Stop, log: OutputSink) -> Iterator[Provisioned]:
+    """Make a machine and prepare it for the order's task. It is destroyed after the `with` block.
+
+    Raises what Runner.check, make and prepare raise.
+    """
+    runner.check(order.spec, stop=stop)
+    with runner.make(order.request, stop=stop, log=log) as made:
+        yield runner.prepare(made, order, stop=stop, log=log)

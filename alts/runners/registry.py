@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from alts.runners.base import Runner
-from alts.runners.docker.runner import docker_runner
+from alts.runners.docker.composition import docker_runner
 
 MakeRunner = Callable[..., Runner]
 """Called with (config, worker=<identity to label with>, folder=<for what serves every task>)."""

@@ -1,15 +1,15 @@
-"""Base runner for Terraform machines: create, prepare with Ansible, destroy."""
+"""Machines of a Terraform module: create, prepare with Ansible, destroy."""
 
 from __future__ import annotations
 
 import logging
 import shutil
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 from alts.core.instance import Instance, InstanceFile, MachineRuined
 from alts.core.output import OutputSink
@@ -19,8 +19,8 @@ from alts.host.download import download
 from alts.provisioning.ansible import prepare_variables, run_playbook
 from alts.provisioning.repository_hosts import check_hosts
 from alts.provisioning.signing_keys import with_keys
-from alts.provisioning.terraform.cli import Terraform, write_provider_override
-from alts.runners.base import Order, Provisioned
+from alts.provisioning.terraform.cli import Terraform, write_override
+from alts.runners.base import MachineRequest, Order, Provisioned
 from alts.shared.errors import InfrastructureError, InstanceLost, ProvisionFailed
 from alts.shared.models.task_spec import TaskSpec
 from alts.shared.network_rules import DEFAULT_RULES, NetworkRules
@@ -37,139 +37,155 @@ FilesFor = Callable[[TaskSpec], Sequence[InstanceFile]]
 
 
 @dataclass(frozen=True)
-class Plan:
+class MachinePlan:
     """Terraform variables and image of a machine."""
 
     variables: Mapping[str, object]
     image: Mapping[str, str]
 
 
-class TerraformedRunner(ABC):
-    """Runner whose machines come from one Terraform module, resources/terraform/<name>/."""
+class MachineModule(Protocol):
+    """One kind of machine: a Terraform module, and how to reach the machines that it makes."""
 
-    name: str
-    """Name of the module and of the runner in the configuration."""
+    @property
+    def name(self) -> str:
+        """Name of the module's folder, resources/terraform/<name>/."""
+        ...
 
-    def __init__(
-        self,
-        *,
-        terraform: Path,
-        docker_host: str,
-        files_for: FilesFor,
-        provider_version: str | None,
-        networks: NetworkRules = DEFAULT_RULES,
-    ) -> None:
-        """`provider_version`: constraint for the registry's provider, e.g. "~> 3.6"; None if embedded."""
-        self._networks = networks
-        self._terraform = terraform
-        self._docker_host = docker_host
-        self._files_for = files_for
-        self._provider_version = provider_version
-
-    @abstractmethod
-    def plan(self, order: Order, *, stop: Stop, log: OutputSink) -> Plan:
+    def plan(self, request: MachineRequest, *, stop: Stop, log: OutputSink) -> MachinePlan:
         """Choose the image and the variables. Raises ImageUnavailable or Stopped."""
+        ...
 
-    def instead(self, variables: Mapping[str, object], error: ProvisionFailed) -> Mapping[str, object] | None:  # noqa: ARG002
+    def instead(self, variables: Mapping[str, object], error: ProvisionFailed) -> Mapping[str, object] | None:
         """Return other variables to retry with after a transient refusal; None for no retry."""
-        return None
 
-    @abstractmethod
+    def override(self) -> Mapping[str, object]:
+        """Return what to merge into the module, see alts.provisioning.terraform.cli.write_override."""
+        ...
+
     def environment(self, stop: Stop) -> Mapping[str, str]:
         """Return environment variables for Terraform to find the provider. Raises InfrastructureError or Stopped."""
+        ...
 
-    @abstractmethod
     def connect(self, outputs: Mapping[str, object]) -> Instance:
         """Return the machine that the module's outputs describe, with all limits set. Raises ProvisionFailed."""
+        ...
 
-    @abstractmethod
-    def seal(self, order: Order, outputs: Mapping[str, object]) -> str:
+    def connection(self, outputs: Mapping[str, object]) -> Mapping[str, str]:
+        """Return the machine's variables in Ansible's inventory, e.g. {"ansible_connection": ...}."""
+        ...
+
+    def seal(self, request: MachineRequest, outputs: Mapping[str, object]) -> str:
         """Block the machine's access to denied networks. Returns why it is not sealed; empty if it is.
 
         Raises ProvisionFailed if sealing is mandatory and failed.
         """
+        ...
 
-    @abstractmethod
     def tools(self) -> Mapping[str, str]:
         """Return versions of the machine's platform, e.g. {"docker": "20.10.24"}."""
+        ...
 
-    @abstractmethod
-    def remove_by_label(self, order: Order) -> None:
+    def remove_by_label(self, request: MachineRequest) -> None:
         """Remove objects that Terraform has lost track of. Raises InfrastructureError."""
 
-    @abstractmethod
     def trouble(self) -> str:
         """See alts.runners.base.Runner."""
+        ...
+
+
+class TerraformMachines:
+    """The life cycle of a module's machines."""
+
+    def __init__(
+        self, module: MachineModule, *, terraform: Path, files_for: FilesFor, networks: NetworkRules = DEFAULT_RULES
+    ) -> None:
+        self._module = module
+        self._terraform = terraform
+        self._files_for = files_for
+        self._networks = networks
+
+    def check(self, spec: TaskSpec, *, stop: Stop) -> None:
+        """See alts.runners.base.Runner."""
+        check_hosts(spec, self._networks, stop=stop)
 
     @contextmanager
-    def provision(self, order: Order, *, stop: Stop, log: OutputSink) -> Iterator[Provisioned]:
+    def make(self, request: MachineRequest, *, stop: Stop, log: OutputSink) -> Iterator[Provisioned]:
         """See alts.runners.base.Runner."""
-        check_hosts(order.spec, self._networks, stop=stop)
-        plan = self.plan(order, stop=stop, log=log)
-        folder = order.work_folder / "terraform"
-        shutil.copytree(resource("terraform", self.name), folder)
-        write_provider_override(folder, self._provider_version)
+        plan = self._module.plan(request, stop=stop, log=log)
+        folder = request.work_folder / "terraform"
+        shutil.copytree(resource("terraform", self._module.name), folder)
+        write_override(folder, self._module.override())
         try:
-            yield self._make(order, plan, self._module(folder, log, stop), stop=stop, log=log)
+            # Sealing and preparing are independent of each other: both go on at once. Leaving waits for both.
+            with ThreadPoolExecutor(1, thread_name_prefix="seal") as pool:
+                terraform = self._command(folder, log, stop)
+                tools, outputs = self._create(terraform, plan.variables, stop)
+                sealing = pool.submit(self._module.seal, request, outputs)
+                yield Provisioned(
+                    instance=self._module.connect(outputs),
+                    image=plan.image,
+                    tools=tools,
+                    connection=self._module.connection(outputs),
+                    not_sealed=sealing.result,
+                )
         finally:
             hurried = stop.reason not in (None, StopReason.DEADLINE)
-            if not (hurried and self._destroy_at_once(order)):
-                self._destroy(order, folder, log)
+            if not (hurried and self._destroy_at_once(request)):
+                self._destroy(request, folder, log)
 
-    def _make(self, order: Order, plan: Plan, terraform: Terraform, *, stop: Stop, log: OutputSink) -> Provisioned:
+    def prepare(self, made: Provisioned, order: Order, *, stop: Stop, log: OutputSink) -> Provisioned:
+        """See alts.runners.base.Runner."""
         try:
-            tools = {"terraform": terraform.version(stop), **self.tools()}
-            terraform.initialise(stop)
-            outputs = self._create(terraform, plan.variables, stop)
-        except ProvisionFailed as error:
-            raise (self._blaming_the_engine(error) or error) from error.__cause__
-        try:
-            not_sealed, tools["ansible"] = self._prepare(order, outputs, stop=stop, log=log)
-        except ProvisionFailed as error:
-            lost = self._blaming_the_engine(error) or self._blaming_the_machine(error, outputs)
-            raise (lost or error) from error.__cause__
-        if not_sealed:
-            log(f"the machine's network is not sealed: {not_sealed}\n")
-        image = {**plan.image, "sealed": "no" if not_sealed else "yes"}
-        return Provisioned(instance=self.connect(outputs), image=image, tools=tools)
-
-    def _prepare(self, order: Order, outputs: Mapping[str, object], *, stop: Stop, log: OutputSink) -> tuple[str, str]:
-        """Seal the machine and bring it the task's files; return why it is not sealed, and Ansible's version."""
-        # In parallel: the two are independent, and both must finish before anything else runs.
-        with ThreadPoolExecutor(1) as pool:
-            sealing = pool.submit(self.seal, order, outputs)
             version = run_playbook(
                 resource("ansible", "prepare.yml"),
-                container=str(outputs["name"]),
-                docker_host=self._docker_host,
+                connection=made.connection,
                 variables=prepare_variables(self._files_for(with_keys(order.spec, stop=stop, fetch=self._fetch))),
                 folder=order.work_folder,
                 stop=stop,
                 sink=log,
             )
-        return sealing.result(), version
+            not_sealed = made.not_sealed()
+        except ProvisionFailed as error:
+            lost = self._blaming_the_engine(error) or self._blaming_the_machine(error, made.instance)
+            raise (lost or error) from error.__cause__
+        if not_sealed:
+            log(f"the machine's network is not sealed: {not_sealed}\n")
+        image = {**made.image, "sealed": "no" if not_sealed else "yes"}
+        return replace(made, image=image, tools={**made.tools, "ansible": version})
+
+    def _create(
+        self, terraform: Terraform, variables: Mapping[str, object], stop: Stop
+    ) -> tuple[Mapping[str, str], Mapping[str, object]]:
+        """Return the versions of the tools, and the module's outputs."""
+        try:
+            tools = {"terraform": terraform.version(stop), **self._module.tools()}
+            terraform.initialise(stop)
+            return tools, self._apply(terraform, variables, stop)
+        except ProvisionFailed as error:
+            raise (self._blaming_the_engine(error) or error) from error.__cause__
 
     def _blaming_the_engine(self, error: ProvisionFailed) -> InfrastructureError | None:
         """Return the error that replaces a tool's failure if the engine is down; None if it answers."""
-        trouble = self.trouble()
+        trouble = self._module.trouble()
         if not trouble:
             return None
         return ProvisionFailed(f"while the machine was prepared, {trouble}", details=_said(error))
 
-    def _blaming_the_machine(self, error: ProvisionFailed, outputs: Mapping[str, object]) -> InfrastructureError | None:
+    def _blaming_the_machine(self, error: ProvisionFailed, instance: Instance) -> InfrastructureError | None:
         """Return the error that replaces a tool's failure if the machine is lost; None if it is alive."""
         try:
-            self.connect(outputs).check()
+            instance.check()
         except (InfrastructureError, MachineRuined) as lost:
             return InstanceLost(f"the machine was lost while it was prepared: {lost}", details=_said(error))
         return None
 
-    def _create(self, terraform: Terraform, variables: Mapping[str, object], stop: Stop) -> Mapping[str, object]:
+    def _apply(self, terraform: Terraform, variables: Mapping[str, object], stop: Stop) -> Mapping[str, object]:
         for _ in range(_OTHER_VARIABLES):
             try:
                 return terraform.create(variables, stop)
             except ProvisionFailed as error:
-                other = self.instead(variables, error)
+                other = self._module.instead(variables, error)
                 if other is None:
                     raise
                 variables = other
@@ -178,32 +194,32 @@ class TerraformedRunner(ABC):
     def _fetch(self, url: str, stop: Stop) -> bytes:
         return download(url, stop=stop, rules=self._networks)
 
-    def _module(self, folder: Path, log: OutputSink, stop: Stop) -> Terraform:
+    def _command(self, folder: Path, log: OutputSink, stop: Stop) -> Terraform:
         # Uses the current environment: the provider may have restarted since the machine was made.
-        return Terraform(folder, executable=self._terraform, environment=self.environment(stop), sink=log)
+        return Terraform(folder, executable=self._terraform, environment=self._module.environment(stop), sink=log)
 
-    def _destroy_at_once(self, order: Order) -> bool:
+    def _destroy_at_once(self, request: MachineRequest) -> bool:
         """Destroy without terraform, as the caller waits. Its state goes with the work folder. Returns success."""
         try:
-            self.remove_by_label(order)
+            self._module.remove_by_label(request)
         except InfrastructureError as error:
-            task = {"task_id": order.task_id, "attempt": order.attempt}
+            task = {"task_id": request.task_id, "attempt": request.attempt}
             log.warning("machine not removed at once", extra={**task, "error": str(error)})
             return False
         return True
 
-    def _destroy(self, order: Order, folder: Path, sink: OutputSink) -> None:
+    def _destroy(self, request: MachineRequest, folder: Path, sink: OutputSink) -> None:
         """Destroy the machine. Failures are logged and do not change the verdict."""
-        task = {"task_id": order.task_id, "attempt": order.attempt}
+        task = {"task_id": request.task_id, "attempt": request.attempt}
         try:
             stop = Stop(REMOVE_TIMEOUT)
-            self._module(folder, sink, stop).remove(stop)
+            self._command(folder, sink, stop).remove(stop)
         except (InfrastructureError, Stopped, OSError) as error:
             details = getattr(error, "details", "")
             log.warning("terraform destroy failed", extra={**task, "error": str(error), "details": details})
         # Even after a successful destroy: an interrupted create may be missing from the state.
         try:
-            self.remove_by_label(order)
+            self._module.remove_by_label(request)
         except InfrastructureError as error:
             log.warning("machine not removed", extra={**task, "error": str(error)})
 

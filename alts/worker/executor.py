@@ -16,7 +16,7 @@ from alts.package_managers.base import PackageManager
 from alts.pipeline.observations import Observations
 from alts.pipeline.run import PlanResult, Run, run_plan
 from alts.pipeline.stage import Stage
-from alts.runners.base import Order, Runner
+from alts.runners.base import Order, Runner, provision
 from alts.shared.errors import StorageUnavailable
 from alts.shared.models.distributions import Tool
 from alts.shared.models.report import STATE, Outcome, Report, StageResult, outcome_of_stages, reason_of_stages
@@ -53,26 +53,26 @@ class Executor:
         """
         started = self.now()
         with ExitStack() as stack:
-            provision = _Provision(self.runner, order, stack)
+            provided = _Provision(self.runner, order, stack)
             run = Run(
                 spec=order.spec,
-                packages=self.packages[order.spec.release.tool],
+                packages=self.packages[order.spec.platform.release.tool],
                 stop=stop,
-                provide=provision.provide,
+                provide=provided.provide,
                 keep_log=lambda stage, text: self._keep(order, f"{stage}.log", text),
                 show=lambda stages: show(fitted_stages(stages)),
             )
             result = run_plan(self.plans[order.spec.plan], run)
-        report = self._report(order, result, provision, started)
+        report = self._report(order, result, provided, started)
         for name, text, content_type in _companions(report, result.seen):
             self._keep(order, name, text, content_type=content_type)
         where = self._keep(order, REPORT_NAME, report.to_json(), content_type="application/json")
         self.artifacts.settle(group_of(self._key(order, REPORT_NAME)), seconds=SETTLE_SECONDS)
         return report if where else replace(report, artifacts=None)
 
-    def _report(self, order: Order, result: PlanResult, provision: _Provision, started: datetime) -> Report:
+    def _report(self, order: Order, result: PlanResult, provided: _Provision, started: datetime) -> Report:
         outcome = outcome_of_stages(result.stages)
-        tools = dict(provision.tools)
+        tools = dict(provided.tools)
         if result.seen.package_manager:
             tools["package_manager"] = result.seen.package_manager
         report = Report(
@@ -83,11 +83,11 @@ class Executor:
             reason=reason_of_stages(result.stages),
             retryable=outcome is Outcome.ERRORED and result.retryable,
             stages=tuple(result.stages),
-            platform=order.spec.platform,
+            platform=str(order.spec.platform),
             package=_package(result.seen),
             closure=result.seen.closure,
             state=brief_changes(result.seen.snapshots),
-            image=dict(provision.image),
+            image=dict(provided.image),
             tools=tools,
             worker=self.worker,
             started_at=started,
@@ -126,10 +126,10 @@ class _Provision:
         """Provisioned.tools; empty before provide()."""
 
     def provide(self, stop: Stop, sink: OutputSink) -> Instance:
-        """Destroy what earlier attempts left, then make the machine. Raises what Runner.provision raises."""
+        """Destroy what earlier attempts left, then make the machine. Raises what alts.runners.base.provision raises."""
         if self._order.attempt > 1:
             self._runner.remove_leftovers(self._order.task_id, below=self._order.attempt)
-        provisioned = self._stack.enter_context(self._runner.provision(self._order, stop=stop, log=sink))
+        provisioned = self._stack.enter_context(provision(self._runner, self._order, stop=stop, log=sink))
         self.image, self.tools = provisioned.image, provisioned.tools
         return provisioned.instance
 

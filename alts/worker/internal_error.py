@@ -21,7 +21,7 @@ def internal_error(assignment: Assignment, *, worker: str, message: str) -> Repo
         reason=f"internal: {message}",
         retryable=assignment.attempt == 1,
         stages=(stage,),
-        platform=assignment.spec.platform,
+        platform=str(assignment.spec.platform),
         worker=worker,
         started_at=now,
         finished_at=now,

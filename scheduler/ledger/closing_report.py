@@ -48,6 +48,6 @@ def _closing(row: TaskRow, outcome: Outcome, reason: str, kind: Kind | None, *, 
 
 def _platform(row: TaskRow) -> str:
     try:
-        return row.spec.platform
+        return str(row.spec.platform)
     except ValidationError:
         return ""

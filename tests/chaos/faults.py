@@ -13,7 +13,7 @@ from pathlib import Path
 
 import docker
 
-from alts.runners.docker.runner import TASK_LABEL
+from alts.runners.docker.inventory import TASK_LABEL
 from tests.chaos.ledger_file import unfinished
 from tests.chaos.network import Mode
 from tests.chaos.plan import Fault, Kind
@@ -88,7 +88,7 @@ _MENDABLE: Mapping[str, Callable[[World, str], tuple[Act, Act]]] = {
     "restart docker": lambda world, _: (_engine(world).stop, _engine(world).start),
     "kill docker": lambda world, _: (_engine(world).kill, _engine(world).start),
     "kill machine": lambda world, _: (lambda: _kill_machine(_engine(world)), _nothing),
-    "kill provider": lambda world, _: (lambda: _kill_process(world, "alts.provisioning.terraform.provider"), _nothing),
+    "kill provider": lambda world, _: (lambda: _kill_process(world, "alts.runners.docker.provider"), _nothing),
     "kill terraform": lambda world, _: (lambda: _kill_process(world, "terraform"), _nothing),
 }
 """A fault's name → the acts that break and mend its target."""

@@ -128,7 +128,7 @@ class PrivateEngine:
         config = a_config(docker_host=self.docker_host, image_pull=False, cache_folder=str(ROOT / ".alts/cache"))
         try:
             resolver = image_resolver(config, engine, DockerBuilds(engine))
-            image = resolver.resolve(a_spec(), stop=Stop(_IMAGE_SECONDS), log=lambda text: None)
+            image = resolver.resolve(a_spec().platform, stop=Stop(_IMAGE_SECONDS), log=lambda text: None)
         finally:
             engine.close()
         with closing(self.client()) as client:

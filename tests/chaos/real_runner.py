@@ -10,8 +10,8 @@ from typing import Any
 
 from alts.core.output import OutputSink
 from alts.core.stop import Stop
-from alts.runners.base import Order, Provisioned, Runner
-from alts.runners.docker.runner import docker_runner
+from alts.runners.base import MachineRequest, Provisioned, Runner
+from alts.runners.docker.composition import docker_runner
 from alts.shared.config import Config
 from tests.chaos.journal import Journal, Step
 
@@ -25,14 +25,14 @@ class JournalledRunner:
         self._worker = worker
 
     @contextmanager
-    def provision(self, order: Order, *, stop: Stop, log: OutputSink) -> Iterator[Provisioned]:
-        facts = {"task_id": order.task_id, "worker": self._worker, "machine": uuid.uuid4().hex}
-        self._journal.write(Step.START, attempt=order.attempt, **facts)
+    def make(self, request: MachineRequest, *, stop: Stop, log: OutputSink) -> Iterator[Provisioned]:
+        facts = {"task_id": request.task_id, "worker": self._worker, "machine": uuid.uuid4().hex}
+        self._journal.write(Step.START, attempt=request.attempt, **facts)
         try:
-            with self._runner.provision(order, stop=stop, log=log) as provisioned:
-                yield provisioned
+            with self._runner.make(request, stop=stop, log=log) as made:
+                yield made
         finally:
-            self._journal.write(Step.END, attempt=order.attempt, **facts)
+            self._journal.write(Step.END, attempt=request.attempt, **facts)
 
     def __getattr__(self, name: str) -> Any:
         # All other attributes of the protocol are the runner's own.

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from alts.core.output import OutputSink
 from alts.core.stop import Stop
-from alts.runners.base import Machine, Order, Provisioned
+from alts.runners.base import Machine, MachineRequest, Order, Provisioned
 from alts.shared.config import Config
 from alts.shared.errors import ProvisionFailed
+from alts.shared.models.task_spec import TaskSpec
 from tests.chaos.journal import Journal, Step
 from tests.chaos.packages import BAD, ERRORS_ALWAYS, ERRORS_ONCE, MISSING, PACKAGES, Package
 from tests.support.fakes import Answer, FakeDebian, FakeInstance
@@ -44,33 +45,38 @@ class StubRunner:
         self._worker = worker
         self._name = name
 
+    def check(self, spec: TaskSpec, *, stop: Stop) -> None:
+        """Accept any task."""
+
     @contextmanager
-    def provision(self, order: Order, *, stop: Stop, log: OutputSink) -> Iterator[Provisioned]:
-        package = PACKAGES[order.spec.package_name]
+    def make(self, request: MachineRequest, *, stop: Stop, log: OutputSink) -> Iterator[Provisioned]:
         machine = uuid.uuid4().hex
-        dice = random.Random(f"{order.task_id}-{order.attempt}")
-        self._note(Step.START, order, machine)
+        self._note(Step.START, request, machine)
         try:
-            (order.work_folder / "terraform.tfstate").write_bytes(bytes(_STATE_SIZE))
-            stop.sleep(dice.uniform(0.01, 0.1))
+            (request.work_folder / "terraform.tfstate").write_bytes(bytes(_STATE_SIZE))
+            stop.sleep(_dice(request).uniform(0.01, 0.1))
             stop.check()
-            if package is ERRORS_ALWAYS or (package is ERRORS_ONCE and order.attempt == 1):
-                raise ProvisionFailed("the stub machine was told not to come")
-            path = self._machines / f"{order.task_id}.{order.attempt}.{self._worker}"
+            path = self._machines / f"{request.task_id}.{request.attempt}.{self._worker}"
             path.write_text(machine)
             log("stub machine made\n")
             try:
                 yield Provisioned(
-                    instance=_instance(package, seconds=dice.uniform(*package.seconds)),
+                    instance=FakeInstance(name="stub"),
                     image={"reference": "stub", "id": machine, "origin": "local"},
                     tools={"stub": "1"},
                 )
             finally:
                 if not path.exists():
-                    self._note(Step.ROBBED, order, machine)
+                    self._note(Step.ROBBED, request, machine)
                 path.unlink(missing_ok=True)
         finally:
-            self._note(Step.END, order, machine)
+            self._note(Step.END, request, machine)
+
+    def prepare(self, made: Provisioned, order: Order, *, stop: Stop, log: OutputSink) -> Provisioned:
+        package = PACKAGES[order.spec.package_name]
+        if package is ERRORS_ALWAYS or (package is ERRORS_ONCE and order.attempt == 1):
+            raise ProvisionFailed("the stub machine was told not to come")
+        return replace(made, instance=_instance(package, seconds=_dice(order).uniform(*package.seconds)))
 
     def remove_leftovers(self, task_id: str, *, below: int) -> int:
         return self._remove(
@@ -104,13 +110,17 @@ class StubRunner:
             count += 1
         return count
 
-    def _note(self, step: Step, order: Order, machine: str) -> None:
-        self._journal.write(step, task_id=order.task_id, attempt=order.attempt, worker=self._name, machine=machine)
+    def _note(self, step: Step, request: MachineRequest, machine: str) -> None:
+        self._journal.write(step, task_id=request.task_id, attempt=request.attempt, worker=self._name, machine=machine)
 
 
 def stub_runner(config: Config, *, worker: str, folder: Path, run_folder: Path) -> StubRunner:
     """Make the runner. With `run_folder` bound, the signature is that of a maker in alts.runners.registry."""
     return StubRunner(run_folder, worker=worker, name=config.worker_name)
+
+
+def _dice(of: MachineRequest | Order) -> random.Random:
+    return random.Random(f"{of.task_id}-{of.attempt}")
 
 
 def _instance(package: Package, *, seconds: float) -> FakeInstance:

@@ -20,6 +20,7 @@ from docker.models.containers import Container
 from alts.core.instance import InstanceFile
 from alts.core.stop import Stop, Stopped, StopReason
 from alts.provisioning.ansible import prepare_variables, run_playbook
+from alts.runners.docker.module import docker_connection
 from alts.shared.errors import ProvisionFailed
 from tests.support.checkout import ROOT
 from tests.support.engine_proxy import ENGINE
@@ -93,8 +94,7 @@ def play(tmp_path: Path, machine: Container) -> Play:
             playbook.write_text(f"- hosts: all\n  gather_facts: false\n  tasks:\n{tasks}")
         return run_playbook(
             playbook,
-            container=container or str(machine.name),
-            docker_host=HOST,
+            connection=docker_connection(container or str(machine.name), HOST),
             variables=prepare_variables(files),
             folder=work,
             stop=stop or Stop(60),

@@ -26,7 +26,7 @@ from tests.support.machine import HOST, Machine, eventually
 pytestmark = pytest.mark.docker
 
 FINISH = resource("images", "debian.sh").read_text()
-(RECIPE, _) = recipes_for(a_spec(), mirrors={}, finish=FINISH)
+(RECIPE, _) = recipes_for(a_spec().platform, mirrors={}, finish=FINISH)
 
 
 @pytest.fixture(scope="module")

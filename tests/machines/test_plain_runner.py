@@ -12,8 +12,8 @@ import docker
 import pytest
 
 from alts.core.stop import Stop
-from alts.runners.base import Order
-from alts.runners.docker.runner import docker_runner
+from alts.runners.base import Order, provision
+from alts.runners.docker.composition import docker_runner
 from alts.worker.work_folder import WorkFolder
 from tests.support.builders import a_config, a_spec
 from tests.support.debian_image import CACHE_FOLDER
@@ -58,7 +58,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Seen, Seen]
             task_id = str(uuid.uuid4())
             attempt = stack.enter_context(work.attempt(task_id, 1))
             order = Order(task_id=task_id, attempt=1, spec=a_spec(repositories=[REPOSITORY]), work_folder=attempt)
-            with runner.provision(order, stop=Stop(240), log=lambda text: None) as provisioned:
+            with provision(runner, order, stop=Stop(240), log=lambda text: None) as provisioned:
                 seen.append(look(client, provisioned.instance.name, provisioned.instance))
         yield seen[0], seen[1]
 

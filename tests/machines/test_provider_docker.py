@@ -13,7 +13,7 @@ from docker.errors import ImageNotFound
 
 from alts.core.stop import Stop
 from alts.provisioning.terraform.cli import Terraform, find_terraform
-from alts.provisioning.terraform.provider.process import ProviderProcess
+from alts.runners.docker.provider.process import ProviderProcess
 from alts.shared.errors import ProvisionFailed
 from tests.support.engine_proxy import ENGINE
 from tests.support.leftovers import THIS_RUN

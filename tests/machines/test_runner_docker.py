@@ -17,17 +17,14 @@ import pytest
 
 from alts.core.instance import InstanceFile
 from alts.core.stop import Stop, Stopped, StopReason
-from alts.images.factory import image_resolver
-from alts.provisioning.terraform.cli import VARIABLES_NAME, find_terraform
-from alts.provisioning.terraform.provider.process import ProviderProcess
-from alts.runners.base import Order
-from alts.runners.docker.build import DockerBuilds
+from alts.provisioning.terraform.cli import VARIABLES_NAME
+from alts.runners.base import Order, provision
+from alts.runners.docker.composition import docker_parts, docker_runner, runner_of
 from alts.runners.docker.engine import Engine
 from alts.runners.docker.errors import EngineFailed
-from alts.runners.docker.runner import DockerRunner, docker_runner
+from alts.runners.docker.runner import DockerRunner
 from alts.runners.docker.seal import SEAL_TIMEOUT
 from alts.runners.terraform import FilesFor
-from alts.shared.config import InstanceLimits
 from alts.shared.errors import InstanceLost, ProvisionFailed
 from tests.support.builders import a_config, an_order
 from tests.support.debian_image import CACHE_FOLDER
@@ -91,7 +88,7 @@ def machines_of(sdk: docker.DockerClient, order: Order) -> list[str]:
 def test_a_machine_is_made_ready_used_and_gone(runner: DockerRunner, order: Order, sdk: docker.DockerClient) -> None:
     said: list[str] = []
 
-    with runner.provision(order, stop=Stop(240), log=said.append) as provisioned:
+    with provision(runner, order, stop=Stop(240), log=said.append) as provisioned:
         done = provisioned.instance.run(["true"], stop=Stop(10))
         assert machines_of(sdk, order) == networks_of(sdk, order) == [f"alts-{order.task_id}-1"]
 
@@ -108,7 +105,7 @@ def test_a_machine_is_made_ready_used_and_gone(runner: DockerRunner, order: Orde
 def test_the_machine_has_its_labels_and_its_limits(
     runner: DockerRunner, order: Order, sdk: docker.DockerClient, worker: str
 ) -> None:
-    with runner.provision(order, stop=Stop(240), log=silent):
+    with provision(runner, order, stop=Stop(240), log=silent):
         found = sdk.api.inspect_container(f"alts-{order.task_id}-1")
 
     labels, host = found["Config"]["Labels"], found["HostConfig"]
@@ -122,8 +119,8 @@ def test_machines_cannot_reach_each_other_and_their_networks_are_the_pool_s(
 ) -> None:
     orders = [new_order(tmp_path), new_order(tmp_path)]
     with (
-        runner.provision(orders[0], stop=Stop(240), log=silent) as one,
-        runner.provision(orders[1], stop=Stop(240), log=silent) as other,
+        provision(runner, orders[0], stop=Stop(240), log=silent) as one,
+        provision(runner, orders[1], stop=Stop(240), log=silent) as other,
     ):
         addresses = [
             sdk.api.inspect_container(f"alts-{order.task_id}-1")["NetworkSettings"]["Networks"][
@@ -157,7 +154,7 @@ def test_a_subnet_that_somebody_takes_at_the_last_moment_is_given_up_for_another
             theirs.append(str(sdk.networks.create(f"theirs-{order.task_id[:8]}", ipam=pools, labels=dict(THIS_RUN)).id))
 
     try:
-        with runner.provision(order, stop=Stop(240), log=take_it) as provisioned:
+        with provision(runner, order, stop=Stop(240), log=take_it) as provisioned:
             assert provisioned.instance.alive()
         assert theirs
     finally:
@@ -168,7 +165,7 @@ def test_a_subnet_that_somebody_takes_at_the_last_moment_is_given_up_for_another
 def test_an_exception_inside_removes_the_machine_and_goes_on_up(
     runner: DockerRunner, order: Order, sdk: docker.DockerClient
 ) -> None:
-    with pytest.raises(KeyboardInterrupt), runner.provision(order, stop=Stop(240), log=silent):
+    with pytest.raises(KeyboardInterrupt), provision(runner, order, stop=Stop(240), log=silent):
         raise KeyboardInterrupt
 
     assert machines_of(sdk, order) == []
@@ -179,7 +176,7 @@ def test_a_machine_goes_also_when_its_time_has_run_out(
 ) -> None:
     stop = Stop(240)
 
-    with runner.provision(order, stop=stop, log=silent):
+    with provision(runner, order, stop=stop, log=silent):
         stop.request(StopReason.CANCELLED)
 
     assert machines_of(sdk, order) == []
@@ -195,7 +192,7 @@ def test_a_cancel_while_the_machine_is_made_leaves_nothing(
         if moment in text:
             stop.request(StopReason.CANCELLED)
 
-    with pytest.raises(Stopped), runner.provision(order, stop=stop, log=cancel):
+    with pytest.raises(Stopped), provision(runner, order, stop=stop, log=cancel):
         pytest.fail("entered although it was cancelled")
 
     assert machines_of(sdk, order) == []
@@ -204,7 +201,7 @@ def test_a_cancel_while_the_machine_is_made_leaves_nothing(
 def test_what_terraform_has_lost_track_of_is_found_by_its_label(
     runner: DockerRunner, order: Order, sdk: docker.DockerClient
 ) -> None:
-    with runner.provision(order, stop=Stop(240), log=silent):
+    with provision(runner, order, stop=Stop(240), log=silent):
         shutil.rmtree(order.work_folder)
 
     assert machines_of(sdk, order) == []
@@ -213,7 +210,7 @@ def test_what_terraform_has_lost_track_of_is_found_by_its_label(
 def test_a_machine_that_is_gone_already_makes_no_trouble_at_the_end(
     runner: DockerRunner, order: Order, sdk: docker.DockerClient
 ) -> None:
-    with runner.provision(order, stop=Stop(240), log=silent):
+    with provision(runner, order, stop=Stop(240), log=silent):
         sdk.api.remove_container(f"alts-{order.task_id}-1", force=True)
 
     assert machines_of(sdk, order) == []
@@ -248,7 +245,7 @@ def test_an_engine_that_is_lost_while_a_machine_is_prepared_is_what_is_said(
     proxy.hold(f"/containers/alts-{order.task_id}-1/exec".encode())
     striking = when_reached(proxy, proxy.go_away)
 
-    with pytest.raises(ProvisionFailed) as caught, runner.provision(order, stop=Stop(240), log=silent):
+    with pytest.raises(ProvisionFailed) as caught, provision(runner, order, stop=Stop(240), log=silent):
         pytest.fail("entered although the engine was lost")
     striking.join()
 
@@ -270,7 +267,7 @@ def test_a_machine_that_is_lost_while_it_is_prepared_is_what_is_said(
 
     striking = when_reached(proxy, kill)
 
-    with pytest.raises(InstanceLost) as caught, runner.provision(order, stop=Stop(240), log=silent):
+    with pytest.raises(InstanceLost) as caught, provision(runner, order, stop=Stop(240), log=silent):
         pytest.fail("entered although the machine was lost")
     striking.join()
 
@@ -287,23 +284,10 @@ def runner_with(tmp_path: Path, worker: str) -> Iterator[Callable[..., DockerRun
         engine: Engine | None = None,
         networks_denied: Sequence[str] = CONFIG.instance_networks_denied,
     ) -> DockerRunner:
-        engine = engine or Engine(HOST)
-        made.append(
-            DockerRunner(
-                engine=engine,
-                images=image_resolver(CONFIG, engine, DockerBuilds(engine)),
-                provider=ProviderProcess(tmp_path / "provider", docker_host=HOST),
-                limits=InstanceLimits(),
-                network_pool=CONFIG.instance_network_pool,
-                networks_denied=networks_denied,
-                worker=worker,
-                terraform=find_terraform(None, folder=tmp_path),
-                docker_host=HOST,
-                files_for=files_for,
-                provider_version=None,
-                allow_emulation=False,
-            )
-        )
+        config = CONFIG.model_copy(update={"instance_networks_denied": networks_denied})
+        folder = tmp_path / "provider"
+        parts = docker_parts(config, worker=worker, folder=folder, engine=engine)
+        made.append(runner_of(parts, config, folder=folder, files_for=files_for))
         return made[-1]
 
     yield make
@@ -316,7 +300,7 @@ def test_a_machine_that_cannot_be_prepared_is_removed(
 ) -> None:
     runner = runner_with(lambda spec: [InstanceFile("/proc/no-such-folder/file", "content")])
 
-    with pytest.raises(ProvisionFailed), runner.provision(order, stop=Stop(240), log=silent):
+    with pytest.raises(ProvisionFailed), provision(runner, order, stop=Stop(240), log=silent):
         pytest.fail("entered although it could not be prepared")
 
     assert machines_of(sdk, order) == []
@@ -325,7 +309,7 @@ def test_a_machine_that_cannot_be_prepared_is_removed(
 def test_the_files_that_a_task_needs_are_there(runner_with: Callable[..., DockerRunner], order: Order) -> None:
     runner = runner_with(lambda spec: [InstanceFile("/etc/alts/note", f"{spec.package_name} ä\n", "0600")])
 
-    with runner.provision(order, stop=Stop(240), log=silent) as provisioned:
+    with provision(runner, order, stop=Stop(240), log=silent) as provisioned:
         assert provisioned.instance.pull("/etc/alts/note", stop=Stop(10), limit=100_000).decode() == "hello ä\n"
 
 
@@ -345,7 +329,7 @@ def test_a_machine_that_cannot_be_sealed_is_not_used(
 
     with (
         pytest.raises(ProvisionFailed, match="cannot be sealed: the engine refuses") as caught,
-        runner.provision(order, stop=Stop(240), log=silent),
+        provision(runner, order, stop=Stop(240), log=silent),
     ):
         pytest.fail("entered although it could not be sealed")
 
@@ -359,7 +343,7 @@ def test_where_nothing_is_denied_it_is_used_all_the_same_and_the_log_says_so(
     runner = runner_with(lambda spec: (), EngineWithoutHelpers(HOST), networks_denied=())
     said: list[str] = []
 
-    with runner.provision(order, stop=Stop(240), log=said.append) as provisioned:
+    with provision(runner, order, stop=Stop(240), log=said.append) as provisioned:
         assert provisioned.instance.run(["true"], stop=Stop(10)).ok
 
     assert provisioned.image["sealed"] == "no"
@@ -370,7 +354,7 @@ def test_machines_are_made_side_by_side(runner: DockerRunner, tmp_path: Path) ->
     together = threading.Barrier(3, timeout=120)
 
     def use(order: Order) -> str:
-        with runner.provision(order, stop=Stop(240), log=silent) as provisioned:
+        with provision(runner, order, stop=Stop(240), log=silent) as provisioned:
             together.wait()
             return provisioned.instance.run(["cat", "/etc/hostname"], stop=Stop(30)).output
 
@@ -392,7 +376,7 @@ def a_leftover(sdk: docker.DockerClient, image: str, *, task: str, attempt: str,
 def test_only_earlier_attempts_of_the_task_are_leftovers(
     runner: DockerRunner, order: Order, sdk: docker.DockerClient, worker: str
 ) -> None:
-    with runner.provision(replace(order, attempt=3), stop=Stop(240), log=silent) as provisioned:
+    with provision(runner, replace(order, attempt=3), stop=Stop(240), log=silent) as provisioned:
         image = provisioned.image["id"]
         for attempt in ("1", "2"):
             a_leftover(sdk, image, task=order.task_id, attempt=attempt, worker="dead")
@@ -409,7 +393,7 @@ def test_what_a_dead_predecessor_left_goes_and_other_workers_machines_stay(
     runner: DockerRunner, order: Order, sdk: docker.DockerClient
 ) -> None:
     dead = f"dead-{uuid.uuid4().hex[:8]}"
-    with runner.provision(order, stop=Stop(240), log=silent) as provisioned:
+    with provision(runner, order, stop=Stop(240), log=silent) as provisioned:
         for attempt in ("1", "2"):
             a_leftover(sdk, provisioned.image["id"], task=str(uuid.uuid4()), attempt=attempt, worker=dead)
 

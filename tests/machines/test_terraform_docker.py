@@ -20,9 +20,10 @@ from docker.errors import NotFound
 from docker.models.containers import Container
 
 from alts.core.stop import Stop, Stopped, StopReason
-from alts.provisioning.terraform.cli import Terraform, find_terraform, launcher_for_wheel, write_provider_override
-from alts.provisioning.terraform.provider.process import ProviderProcess
+from alts.provisioning.terraform.cli import Terraform, find_terraform, launcher_for_wheel, write_override
 from alts.runners.docker.engine import Engine
+from alts.runners.docker.module import provider_override
+from alts.runners.docker.provider.process import ProviderProcess
 from alts.shared.errors import ProvisionFailed
 from tests.support.checkout import ROOT
 from tests.support.engine_proxy import ENGINE, EngineProxy
@@ -72,7 +73,7 @@ class Site:
         folder = self._folder / module
         if not folder.exists():
             shutil.copytree(MODULE, folder)
-            write_provider_override(folder, None)
+            write_override(folder, provider_override(None))
         return Terraform(
             folder,
             executable=launcher_for_wheel(self._folder) if wheel else find_terraform(None, folder=self._folder),

@@ -66,7 +66,7 @@ def standin_image() -> dict[str, str]:
     engine = Engine(config.docker_host)
     try:
         resolver = image_resolver(config, engine, DockerBuilds(engine))
-        image = resolver.resolve(a_spec(package_name="rpm", **STANDIN), stop=Stop(900), log=print)
+        image = resolver.resolve(a_spec(package_name="rpm", **STANDIN).platform, stop=Stop(900), log=print)
     finally:
         engine.close()
     return {"image": image.id, "docker_host": config.docker_host}

@@ -17,6 +17,10 @@ def debian_image() -> str:
     config = a_config(cache_folder=str(CACHE_FOLDER))
     engine = Engine(config.docker_host)
     try:
-        return image_resolver(config, engine, DockerBuilds(engine)).resolve(a_spec(), stop=Stop(240), log=print).id
+        return (
+            image_resolver(config, engine, DockerBuilds(engine))
+            .resolve(a_spec().platform, stop=Stop(240), log=print)
+            .id
+        )
     finally:
         engine.close()

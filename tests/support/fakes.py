@@ -17,7 +17,7 @@ from alts.core.output import BoundedOutput, OutputSink
 from alts.core.stop import Stop
 from alts.package_managers.apt.sources import ARCHIVES
 from alts.pipeline.output_file import OUTPUT_PATH
-from alts.runners.base import Machine, Order, Provisioned
+from alts.runners.base import Machine, MachineRequest, Order, Provisioned
 from alts.shared.errors import (
     InfrastructureError,
     InstanceLost,
@@ -240,8 +240,11 @@ class FakeRunner:
     away: str = ""
     """The reason why the engine does not answer; empty if it answers."""
 
+    def check(self, spec: TaskSpec, *, stop: Stop) -> None:
+        """Accept any task."""
+
     @contextmanager
-    def provision(self, order: Order, *, stop: Stop, log: OutputSink) -> Iterator[Provisioned]:
+    def make(self, request: MachineRequest, *, stop: Stop, log: OutputSink) -> Iterator[Provisioned]:
         if self.failure is not None:
             raise self.failure
         stop.check()
@@ -255,6 +258,9 @@ class FakeRunner:
             )
         finally:
             self.machines_up -= 1
+
+    def prepare(self, made: Provisioned, order: Order, *, stop: Stop, log: OutputSink) -> Provisioned:
+        return made
 
     def remove_leftovers(self, task_id: str, *, below: int) -> int:
         self.leftovers_removed.append((task_id, below))

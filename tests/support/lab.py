@@ -14,7 +14,7 @@ from alts.package_managers.registry import PACKAGE_MANAGERS
 from alts.pipeline.plans import PLANS, with_timeouts
 from alts.pipeline.stage import Stage
 from alts.runners.base import Order, Runner
-from alts.runners.docker.runner import docker_runner
+from alts.runners.docker.composition import docker_runner
 from alts.runners.registry import MakeRunner
 from alts.shared.models.report import Report
 from alts.worker.executor import Executor

@@ -10,7 +10,7 @@ import io
 import ipaddress
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,11 @@ from alts.core.output import OutputSink
 from alts.core.stop import Stop
 from alts.host.download import download
 from alts.package_managers.registry import PACKAGE_MANAGERS
-from alts.provisioning.repository_hosts import check_hosts
 from alts.provisioning.signing_keys import with_keys
-from alts.runners.base import Order, Provisioned
-from alts.runners.docker.runner import DockerRunner, docker_runner
+from alts.runners.base import MachineRequest, Order, Provisioned
+from alts.runners.docker.composition import docker_parts, runner_of
+from alts.runners.docker.module import DockerModule
+from alts.runners.docker.runner import DockerRunner
 from alts.shared.config import Config
 from alts.shared.errors import ProvisionFailed
 from alts.shared.models.distributions import Tool
@@ -44,6 +45,7 @@ class PlainRunner:
     """
 
     real: DockerRunner
+    module: DockerModule
     config: Config
     image: str = ""
     """Image of a machine that continues from another one; empty for the distribution's image."""
@@ -53,22 +55,26 @@ class PlainRunner:
     """Whether to deny the machine the networks that the configuration denies. It takes half a second."""
 
     @contextmanager
-    def provision(self, order: Order, *, stop: Stop, log: OutputSink) -> Iterator[Provisioned]:
+    def make(self, request: MachineRequest, *, stop: Stop, log: OutputSink) -> Iterator[Provisioned]:
         """See alts.runners.base.Runner."""
-        check_hosts(order.spec, self.config.repository_networks, stop=stop)
-        plan = self.real.plan(order, stop=stop, log=log)
+        plan = self.module.plan(request, stop=stop, log=log)
         variables = {**plan.variables, **({"image": self.image} if self.image else {})}
         client = docker.DockerClient(base_url=self.config.docker_host)
         try:
             outputs = self._make(client, variables)
-            if not self.image:
-                client.containers.get(outputs["id"]).put_archive("/", _archive(self._files(order, stop)))
-            not_sealed = self.real.seal(order, outputs) if self.sealed else "not asked for"
+            not_sealed = self.module.seal(request, outputs) if self.sealed else "not asked for"
             image = {**plan.image, "sealed": "no" if not_sealed else "yes"}
-            yield Provisioned(instance=self.real.connect(outputs), image=image, tools=self.real.tools())
+            yield Provisioned(instance=self.module.connect(outputs), image=image, tools=self.module.tools())
         finally:
             client.close()
-            self.real.remove(order.task_id, order.attempt)
+            self.real.remove(request.task_id, request.attempt)
+
+    def prepare(self, made: Provisioned, order: Order, *, stop: Stop, log: OutputSink) -> Provisioned:
+        """See alts.runners.base.Runner."""
+        if not self.image:
+            with closing(docker.DockerClient(base_url=self.config.docker_host)) as client:
+                client.containers.get(made.instance.name).put_archive("/", _archive(self._files(order, stop)))
+        return made
 
     def __getattr__(self, name: str) -> Any:
         # All other attributes of the protocol are the runner's own.
@@ -78,8 +84,9 @@ class PlainRunner:
         def fetch(url: str, fetch_stop: Stop) -> bytes:
             return download(url, stop=fetch_stop, rules=self.config.repository_networks)
 
-        yield from PACKAGE_MANAGERS[order.spec.release.tool].files(with_keys(order.spec, stop=stop, fetch=fetch))
-        if order.spec.release.tool is Tool.APT:
+        tool = order.spec.platform.release.tool
+        yield from PACKAGE_MANAGERS[tool].files(with_keys(order.spec, stop=stop, fetch=fetch))
+        if tool is Tool.APT:
             yield from self.apt_files
 
     def _make(self, client: docker.DockerClient, variables: Mapping[str, Any]) -> dict[str, str]:
@@ -88,7 +95,7 @@ class PlainRunner:
                 _network(client, variables)
                 break
             except APIError as error:
-                other = self.real.instead(variables, ProvisionFailed("no network", details=str(error)))
+                other = self.module.instead(variables, ProvisionFailed("no network", details=str(error)))
                 if other is None:
                     raise
                 variables = other
@@ -139,5 +146,6 @@ def plain_runner(
     config: Config, *, worker: str, folder: Path, apt_files: Sequence[InstanceFile] = (), sealed: bool = False
 ) -> PlainRunner:
     """Make the runner. The signature is that of a maker in alts.runners.registry."""
-    real = docker_runner(config, worker=worker, folder=folder)
-    return PlainRunner(real, config, apt_files=apt_files, sealed=sealed)
+    parts = docker_parts(config, worker=worker, folder=folder)
+    real = runner_of(parts, config, folder=folder)
+    return PlainRunner(real, parts.module, config, apt_files=apt_files, sealed=sealed)

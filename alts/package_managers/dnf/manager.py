@@ -155,7 +155,7 @@ class Dnf(RpmState):
 
     def architectures(self, spec: TaskSpec) -> frozenset[str]:
         """Return rpm's name of the architecture, and "noarch"."""
-        return frozenset({spec.architecture, "noarch"})
+        return frozenset({spec.platform.architecture, "noarch"})
 
     def identity(self, spec: TaskSpec, candidate: Candidate) -> Queries[Identity]:
         """Compare rpm's record and dnf's index with the .rpm that stayed in the cache."""

@@ -92,7 +92,7 @@ def _present(
 
     Files that the machine's settings exclude from unpacking may be missing.
     """
-    rules = rules_for(context.spec.family)
+    rules = rules_for(context.spec.platform.family)
     told = set()
     for finding in verified:
         path = _path_in(finding.evidence)
@@ -133,7 +133,7 @@ class _Complete:
 def _links(
     context: StageContext, owned: Sequence[str], tree: Tree, excluded: Exclusions, complete: _Complete
 ) -> Iterator[Finding]:
-    rules = rules_for(context.spec.family)
+    rules = rules_for(context.spec.platform.family)
     broken = [path for path in owned if tree.target(path) is not None and not tree.exists(path)]
     if not broken:
         return

@@ -53,7 +53,9 @@ def leftovers(context: StageContext) -> StageAnswer:
     removed = moments.get(PURGED) or moments.get(REMOVED)
     if removed is None:
         return StageAnswer(skipped="the package was not removed")
-    aftermath = _Aftermath(context, moments[BEFORE], moments.get(INSTALLED), removed, rules_for(context.spec.family))
+    aftermath = _Aftermath(
+        context, moments[BEFORE], moments.get(INSTALLED), removed, rules_for(context.spec.platform.family)
+    )
     tidied = aftermath.tidy()
     found = aftermath.judge()
     if not tidied:

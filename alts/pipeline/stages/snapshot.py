@@ -40,6 +40,6 @@ def look(context: StageContext, title: str) -> Snapshot:
     """
     content = context.note(capture_argv(context.packages), CAPTURE_PATH, title, limit=CAPTURE_LIMIT)
     try:
-        return read_capture(content, context.packages, rules_for(context.spec.family))
+        return read_capture(content, context.packages, rules_for(context.spec.platform.family))
     except UnreadableCapture as error:
         raise StateUnreadable("the state of the machine cannot be read", details=str(error)) from error

@@ -21,7 +21,7 @@ from alts.core.stop import Stop, Stopped
 from alts.host.process import run_process
 from alts.shared.errors import ConfigurationError, ProvisionFailed
 
-OVERRIDE_NAME = "provider_override.tf.json"
+OVERRIDE_NAME = "runner_override.tf.json"
 VARIABLES_NAME = "terraform.tfvars.json"
 
 _LAUNCHER_NAME = "terraform"
@@ -73,18 +73,11 @@ def launcher_for_wheel(folder: Path) -> Path:
     return script.absolute()
 
 
-def write_provider_override(folder: Path, version: str | None) -> None:
-    """Say which docker provider the module in `folder` is for.
+def write_override(folder: Path, override: Mapping[str, object]) -> None:
+    """Merge `override` into the module in `folder`: {"resource": {"<type>": {"<name>": {...}}}} or {"terraform": ...}.
 
-    With a version constraint, such as "~> 3.6", it is the registry's; with None the embedded one, which can also
-    limit how many processes the machine has: the registry's has no attribute for that, so its runner asks the engine.
+    Terraform merges files named *_override.tf.json block by block (Terraform docs, "Override Files").
     """
-    override: object
-    if version is None:
-        override = {"resource": {"docker_container": {"instance": {"pids_limit": "${var.pids}"}}}}
-    else:
-        source = "registry.terraform.io/kreuzwerker/docker"
-        override = {"terraform": {"required_providers": {"docker": {"source": source, "version": version}}}}
     (folder / OVERRIDE_NAME).write_text(json.dumps(override, indent=2), encoding="utf-8")
 
 

@@ -23,13 +23,13 @@ def runner_for(spec: TaskSpec, runners: Mapping[str, RunnerConfig]) -> str:
     Of the runners that offer the platform the cheapest wins; equals go by name.
     Raises UnsupportedPlatform, listing what is offered, when there is none.
     """
-    architecture = spec.host_architecture
+    architecture = spec.platform.host_architecture
     candidates = sorted(
         (runner.cost, name)
         for name, runner in runners.items()
         if spec.runner_type in (ANY_RUNNER, name)
         and architecture in runner.architectures
-        and spec.architecture in spec.release.architectures
+        and spec.platform.architecture in spec.platform.release.architectures
     )
     if not candidates:
         raise UnsupportedPlatform(
@@ -46,7 +46,7 @@ def queue_for(spec: TaskSpec, runners: Mapping[str, RunnerConfig]) -> str:
     Raises UnsupportedPlatform like runner_for.
     """
     name = runner_for(spec, runners)
-    return queue_name(name, spec.host_architecture, runners[name].cost)
+    return queue_name(name, spec.platform.host_architecture, runners[name].cost)
 
 
 def offered(runners: Mapping[str, RunnerConfig], runner_type: str = ANY_RUNNER) -> list[str]:

@@ -9,7 +9,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 from pydantic_core.core_schema import ValidationInfo
 
 from alts.shared.bounds import AtMost
-from alts.shared.models.distributions import ARCHITECTURES, DISTRIBUTIONS, HOST_ARCHITECTURES, Family, Release
+from alts.shared.models.distributions import DISTRIBUTIONS, Family
+from alts.shared.models.platform import Platform
 from alts.shared.models.repository import Repository
 from alts.shared.models.runner_names import RunnerType
 
@@ -134,14 +135,9 @@ class TaskSpec(BaseModel):
         return repositories
 
     @property
-    def host_architecture(self) -> str:
-        """The architecture of the host that runs this task: "x86_64" or "aarch64"."""
-        return HOST_ARCHITECTURES[self.dist_arch]
-
-    @property
-    def architecture(self) -> str:
-        """The userland that is tested, by its one name: "x86_64", "i686" or "aarch64"."""
-        return ARCHITECTURES[self.dist_arch]
+    def platform(self) -> Platform:
+        """The platform of the machine that the package is tested on."""
+        return Platform(self.dist_name, self.dist_version, self.dist_arch)
 
     def asks_for(self, version: str) -> bool:
         """Whether a package's full version is one to test; an RPM's epoch and release need not be given.
@@ -151,26 +147,13 @@ class TaskSpec(BaseModel):
         asked = self.package_version
         if asked is None or asked == version:
             return True
-        if self.family is not Family.RPM:
+        if self.platform.family is not Family.RPM:
             return False
         if ":" not in asked:
             version = version.partition(":")[2] or version
         elif ":" not in version:
             version = f"0:{version}"
         return asked in (version, version.rpartition("-")[0])
-
-    @property
-    def family(self) -> Family:
-        return DISTRIBUTIONS[self.dist_name].family
-
-    @property
-    def release(self) -> Release:
-        return DISTRIBUTIONS[self.dist_name].releases[self.dist_version]
-
-    @property
-    def platform(self) -> str:
-        """Such as "debian-12 on x86_64"."""
-        return f"{self.dist_name}-{self.dist_version} on {self.dist_arch}"
 
 
 def _family(info: ValidationInfo) -> Family | None:

@@ -1,4 +1,4 @@
-# provider_override.tf.json, written next to this file, sets the provider's version if it matters.
+# runner_override.tf.json, written next to this file, sets the provider's version if it matters.
 terraform {
   required_version = ">= 1.5"
 

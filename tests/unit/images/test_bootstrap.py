@@ -90,7 +90,7 @@ def test_whatever_changes_the_content_changes_the_name(change: dict[str, str]) -
 
 
 def test_without_a_mirror_there_is_a_second_way_without_updates_and_security() -> None:
-    first, second = recipes_for(a_spec(dist_version="11"), mirrors={}, finish="")
+    first, second = recipes_for(a_spec(dist_version="11").platform, mirrors={}, finish="")
 
     assert (first.mirror, first.codename) == (None, "bullseye")
     assert second.mirror is not None
@@ -101,7 +101,9 @@ def test_without_a_mirror_there_is_a_second_way_without_updates_and_security() -
 def test_the_configured_mirror_is_the_only_one() -> None:
     mirrors = {"debian": "http://mirror.example/debian"}
 
-    assert [recipe.mirror for recipe in recipes_for(a_spec(), mirrors=mirrors, finish="")] == [mirrors["debian"]]
+    assert [recipe.mirror for recipe in recipes_for(a_spec().platform, mirrors=mirrors, finish="")] == [
+        mirrors["debian"]
+    ]
 
 
 def test_a_folder_with_odd_letters_stays_one_word_for_mmdebstraps_shell() -> None:

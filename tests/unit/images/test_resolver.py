@@ -102,7 +102,7 @@ class Site:
         )
 
     def resolve(self, *, stop: Stop | None = None, **spec: Any) -> Image:
-        return self.resolver().resolve(a_spec(**spec), stop=stop or Stop(10), log=self.said.append)
+        return self.resolver().resolve(a_spec(**spec).platform, stop=stop or Stop(10), log=self.said.append)
 
 
 def test_what_the_engine_has_is_used_and_nothing_is_fetched(tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ def test_tasks_that_want_the_same_image_make_it_once(tmp_path: Path, workers: st
     resolvers = [site.resolver()] * 4 if workers == "one resolver" else [site.resolver() for _ in range(4)]
 
     images = at_the_same_time(
-        [lambda one=one: one.resolve(a_spec(), stop=Stop(10), log=site.said.append) for one in resolvers]  # type: ignore[misc]
+        [lambda one=one: one.resolve(a_spec().platform, stop=Stop(10), log=site.said.append) for one in resolvers]  # type: ignore[misc]
     )
 
     assert len(set(images)) == 1
@@ -314,9 +314,9 @@ def test_the_stand_in_is_made_of_the_debian_image_and_never_pulled(tmp_path: Pat
     )
     spec = a_spec(dist_name="rpm-standin", dist_version="9")
 
-    first = resolver.resolve(spec, stop=Stop(10), log=lambda text: None)
+    first = resolver.resolve(spec.platform, stop=Stop(10), log=lambda text: None)
 
-    assert first == resolver.resolve(spec, stop=Stop(10), log=lambda text: None)
+    assert first == resolver.resolve(spec.platform, stop=Stop(10), log=lambda text: None)
     assert first.reference.startswith("alts/rpm-standin:9-amd64-")
     assert bases == ["sha256:amd64"]
     assert engine.pulls == []

@@ -127,7 +127,7 @@ def test_whatever_changes_the_content_changes_the_name() -> None:
 
 
 def test_it_is_called_a_stand_in_wherever_it_shows() -> None:
-    recipe = standin_recipe(a_spec(dist_name="rpm-standin", dist_version="9"))
+    recipe = standin_recipe(a_spec(dist_name="rpm-standin", dist_version="9").platform)
 
     release = recipe.files["overlay/usr/lib/os-release"].decode()
     assert recipe.reference.startswith("alts/rpm-standin:9-amd64-")

@@ -10,10 +10,11 @@ import pytest
 from alts.core.instance import Instance
 from alts.core.output import OutputSink
 from alts.core.stop import Stop, Stopped
-from alts.runners.base import Order
-from alts.runners.docker.runner import docker_runner
+from alts.runners.base import MachineRequest
+from alts.runners.docker.composition import docker_runner
+from alts.runners.docker.module import docker_connection
 from alts.runners.registry import RUNNERS
-from alts.runners.terraform import Plan, TerraformedRunner
+from alts.runners.terraform import MachinePlan, TerraformMachines
 from alts.shared.errors import ImageUnavailable, InfrastructureError, InstanceLost, ProvisionFailed
 from tests.support.builders import an_order
 from tests.support.fakes import FakeInstance
@@ -28,7 +29,7 @@ esac
 """
 
 
-class ScriptedRunner(TerraformedRunner):
+class ScriptedModule:
     """Makes nothing, and records the names that it was asked to remove."""
 
     name = "docker"
@@ -51,14 +52,18 @@ class ScriptedRunner(TerraformedRunner):
         script = folder / "terraform"
         script.write_text(TERRAFORM.format(calls=self._calls, fails_at=fails_at))
         script.chmod(0o755)
-        super().__init__(
-            terraform=script, docker_host="unix:///no/such/socket", files_for=lambda spec: (), provider_version=None
-        )
+        self.terraform = script
 
-    def plan(self, order: Order, *, stop: Stop, log: OutputSink) -> Plan:
+    def plan(self, request: MachineRequest, *, stop: Stop, log: OutputSink) -> MachinePlan:
         if self._failure is not None:
             raise self._failure
-        return Plan({"name": "machine"}, {"reference": "debian:12"})
+        return MachinePlan({"name": "machine"}, {"reference": "debian:12"})
+
+    def instead(self, variables: Mapping[str, object], error: ProvisionFailed) -> None:
+        """Have no other variables."""
+
+    def override(self) -> Mapping[str, object]:
+        return {}
 
     def environment(self, stop: Stop) -> Mapping[str, str]:
         return {}
@@ -66,59 +71,64 @@ class ScriptedRunner(TerraformedRunner):
     def connect(self, outputs: Mapping[str, object]) -> Instance:
         return self._machine
 
+    def connection(self, outputs: Mapping[str, object]) -> Mapping[str, str]:
+        return docker_connection(str(outputs["name"]), "unix:///no/such/socket")
+
     def trouble(self) -> str:
         return self._engine_trouble
 
-    def seal(self, order: Order, outputs: Mapping[str, object]) -> str:
+    def seal(self, request: MachineRequest, outputs: Mapping[str, object]) -> str:
         return ""
 
     def tools(self) -> Mapping[str, str]:
         return {}
 
-    def remove_by_label(self, order: Order) -> None:
-        self.removed.append((order.task_id, order.attempt))
+    def remove_by_label(self, request: MachineRequest) -> None:
+        self.removed.append((request.task_id, request.attempt))
 
     @property
     def calls(self) -> list[str]:
         return self._calls.read_text().split()
 
 
-def enter(runner: ScriptedRunner, folder: Path, *, stop: Stop | None = None) -> None:
+def enter(module: ScriptedModule, folder: Path, *, stop: Stop | None = None) -> None:
     order = an_order(folder / "work")
     order.work_folder.mkdir()
-    with runner.provision(order, stop=stop or Stop(60), log=lambda text: None):
+    machines = TerraformMachines(module, terraform=module.terraform, files_for=lambda spec: ())
+    with machines.make(order.request, stop=stop or Stop(60), log=lambda text: None) as made:
+        machines.prepare(made, order, stop=stop or Stop(60), log=lambda text: None)
         pytest.fail("there is no machine to enter")
 
 
 @pytest.mark.parametrize("fails_at", ["version", "init", "apply", "output"])
 def test_wherever_terraform_fails_everything_is_taken_away(tmp_path: Path, fails_at: str) -> None:
-    runner = ScriptedRunner(tmp_path, fails_at=fails_at)
+    module = ScriptedModule(tmp_path, fails_at=fails_at)
 
     with pytest.raises(ProvisionFailed, match=f"terraform {fails_at}"):
-        enter(runner, tmp_path)
+        enter(module, tmp_path)
 
-    assert runner.calls[-1] == "destroy"
-    assert len(runner.removed) == 1
+    assert module.calls[-1] == "destroy"
+    assert len(module.removed) == 1
 
 
 def test_a_machine_that_cannot_be_prepared_is_taken_away(tmp_path: Path) -> None:
     # Ansible is real, and finds no engine.
-    runner = ScriptedRunner(tmp_path)
+    module = ScriptedModule(tmp_path)
 
     with pytest.raises(ProvisionFailed, match="ansible"):
-        enter(runner, tmp_path)
+        enter(module, tmp_path)
 
-    assert runner.calls == ["version", "init", "apply", "output", "destroy"]
-    assert len(runner.removed) == 1
+    assert module.calls == ["version", "init", "apply", "output", "destroy"]
+    assert len(module.removed) == 1
 
 
 @pytest.mark.parametrize("fails_at", ["version", "apply", ""], ids=["version", "apply", "ansible"])
 def test_where_the_engine_is_lost_that_is_what_is_said(tmp_path: Path, fails_at: str) -> None:
     trouble = "the Docker engine could not be reached at unix:///x: connection refused"
-    runner = ScriptedRunner(tmp_path, fails_at=fails_at, engine_trouble=trouble)
+    module = ScriptedModule(tmp_path, fails_at=fails_at, engine_trouble=trouble)
 
     with pytest.raises(ProvisionFailed, match=f"while the machine was prepared, {trouble}") as caught:
-        enter(runner, tmp_path)
+        enter(module, tmp_path)
 
     assert caught.value.retryable
     # The tool's own words are kept.
@@ -128,41 +138,41 @@ def test_where_the_engine_is_lost_that_is_what_is_said(tmp_path: Path, fails_at:
 def test_where_the_machine_is_lost_that_is_what_is_said(tmp_path: Path) -> None:
     machine = FakeInstance(name="machine")
     machine.kill()
-    runner = ScriptedRunner(tmp_path, machine=machine)
+    module = ScriptedModule(tmp_path, machine=machine)
 
     with pytest.raises(InstanceLost, match="the machine was lost while it was prepared") as caught:
-        enter(runner, tmp_path)
+        enter(module, tmp_path)
 
     assert caught.value.retryable
     assert "ansible failed" in caught.value.details
 
 
 def test_a_stop_before_the_machine_is_there_still_cleans_up_in_its_own_time(tmp_path: Path) -> None:
-    runner = ScriptedRunner(tmp_path)
+    module = ScriptedModule(tmp_path)
 
     with pytest.raises(Stopped):
-        enter(runner, tmp_path, stop=Stop(0))
+        enter(module, tmp_path, stop=Stop(0))
 
-    assert runner.calls == ["destroy"]
-    assert len(runner.removed) == 1
+    assert module.calls == ["destroy"]
+    assert len(module.removed) == 1
 
 
 def test_a_destroy_that_fails_does_not_hide_why_there_is_no_machine(tmp_path: Path) -> None:
-    runner = ScriptedRunner(tmp_path, fails_at="destroy")
+    module = ScriptedModule(tmp_path, fails_at="destroy")
 
     with pytest.raises(ProvisionFailed, match="ansible"):
-        enter(runner, tmp_path)
+        enter(module, tmp_path)
 
-    assert len(runner.removed) == 1
+    assert len(module.removed) == 1
 
 
 def test_without_an_image_terraform_is_not_even_started(tmp_path: Path) -> None:
-    runner = ScriptedRunner(tmp_path, failure=ImageUnavailable("no image"))
+    module = ScriptedModule(tmp_path, failure=ImageUnavailable("no image"))
 
     with pytest.raises(ImageUnavailable):
-        enter(runner, tmp_path)
+        enter(module, tmp_path)
 
-    assert runner.calls == []
+    assert module.calls == []
 
 
 def test_the_name_in_the_configuration_leads_to_the_runner() -> None:

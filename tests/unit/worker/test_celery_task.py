@@ -10,7 +10,7 @@ import pytest
 
 from alts.core.output import OutputSink
 from alts.core.stop import Stop
-from alts.runners.base import Order, Provisioned
+from alts.runners.base import MachineRequest, Provisioned
 from alts.shared.errors import LedgerUnavailable, ProvisionFailed
 from alts.shared.models.ledger import TaskState
 from alts.shared.models.report import REPORT, Outcome, Report
@@ -276,6 +276,6 @@ class StubbornLedger(FakeLedger):
 
 class BrokenRunner(FakeRunner):
     @contextmanager
-    def provision(self, order: Order, *, stop: Stop, log: OutputSink) -> Iterator[Provisioned]:
+    def make(self, request: MachineRequest, *, stop: Stop, log: OutputSink) -> Iterator[Provisioned]:
         raise ZeroDivisionError("a bug")
         yield

@@ -67,9 +67,11 @@ def test_a_task_is_either_refused_or_goes_to_a_queue_of_a_fitting_host(
     try:
         queue = queue_for(spec, runners)
     except UnsupportedPlatform:
-        assert f"{spec.dist_name}-{spec.dist_version} on {spec.architecture}" not in offered(runners, spec.runner_type)
+        assert f"{spec.dist_name}-{spec.dist_version} on {spec.platform.architecture}" not in offered(
+            runners, spec.runner_type
+        )
         return
-    assert queue in queues_of(runners, [spec.host_architecture])
+    assert queue in queues_of(runners, [spec.platform.host_architecture])
 
 
 @settings(max_examples=100, deadline=1000)

@@ -1,7 +1,7 @@
 """The embedded Terraform provider for docker: no registry is needed to have it.
 
 One process per worker serves it, and every terraform of that worker attaches to it
-(alts.provisioning.terraform.provider.process).
+(alts.runners.docker.provider.process).
 """
 
 from typing import Final

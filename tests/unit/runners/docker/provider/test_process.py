@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from alts.core.stop import Stop, Stopped, StopReason
-from alts.provisioning.terraform.provider import ADDRESS
-from alts.provisioning.terraform.provider.process import ProviderProcess
+from alts.runners.docker.provider import ADDRESS
+from alts.runners.docker.provider.process import ProviderProcess
 from alts.shared.errors import InfrastructureError
 from tests.support.checkout import ROOT
 from tests.support.processes import ended, pids_of
@@ -27,7 +27,7 @@ HOST = "unix:///nonexistent/docker.sock"
 WORKER = """
 import sys, time
 from pathlib import Path
-from alts.provisioning.terraform.provider.process import ProviderProcess
+from alts.runners.docker.provider.process import ProviderProcess
 from alts.core.stop import Stop
 provider = ProviderProcess(Path(sys.argv[1]), docker_host="unix:///nonexistent/docker.sock")
 print(provider.environment(Stop(60))["TF_REATTACH_PROVIDERS"], flush=True)
@@ -63,7 +63,7 @@ def test_it_is_started_by_the_first_who_asks_and_shared_by_all(provider: Provide
 
     assert len(values) == 6
     assert all(value == values[0] for value in values)
-    assert len(pids_of("alts.provisioning.terraform.provider", values[0]["Addr"]["String"])) == 1
+    assert len(pids_of("alts.runners.docker.provider", values[0]["Addr"]["String"])) == 1
 
 
 def test_nobody_else_may_enter_the_sockets_folder(provider: ProviderProcess) -> None:
@@ -104,7 +104,7 @@ def test_terraform_is_told_of_the_provider_itself_which_it_may_watch_and_does_no
 ) -> None:
     value = attached(provider)
 
-    assert pids_of("alts.provisioning.terraform.provider", value["Addr"]["String"]) == [value["Pid"]]
+    assert pids_of("alts.runners.docker.provider", value["Addr"]["String"]) == [value["Pid"]]
     assert (value["Test"], value["ProtocolVersion"]) == (True, 6)
 
 

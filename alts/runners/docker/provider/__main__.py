@@ -1,4 +1,4 @@
-"""`python -m alts.provisioning.terraform.provider --serve SOCKET --docker-host URL`: see server.py."""
+"""`python -m alts.runners.docker.provider --serve SOCKET --docker-host URL`: see server.py."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import argparse
 import logging
 from pathlib import Path
 
-from alts.provisioning.terraform.provider.server import serve
+from alts.runners.docker.provider.server import serve
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="alts.provisioning.terraform.provider", description="the embedded Terraform provider for docker"
+        prog="alts.runners.docker.provider", description="the embedded Terraform provider for docker"
     )
     parser.add_argument("--serve", metavar="SOCKET", type=Path, required=True, help="a path of at most 107 bytes")
     parser.add_argument("--docker-host", metavar="URL", required=True, help="such as unix:///var/run/docker.sock")

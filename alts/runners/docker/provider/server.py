@@ -15,9 +15,9 @@ from typing import Any
 import grpc
 from tf.gen import grpc_controller_pb2, grpc_controller_pb2_grpc, grpc_stdio_pb2_grpc, tfplugin_pb2_grpc
 
-from alts.provisioning.terraform.provider import ADDRESS
-from alts.provisioning.terraform.provider.resources import Engine
-from alts.provisioning.terraform.provider.service import DockerProvider, DockerServicer
+from alts.runners.docker.provider import ADDRESS
+from alts.runners.docker.provider.resources import Engine
+from alts.runners.docker.provider.service import DockerProvider, DockerServicer
 
 _WORKERS = 32  # calls at once; each waits for the engine most of the time
 _LOOK_INTERVAL = 1.0  # seconds between two looks at who our parent is

@@ -12,15 +12,15 @@ from tf.schema import Schema
 from tf.types import Unknown
 from tf.utils import Diagnostics, read_dynamic_value
 
-from alts.provisioning.terraform.provider import ADDRESS
-from alts.provisioning.terraform.provider.resources import (
+from alts.runners.docker.provider import ADDRESS
+from alts.runners.docker.provider.resources import (
     ContainerResource,
     Engine,
     EngineResource,
     ImageResource,
     NetworkResource,
 )
-from alts.provisioning.terraform.provider.schemas import provider_schema
+from alts.runners.docker.provider.schemas import provider_schema
 
 log = logging.getLogger(__name__)
 

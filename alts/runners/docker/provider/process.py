@@ -27,9 +27,7 @@ _SOCKET_PATH_LIMIT = 107
 _SOCKET_NAME = "socket"
 
 _READY_SECONDS = 60.0  # from start to ready; 0.6 s on an idle machine
-_END_SECONDS = (
-    70.0  # a little more than it takes to undo what is under way, see alts.provisioning.terraform.provider.server
-)
+_END_SECONDS = 70.0  # a little more than it takes to undo what is under way, see alts.runners.docker.provider.server
 _LOOK_SECONDS = 0.2  # between two looks at a Stop
 _LOG_TAIL = 2000  # characters
 
@@ -98,7 +96,7 @@ class ProviderProcess:
         argv = [
             self._python,
             "-m",
-            "alts.provisioning.terraform.provider",
+            "alts.runners.docker.provider",
             "--serve",
             str(socket),
             "--docker-host",

@@ -18,7 +18,7 @@ from tf.schema import Schema
 from tf.types import Unknown
 from tf.utils import Diagnostics
 
-from alts.provisioning.terraform.provider.schemas import container_schema, image_schema, labels_of, network_schema
+from alts.runners.docker.provider.schemas import container_schema, image_schema, labels_of, network_schema
 
 State = dict[str, Any]
 """A resource's attributes by name; None or Unknown where nothing was said."""

@@ -1,0 +1,200 @@
+"""The Docker kind of machine: a container with a network of its own, made by resources/terraform/docker/."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from alts.core.instance import Instance
+from alts.core.output import OutputSink
+from alts.core.stop import Stop
+from alts.images.factory import Image, ImageResolver
+from alts.runners.base import MachineRequest
+from alts.runners.docker.engine import Engine
+from alts.runners.docker.inventory import Inventory
+from alts.runners.docker.provider import ADDRESS
+from alts.runners.docker.provider.process import ProviderProcess
+from alts.runners.docker.seal import NoHelper, deny_networks
+from alts.runners.docker.subnets import free_subnet
+from alts.runners.terraform import MachinePlan
+from alts.shared.config import InstanceLimits
+from alts.shared.errors import ImageUnavailable, ProvisionFailed
+
+log = logging.getLogger(__name__)
+
+_MTU_OPTION = "com.docker.network.driver.mtu"
+# Matches the engine's error for a subnet that overlaps another network.
+_TAKEN = re.compile(r"overlap", re.IGNORECASE)
+
+_BINFMT = Path("/proc/sys/fs/binfmt_misc")
+
+
+@dataclass(frozen=True)
+class DockerSettings:
+    """The part of the configuration that Docker machines depend on."""
+
+    docker_host: str
+    """The engine's address, e.g. "unix:///var/run/docker.sock"."""
+    limits: InstanceLimits
+    network_pool: str | None
+    """Pool for subnets, e.g. "10.213.0.0/16"; None lets the engine choose."""
+    networks_denied: Sequence[str]
+    """Networks that machines must not reach, e.g. "169.254.0.0/16"."""
+    allow_emulation: bool
+    provider_version: str | None
+    """Constraint for the registry's provider, e.g. "~> 3.6"; None for the embedded one."""
+
+
+def provider_override(version: str | None) -> Mapping[str, object]:
+    """Return the override that chooses the module's provider: the registry's with a version, else the embedded one.
+
+    The embedded one also limits the number of processes. The registry's has no attribute for that, so
+    DockerModule.connect asks the engine.
+    """
+    if version is None:
+        return {"resource": {"docker_container": {"instance": {"pids_limit": "${var.pids}"}}}}
+    return {"terraform": {"required_providers": {"docker": {"source": ADDRESS, "version": version}}}}
+
+
+def docker_connection(container: str, docker_host: str) -> Mapping[str, str]:
+    """Return a container's variables in Ansible's inventory.
+
+    community.docker.docker_api speaks to the engine itself: it needs neither a docker client on the worker nor ssh in
+    the machine.
+    """
+    return {
+        "ansible_connection": "community.docker.docker_api",
+        "ansible_host": container,
+        "ansible_docker_docker_host": docker_host,
+    }
+
+
+class DockerModule:
+    """See alts.runners.terraform.MachineModule."""
+
+    name = "docker"
+
+    def __init__(
+        self,
+        settings: DockerSettings,
+        engine: Engine,
+        inventory: Inventory,
+        *,
+        images: ImageResolver,
+        provider: ProviderProcess | None,
+    ) -> None:
+        """`provider`: the embedded provider; None if Terraform fetches another."""
+        self._settings = settings
+        self._engine = engine
+        self._inventory = inventory
+        self._images = images
+        self._provider = provider
+
+    def plan(self, request: MachineRequest, *, stop: Stop, log: OutputSink) -> MachinePlan:
+        emulated = self._emulated(request)
+        image = self._images.resolve(request.platform, stop=stop, log=log)
+        limits = self._settings.limits
+        variables = {
+            "docker_host": self._settings.docker_host,
+            "name": f"alts-{request.task_id}-{request.attempt}",
+            "hostname": f"alts-{request.task_id[:8]}",
+            "image": image.id,
+            "labels": self._inventory.labels_of(request),
+            "memory_mb": limits.memory_mb,
+            "cpus": limits.cpus,
+            "pids": limits.pids,
+            **self._network(),
+        }
+        return MachinePlan(variables, _described(image, emulated=emulated))
+
+    def instead(self, variables: Mapping[str, object], error: ProvisionFailed) -> Mapping[str, object] | None:
+        # Another client took part of the subnet between our check and its creation.
+        return {**variables, **self._network()} if _TAKEN.search(error.details) else None
+
+    def override(self) -> Mapping[str, object]:
+        return provider_override(self._settings.provider_version)
+
+    def environment(self, stop: Stop) -> Mapping[str, str]:
+        return {} if self._provider is None else self._provider.environment(stop)
+
+    def connect(self, outputs: Mapping[str, object]) -> Instance:
+        limits = self._settings.limits
+        if self._provider is None:
+            # The registry's provider has no attribute for the process limit.
+            self._engine.limit_processes(str(outputs["id"]), pids=limits.pids)
+        return self._engine.instance(str(outputs["id"]), name=str(outputs["name"]), disk_mb=limits.disk_mb)
+
+    def connection(self, outputs: Mapping[str, object]) -> Mapping[str, str]:
+        return docker_connection(str(outputs["name"]), self._settings.docker_host)
+
+    def seal(self, request: MachineRequest, outputs: Mapping[str, object]) -> str:
+        labels = self._inventory.labels_of(request)
+        try:
+            deny_networks(self._engine, str(outputs["id"]), self._settings.networks_denied, labels=labels)
+        except (NoHelper, ProvisionFailed) as error:
+            # A transient failure must not let a package reach denied networks.
+            if self._settings.networks_denied and not isinstance(error, NoHelper):
+                raise ProvisionFailed(
+                    f"the machine's network cannot be sealed: {error}",
+                    details=error.details,
+                    resolution="where this engine never lets it be, instance_networks_denied: []",
+                ) from error
+            reason = f"{error}: {error.details}" if error.details else str(error)
+            task = {"task_id": request.task_id, "attempt": request.attempt}
+            log.warning("machine not sealed", extra={**task, "error": reason})
+            return reason
+        return ""
+
+    def tools(self) -> Mapping[str, str]:
+        return {"docker": self._engine.version()}
+
+    def remove_by_label(self, request: MachineRequest) -> None:
+        self._inventory.remove_attempt(request.task_id, request.attempt)
+
+    def trouble(self) -> str:
+        return self._engine.trouble()
+
+    def _network(self) -> Mapping[str, object]:
+        """Return the variables for a network without overlaps. Raises ProvisionFailed if the pool is exhausted."""
+        networks = self._engine.networks()
+        # The engine applies its MTU setting only to its default network. Without it, long packets get lost.
+        default = next((network.options for network in networks if network.name == "bridge"), {})
+        options = {name: value for name, value in default.items() if name == _MTU_OPTION}
+        if self._settings.network_pool is None:
+            return {"subnet": "", "network_options": options}
+        taken = [subnet for network in networks for subnet in network.subnets]
+        return {"subnet": free_subnet(self._settings.network_pool, taken), "network_options": options}
+
+    def _emulated(self, request: MachineRequest) -> bool:
+        """Return whether the task needs emulation. Raises ImageUnavailable if that is not allowed or not installed."""
+        wanted = request.platform.host_architecture
+        host = {"amd64": "x86_64", "arm64": "aarch64"}.get(self._engine.architecture())
+        if wanted == host:
+            return False
+        if not self._settings.allow_emulation:
+            raise ImageUnavailable(
+                f"the Docker engine's host is {host}, not {wanted}",
+                resolution="allow_emulation: true",
+                retryable=False,
+            )
+        # If binfmt_misc is not visible from here, the engine's host may still have it.
+        if _BINFMT.joinpath("status").exists() and not (_BINFMT / f"qemu-{wanted}").exists():
+            raise ImageUnavailable(
+                f"this host has no emulator for {wanted}",
+                resolution="apt-get install qemu-user-static binfmt-support",
+                retryable=False,
+            )
+        return True
+
+
+def _described(image: Image, *, emulated: bool) -> Mapping[str, str]:
+    return {
+        "reference": image.reference,
+        "id": image.id,
+        "origin": image.origin,
+        "architecture": image.architecture,
+        "emulated": "yes" if emulated else "no",
+    }
