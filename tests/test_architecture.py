@@ -32,6 +32,12 @@ HOMES = {
     "ansible_runner": {"alts.provisioning.ansible"},
     "yaml": {"alts.shared.config", "alts.checks.state.rules"},
     "kombu": {"alts.shared.broker"},
+    "structlog": {
+        "alts.shared.logs",
+        "alts.worker.celery_task",
+        "alts.worker.delivery",
+        "scheduler.background.relay",
+    },
     "httpx": {
         "alts.host.download",
         "alts.client.answers",

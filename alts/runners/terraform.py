@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -121,7 +122,7 @@ class TerraformMachines:
             with ThreadPoolExecutor(1, thread_name_prefix="seal") as pool:
                 terraform = self._command(folder, log, stop)
                 tools, outputs = self._create(terraform, plan.variables, stop)
-                sealing = pool.submit(self._module.seal, request, outputs)
+                sealing = pool.submit(copy_context().run, self._module.seal, request, outputs)
                 yield Provisioned(
                     instance=self._module.connect(outputs),
                     image=plan.image,
@@ -203,25 +204,23 @@ class TerraformMachines:
         try:
             self._module.remove_by_label(request)
         except InfrastructureError as error:
-            task = {"task_id": request.task_id, "attempt": request.attempt}
-            log.warning("machine not removed at once", extra={**task, "error": str(error)})
+            log.warning("machine not removed at once", extra={"error": str(error)})
             return False
         return True
 
     def _destroy(self, request: MachineRequest, folder: Path, sink: OutputSink) -> None:
         """Destroy the machine. Failures are logged and do not change the verdict."""
-        task = {"task_id": request.task_id, "attempt": request.attempt}
         try:
             stop = Stop(REMOVE_TIMEOUT)
             self._command(folder, sink, stop).remove(stop)
         except (InfrastructureError, Stopped, OSError) as error:
             details = getattr(error, "details", "")
-            log.warning("terraform destroy failed", extra={**task, "error": str(error), "details": details})
+            log.warning("terraform destroy failed", extra={"error": str(error), "details": details})
         # Even after a successful destroy: an interrupted create may be missing from the state.
         try:
             self._module.remove_by_label(request)
         except InfrastructureError as error:
-            log.warning("machine not removed", extra={**task, "error": str(error)})
+            log.warning("machine not removed", extra={"error": str(error)})
 
 
 def _said(error: InfrastructureError) -> str:

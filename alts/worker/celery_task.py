@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from celery import Celery
 from celery.exceptions import Ignore
+from structlog.contextvars import bound_contextvars
 
 from alts.core.stop import Stopped, StopReason
 from alts.shared.broker import TASK_NAME
@@ -32,18 +33,31 @@ def register_task(app: Celery, worker: Callable[[], Worker]) -> None:
 
 def run_task(worker: Worker, task_id: str) -> None:
     """Carry one task from claim to report, or decline it. A ledger that does not answer is logged, never raised."""
+    with bound_contextvars(task_id=task_id):
+        assignment = _claim(worker, task_id)
+        if assignment is None:
+            return
+        with bound_contextvars(attempt=assignment.attempt):
+            _carry_out(worker, assignment)
+
+
+def _claim(worker: Worker, task_id: str) -> Assignment | None:
+    """Decline or claim the task. Returns None if this worker does not carry it out."""
     if (trouble := worker.trouble) and not worker.stopping:
         worker.decline(task_id, trouble)
-        return
+        return None
     try:
         assignment = worker.claim(task_id)
     except LedgerUnavailable as error:
         # The invitation is spent, but not the task: the ledger sends another one (resend_after).
-        log.warning("claim not answered", extra={"task_id": task_id, "error": str(error)})
-        return
+        log.warning("claim not answered", extra={"error": str(error)})
+        return None
     if assignment is None:
-        log.info("claim refused", extra={"task_id": task_id})
-        return
+        log.info("claim refused")
+    return assignment
+
+
+def _carry_out(worker: Worker, assignment: Assignment) -> None:
     if worker.stopping:
         # Claim and hand back: the release makes the ledger invite another worker at once.
         worker.hand_back(assignment, StopReason.DRAINING)
@@ -55,28 +69,26 @@ def run_task(worker: Worker, task_id: str) -> None:
 
 def _execute(worker: Worker, assignment: Assignment) -> Report | None:
     """Return the attempt's report, or None if another worker carries the task on."""
-    task = {"task_id": assignment.task_id, "attempt": assignment.attempt}
-    log.info("task claimed", extra=task)
+    log.info("task claimed")
     try:
         return worker.execute(assignment)
     except Stopped as stopped:
-        log.warning("task given up", extra={**task, "reason": stopped.reason.value})
+        log.warning("task given up", extra={"reason": stopped.reason.value})
         worker.hand_back(assignment, stopped.reason)
         return None
     except Exception as error:
         # The only broad except beside alts.shared.periodic: a bug of ours must not lose the task.
-        log.exception("task broke", extra=task)
+        log.exception("task broke")
         message = f"{type(error).__name__}: {error}"
         return internal_error(assignment, worker=worker.name, message=message)
 
 
 def _report(worker: Worker, report: Report) -> None:
-    task = {"task_id": report.task_id, "attempt": report.attempt}
     try:
         worker.report(report)
     except StaleAttempt:
-        log.warning("report refused: the attempt is stale", extra=task)
+        log.warning("report refused: the attempt is stale")
     except LedgerUnavailable as error:
-        log.error("report not delivered", extra={**task, "error": str(error)})  # noqa: TRY400 - no traceback needed
+        log.error("report not delivered", extra={"error": str(error)})  # noqa: TRY400 - no traceback needed
     else:
-        log.info("task reported", extra={**task, "outcome": report.outcome.value, "reason": report.reason})
+        log.info("task reported", extra={"outcome": report.outcome.value, "reason": report.reason})

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from datetime import UTC, datetime
 
+from structlog.contextvars import bound_contextvars
+
 from alts.shared.errors import LedgerUnavailable, StaleAttempt, StorageUnavailable
 from alts.shared.models.celery_result import Summary, summary_content, summary_key, summary_of
 from alts.shared.models.ledger import Ledger
@@ -63,22 +65,22 @@ class Delivery:
         Raises LedgerUnavailable if the ledger is still away.
         """
         for report in self._pending.waiting():
-            self._deliver_late(report)
+            with bound_contextvars(task_id=report.task_id, attempt=report.attempt):
+                self._deliver_late(report)
             self._pending.forget(report)
 
     def _deliver_late(self, report: Report) -> None:
         """Raises a retryable LedgerUnavailable; logs a final refusal."""
-        task = {"task_id": report.task_id, "attempt": report.attempt}
         try:
             outcome = self._ledger.report(report.task_id, report.attempt, report)
         except StaleAttempt:
-            log.warning("late report refused: the attempt is stale", extra=task)
+            log.warning("late report refused: the attempt is stale")
         except LedgerUnavailable as error:
             if error.retryable:
                 raise
-            log.error("late report refused", extra={**task, "error": str(error)})  # noqa: TRY400 - no traceback needed
+            log.error("late report refused", extra={"error": str(error)})  # noqa: TRY400 - no traceback needed
         else:
-            log.info("late report delivered", extra=task)
+            log.info("late report delivered")
             self._keep_summary(report, outcome)
 
     def _keep_summary(self, report: Report, outcome: Outcome | None) -> None:
@@ -92,6 +94,6 @@ class Delivery:
         try:
             self._artifacts.put(key, content, content_type="application/json", group=group)
         except StorageUnavailable as error:
-            log.warning("summary not stored", extra={"task_id": report.task_id, "error": str(error)})
+            log.warning("summary not stored", extra={"error": str(error)})
             return
         self._artifacts.settle(group, seconds=SETTLE_SECONDS)

@@ -107,8 +107,7 @@ class Executor:
         try:
             self.artifacts.put(key, text.encode(), content_type=content_type)
         except StorageUnavailable as error:
-            extra = {"task_id": order.task_id, "artifact": key, "error": str(error)}
-            log.warning("artifact not stored", extra=extra)
+            log.warning("artifact not stored", extra={"artifact": key, "error": str(error)})
             return None
         return self.artifacts.location(key)
 

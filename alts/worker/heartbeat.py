@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from contextvars import copy_context
 from types import TracebackType
 from typing import Self
 
@@ -30,7 +31,9 @@ class Heartbeat:
         self._progress: tuple[StageResult, ...] = ()
         self._wake = threading.Event()
         self._ended = False
-        self._thread = threading.Thread(target=self._run, name=f"heartbeat-{assignment.task_id}", daemon=True)
+        self._thread = threading.Thread(
+            target=copy_context().run, args=(self._run,), name=f"heartbeat-{assignment.task_id}", daemon=True
+        )
 
     def show(self, stages: tuple[StageResult, ...]) -> None:
         """Send the stages so far with the next heartbeat, which follows at once. Never blocks."""
@@ -57,7 +60,6 @@ class Heartbeat:
                 self._stop.request(StopReason.LEASE_LOST)
 
     def _beat(self) -> None:
-        task = {"task_id": self._assignment.task_id, "attempt": self._assignment.attempt}
         while True:
             self._wake.wait(self._interval)
             self._wake.clear()
@@ -67,10 +69,10 @@ class Heartbeat:
             try:
                 cancel = self._ledger.heartbeat(self._assignment.task_id, self._assignment.attempt, progress=progress)
             except StaleAttempt:
-                log.warning("lease lost", extra=task)
+                log.warning("lease lost")
                 return
             except LedgerUnavailable as error:
-                log.warning("heartbeat not answered", extra={**task, "error": str(error)})
+                log.warning("heartbeat not answered", extra={"error": str(error)})
                 self._progress = self._progress or progress
                 continue
             if cancel:

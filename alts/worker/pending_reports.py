@@ -30,7 +30,7 @@ class PendingReports:
             draft.write_text(report.to_json(), encoding="utf-8")
             draft.replace(path)
         except OSError as error:
-            log.warning("report not kept", extra={"task_id": report.task_id, "error": str(error)})
+            log.warning("report not kept", extra={"error": str(error)})
 
     def forget(self, report: Report) -> None:
         """Remove the report: the ledger has accepted it or will never do so."""

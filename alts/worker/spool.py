@@ -15,7 +15,8 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from contextvars import Context, copy_context
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from alts.shared.errors import StorageUnavailable
@@ -39,6 +40,8 @@ class _Waiting:
     size: int
     held: bytes | None = None
     """The file's content, if the disk has not taken it."""
+    context: Context = field(default_factory=copy_context)
+    """What log lines about it carry: the attempt of the thread that put it."""
 
 
 class Spool:
@@ -225,7 +228,7 @@ class Spool:
             with self._changed:
                 waiting = self._waiting[group][0]
             try:
-                self._bring(waiting)
+                waiting.context.run(self._bring, waiting)
             except StorageUnavailable as error:
                 self._write_held(group)
                 with self._changed:

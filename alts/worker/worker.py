@@ -72,12 +72,12 @@ class Worker:
 
     def decline(self, task_id: str, reason: str) -> None:
         """Leave the task to another worker, or to a later invitation."""
-        log.info("invitation declined", extra={"task_id": task_id, "reason": reason})
+        log.info("invitation declined", extra={"reason": reason})
         try:
             self._ledger.decline(task_id, worker=self.name, reason=reason)
         except LedgerUnavailable as error:
             # The invitation is spent, but not the task: the ledger sends another one (resend_after).
-            log.warning("decline not delivered", extra={"task_id": task_id, "error": str(error)})
+            log.warning("decline not delivered", extra={"error": str(error)})
 
     def claim(self, task_id: str) -> Assignment | None:
         """Claim the task's next attempt. Returns None if the ledger refuses.
@@ -117,7 +117,7 @@ class Worker:
         try:
             self._ledger.release(assignment.task_id, assignment.attempt, reason=reason.value)
         except (StaleAttempt, LedgerUnavailable) as error:
-            log.warning("task not handed back", extra={"task_id": assignment.task_id, "error": str(error)})
+            log.warning("task not handed back", extra={"error": str(error)})
 
     def stop_claiming(self) -> None:
         """Begin no further task. Later invitations are handed back; running attempts go on."""

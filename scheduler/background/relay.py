@@ -9,6 +9,8 @@ import uuid
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
+from structlog.contextvars import bound_contextvars
+
 from alts.shared.errors import UnknownQueue
 from alts.shared.periodic import LONGEST_PAUSE, Loop
 from scheduler.ledger.outbox import Invitation
@@ -79,8 +81,9 @@ class Relay:
                 # After a long delay another relay may have taken the rest.
                 if self._clock() > until:
                     break
-                if self._deliver(invitation):
-                    sent.append(invitation)
+                with bound_contextvars(task_id=invitation.task_id):
+                    if self._deliver(invitation):
+                        sent.append(invitation)
                 done += 1
         finally:
             # Also after the broker failed in mid-batch: sent invitations must not go out a second time.
@@ -94,9 +97,7 @@ class Relay:
         try:
             self._send(invitation.task_id, invitation.queue)
         except UnknownQueue as error:
-            log.error(  # noqa: TRY400 - the reason says it all
-                "an invitation has nowhere to go", extra={"task_id": invitation.task_id, "reason": str(error)}
-            )
+            log.error("an invitation has nowhere to go", extra={"reason": str(error)})  # noqa: TRY400 - the reason is all
             self._outbox.postpone(invitation, seconds=LONGEST_POSTPONE_SECONDS)
             return False
         return True

@@ -143,8 +143,7 @@ class DockerModule:
                     resolution="where this engine never lets it be, instance_networks_denied: []",
                 ) from error
             reason = f"{error}: {error.details}" if error.details else str(error)
-            task = {"task_id": request.task_id, "attempt": request.attempt}
-            log.warning("machine not sealed", extra={**task, "error": reason})
+            log.warning("machine not sealed", extra={"error": reason})
             return reason
         return ""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Mapping
+from contextvars import copy_context
 from typing import Any
 
 from docker import APIClient
@@ -25,7 +26,9 @@ class Pull:
         self._abandoned = threading.Event()
 
     def follow(self, *, stop: Stop, log: OutputSink, answer_within: float) -> None:
-        thread = threading.Thread(target=self._read, name=f"pull {self._reference}", daemon=True)
+        thread = threading.Thread(
+            target=copy_context().run, args=(self._read,), name=f"pull {self._reference}", daemon=True
+        )
         thread.start()
         answer_by = stop.within(answer_within)
         answered = False

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from structlog.contextvars import bound_contextvars
 
 from alts.core.instance import Instance
 from alts.core.output import OutputSink
@@ -18,6 +20,7 @@ from alts.runners.terraform import MachinePlan, TerraformMachines
 from alts.shared.errors import ImageUnavailable, InfrastructureError, InstanceLost, ProvisionFailed
 from tests.support.builders import an_order
 from tests.support.fakes import FakeInstance
+from tests.support.log_lines import captured_lines
 
 TERRAFORM = """#!/bin/sh
 echo "$1" >>"{calls}"
@@ -78,6 +81,7 @@ class ScriptedModule:
         return self._engine_trouble
 
     def seal(self, request: MachineRequest, outputs: Mapping[str, object]) -> str:
+        logging.getLogger("alts.test").info("sealing")
         return ""
 
     def tools(self) -> Mapping[str, str]:
@@ -120,6 +124,15 @@ def test_a_machine_that_cannot_be_prepared_is_taken_away(tmp_path: Path) -> None
 
     assert module.calls == ["version", "init", "apply", "output", "destroy"]
     assert len(module.removed) == 1
+
+
+def test_lines_of_the_sealing_thread_name_the_attempt(tmp_path: Path) -> None:
+    module = ScriptedModule(tmp_path)
+
+    with captured_lines() as lines, bound_contextvars(task_id="t", attempt=1), pytest.raises(ProvisionFailed):
+        enter(module, tmp_path)
+
+    assert [line.partition(": ")[2] for line in lines] == ["sealing attempt=1 task_id=t"]
 
 
 @pytest.mark.parametrize("fails_at", ["version", "apply", ""], ids=["version", "apply", "ansible"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,9 +14,10 @@ from alts.core.stop import Stop
 from alts.runners.base import MachineRequest, Provisioned
 from alts.shared.errors import LedgerUnavailable, ProvisionFailed
 from alts.shared.models.ledger import TaskState
-from alts.shared.models.report import REPORT, Outcome, Report
+from alts.shared.models.report import REPORT, Outcome, Report, StageResult
 from tests.support.builders import a_spec
 from tests.support.fakes import Answer, FakeDebian, FakeInstance, FakeLedger, FakeRunner, Program
+from tests.support.log_lines import captured_lines
 from tests.support.worker_bench import WorkerBench
 
 
@@ -265,6 +267,40 @@ def test_a_bug_of_ours_loses_no_task_and_is_tried_once_more(tmp_path: Path) -> N
     assert (task.state, task.outcome, task.attempt) == (TaskState.FINISHED, Outcome.ERRORED, 2)
     assert task.report is not None
     assert task.report.reason == "internal: ZeroDivisionError: a bug"
+
+
+def test_every_line_of_an_attempt_names_it_also_from_the_heartbeats_thread(tmp_path: Path) -> None:
+    ledger = DeafLedger()
+    bench = WorkerBench(tmp_path, ledger=ledger)
+    task_id = ledger.add(a_spec())
+    bench.runner.instances = [a_debian_that_does_at_install([lambda: ledger.asked.wait(10)])]
+
+    with captured_lines() as lines:
+        bench.run(task_id)
+
+    said = [line.partition(": ")[2] for line in lines]
+    assert said[0] == f"task claimed attempt=1 task_id={task_id}"
+    assert f"heartbeat not answered attempt=1 error=no answer task_id={task_id}" in said
+    assert all("attempt=1 " in line and f"task_id={task_id}" in line for line in said)
+
+
+def test_a_refused_claim_names_the_task(bench: WorkerBench) -> None:
+    with captured_lines() as lines:
+        bench.run("nobody-knows-me")
+
+    assert [line.partition(": ")[2] for line in lines] == ["claim refused task_id=nobody-knows-me"]
+
+
+class DeafLedger(FakeLedger):
+    """Answers no heartbeat."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = threading.Event()
+
+    def heartbeat(self, task_id: str, attempt: int, *, progress: tuple[StageResult, ...] = ()) -> bool:
+        self.asked.set()
+        raise LedgerUnavailable("no answer")
 
 
 class StubbornLedger(FakeLedger):

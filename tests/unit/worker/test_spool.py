@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from structlog.contextvars import bound_contextvars
 
 from alts.shared.errors import StorageUnavailable
 from alts.shared.storage.base import ArtifactStore
 from alts.worker.spool import Spool
 from tests.support.fakes import FakeStore
+from tests.support.log_lines import captured_lines
 from tests.support.stack import until
 
 AWAY = 10**9
@@ -54,6 +57,30 @@ def test_what_is_put_is_stored_and_gone_from_disk(new_spool: NewSpool, tmp_path:
     assert store.content == {"artifacts/t/1/install.log": b"one\ntwo\n"}
     assert files(tmp_path / "spool") == []
     assert spool.location("k") == "memory://k"
+
+
+def test_lines_of_an_upload_name_the_attempt_that_put_the_artifact(new_spool: NewSpool) -> None:
+    spool = new_spool(TalkingStore())
+
+    with captured_lines() as lines:
+        for task_id in ("t", "u"):
+            with bound_contextvars(task_id=task_id, attempt=1):
+                spool.put(f"artifacts/{task_id}/1/install.log", b"")
+        assert spool.settle("t-1", seconds=10)
+        assert spool.settle("u-1", seconds=10)
+
+    assert sorted(line.partition(": ")[2] for line in lines) == [
+        "put attempt=1 key=artifacts/t/1/install.log task_id=t",
+        "put attempt=1 key=artifacts/u/1/install.log task_id=u",
+    ]
+
+
+class TalkingStore(FakeStore):
+    """Logs each artifact."""
+
+    def put(self, key: str, content: bytes, *, content_type: str = "") -> None:
+        logging.getLogger("alts.test").info("put", extra={"key": key})
+        super().put(key, content, content_type=content_type)
 
 
 def test_a_store_that_is_away_delays_nobody_and_gets_all_in_order_when_it_is_back(new_spool: NewSpool) -> None:

@@ -16,6 +16,7 @@ from alts.shared.models.ledger import TaskState
 from scheduler.background.relay import BATCH, TAKEN_SECONDS, Relay
 from scheduler.ledger.outbox import Invitation
 from tests.support.builders import a_config, a_spec
+from tests.support.log_lines import captured_lines
 from tests.support.scheduler_parts import QUEUE, HandClock, a_ledger
 
 PATIENCE = 10.0
@@ -160,10 +161,12 @@ def test_a_queue_that_nobody_offers_does_not_hold_up_the_others() -> None:
     entries.waiting.insert(0, Invitation(9, "task-9", "docker-sparc-0"))
     broker.unknown = {"docker-sparc-0"}
 
-    Relay(entries, broker.send, filled=threading.Event()).step()
+    with captured_lines("scheduler") as lines:
+        Relay(entries, broker.send, filled=threading.Event()).step()
 
     assert broker.taken == ["task-0"]
     assert entries.postponed == [9]
+    assert lines[0].endswith("task_id=task-9")
 
 
 def test_new_work_wakes_the_relay(tmp_path: Path) -> None:
