@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -12,6 +11,7 @@ from alts.core.output import OutputSink
 from alts.core.stop import Stop
 from alts.images import mmdebstrap
 from alts.images.recipes import Recipe
+from alts.shared.atomic_file import move_into_place
 
 
 class MakeRoot(Protocol):
@@ -61,14 +61,8 @@ def bootstrap(
             stop=stop,
             sink=log,
         )
-        keep(draft / "root.tar", tar)
+        # Durable: a truncated image in the cache would fail for ever.
+        move_into_place(draft / "root.tar", tar, durable=True)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return tar
-
-
-def keep(draft: Path, tar: Path) -> None:
-    """Fsync the draft, then rename it to `tar`: a truncated image in the cache would fail forever."""
-    with draft.open("rb") as file:
-        os.fsync(file.fileno())
-    draft.replace(tar)

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from alts.shared.atomic_file import write_atomically
+
 MEMORY_SECONDS = 600.0
 
 
@@ -28,7 +30,7 @@ class PullMemory:
         return reason if 0 <= age < MEMORY_SECONDS else None
 
     def remember(self, name: str, reason: str) -> None:
-        self._path(name).write_text(reason, encoding="utf-8")
+        write_atomically(self._path(name), reason.encode(), durable=False)
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.pull-failed"

@@ -18,8 +18,8 @@ from alts.core.instance import Instance
 from alts.core.output import OutputSink
 from alts.core.resources import resource
 from alts.core.stop import Stop, Stopped
-from alts.images.bootstrap import keep
 from alts.images.recipes import StandinRecipe
+from alts.shared.atomic_file import move_into_place
 from alts.shared.errors import ImageUnavailable
 from alts.shared.models.distributions import DEB_ARCHITECTURES
 from alts.shared.models.platform import Platform
@@ -86,7 +86,8 @@ def build_standin(
     try:
         with engine.builder(base, labels=labels, seconds=_BUILD_SECONDS) as builder:
             _build(recipe, builder, draft / "root.tar", stop=stop, log=log)
-        keep(draft / "root.tar", tar)
+        # Durable: a truncated image in the cache would fail for ever.
+        move_into_place(draft / "root.tar", tar, durable=True)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return tar

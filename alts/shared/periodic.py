@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 
+from alts.shared.backoff import backoff
 from alts.shared.errors import InfrastructureError
 
 log = logging.getLogger(__name__)
@@ -76,8 +77,7 @@ class Loop:
             except InfrastructureError as error:
                 if failures == 0:
                     log.warning("a loop has to wait", extra={"loop": self._name, "reason": str(error)})
-                # The exponent is bounded, or days of failing would make a number too large for a float.
-                pause = min(self._first_pause * 2 ** min(failures, 16), self._longest_pause)
+                pause = backoff(self._first_pause, times=failures, at_most=self._longest_pause)
                 failures += 1
                 # Not woken by new work: what is away stays away.
                 self._closing.wait(pause)

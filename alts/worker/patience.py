@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from alts.shared.backoff import backoff
 from alts.shared.errors import LedgerUnavailable
 
 # Seconds. The ledger may be away for minutes. A claim is not worth a longer wait, because the ledger sends another
@@ -34,15 +35,15 @@ class Patience:
 
         Raises the last LedgerUnavailable if it is not retryable, if the time is over, or after hurry().
         """
-        delay, until = _FIRST_DELAY, self._clock() + self._seconds
+        times, until = 0, self._clock() + self._seconds
         while True:
             try:
                 return question()
             except LedgerUnavailable as error:
                 if not error.retryable or self._clock() >= until or self._hurried.is_set():
                     raise
-            self._hurried.wait(delay)
-            delay = min(delay * 2, _LONGEST_DELAY)
+            self._hurried.wait(backoff(_FIRST_DELAY, times=times, at_most=_LONGEST_DELAY))
+            times += 1
 
     def hurry(self) -> None:
         """Stop repeating, now and for every later question."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from alts.shared.atomic_file import remove_drafts, write_atomically
 from alts.shared.models.report import REPORT, Report
 
 log = logging.getLogger(__name__)
@@ -19,16 +20,16 @@ class PendingReports:
     """One file per attempt, `<task id>-<attempt>.json`, written before the ledger is told, removed after its answer."""
 
     def __init__(self, folder: Path) -> None:
+        """Only this process may write to `folder`."""
         self._folder = folder
+        remove_drafts(folder)
 
     def keep(self, report: Report) -> None:
         """Write the report to disk. A write error is only logged, because the report is about to be delivered."""
         path = self._path(report)
-        draft = path.with_name(f".{path.name}")
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            draft.write_text(report.to_json(), encoding="utf-8")
-            draft.replace(path)
+            write_atomically(path, report.to_json().encode(), durable=False)
         except OSError as error:
             log.warning("report not kept", extra={"error": str(error)})
 

@@ -14,11 +14,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from alts.shared.atomic_file import remove_drafts, write_atomically
+from alts.shared.backoff import backoff
 from alts.shared.errors import StorageUnavailable
 from alts.shared.periodic import Loop
 from alts.shared.storage.base import ArtifactStore, group_of
@@ -83,8 +84,7 @@ class Spool:
         self._pause_until = 0.0
         self._closing = False
         folder.mkdir(parents=True, exist_ok=True)
-        for half_written in folder.glob(".*"):
-            half_written.unlink()
+        remove_drafts(folder)
         self._take_in(folder)
         self._loops = [Loop(f"spool-{n}", self._step, longest_pause=longest_pause) for n in range(_THREADS)]
         for loop in self._loops:
@@ -272,8 +272,7 @@ class Spool:
     def _postpone(self, group: str, error: BaseException) -> None:
         if not self._failures:
             log.warning("the artifact store is away", extra={"error": str(error)})
-        # The exponent is bounded, or days of failing would make a number too large for a float.
-        pause = min(self._first_pause * 2 ** min(self._failures, 16), self._longest_pause)
+        pause = backoff(self._first_pause, times=self._failures, at_most=self._longest_pause)
         self._failures += 1
         self._pause_until = self._clock() + pause
         self._ready.append(group)
@@ -282,13 +281,9 @@ class Spool:
 
 def _written(path: Path, entry: bytes) -> bool:
     """Write the whole file or nothing. Returns whether the disk took it."""
-    draft = path.with_name(f".{path.name}")
     try:
-        draft.write_bytes(entry)
-        draft.replace(path)
+        write_atomically(path, entry, durable=False)
     except OSError as error:
-        with suppress(OSError):
-            draft.unlink(missing_ok=True)
         log.warning("the spool's disk takes nothing", extra={"artifact": path.name, "error": str(error)})
         return False
     return True

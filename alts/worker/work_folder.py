@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alts.host.process import kill_at_home_below
+from alts.shared.atomic_file import write_atomically
 from alts.shared.file_lock import try_lock
 
 SPOOL = "spool"
@@ -119,7 +120,7 @@ def _identity(slot: Path) -> str:
     path = slot / "identity"
     slot.mkdir(parents=True, exist_ok=True)
     if not path.exists() or not path.read_text().strip():
-        path.write_text(uuid.uuid4().hex)
+        write_atomically(path, uuid.uuid4().hex.encode(), durable=True)
     return path.read_text().strip()
 
 

@@ -18,6 +18,7 @@ from errno import EBADF
 from fcntl import LOCK_EX, LOCK_UN, lockf
 from pathlib import Path
 
+from alts.shared.atomic_file import sync_folder
 from alts.shared.errors import ConfigurationError
 from alts.shared.periodic import Loop
 
@@ -100,7 +101,7 @@ class MarkFile:
         """Write the mark of a ledger that is now in use. It is on disk when this returns. Raises OSError."""
         self._write(Mark(ledger=ledger, highest=highest, at=self._clock(), boot=self.boot))
         os.fsync(self._file)
-        _sync_folder(self.path.parent)
+        sync_folder(self.path.parent)
         self._loop.start()
 
     def advance(self, entry: int) -> None:
@@ -179,12 +180,3 @@ def _decoded(slot: bytes) -> tuple[int, Mark] | None:
         return None
     values = json.loads(text)
     return values.pop("number"), Mark(**values)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Sync a new file's name: it is on disk once its folder is (fsync(2))."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from alts.shared.backoff import backoff
+
 FIRST_DECLINE_SECONDS = 5.0
 LONGEST_DECLINE_SECONDS = 60.0
 # Delay of an invitation whose queue is not configured. An operator has to correct the configuration.
@@ -42,14 +44,8 @@ class LedgerRules:
 
     def retry_wait(self, failures: int) -> float:
         """Seconds before the next attempt: retry_delay after the first failure, doubled after each further one."""
-        return doubled(self.retry_delay, times=failures - 1, at_most=self.retry_delay_max)
+        return backoff(self.retry_delay, times=failures - 1, at_most=self.retry_delay_max)
 
     def decline_wait(self, declined: int) -> float:
         """Seconds before the next invitation of a task. `declined`: number of earlier declines."""
-        return doubled(FIRST_DECLINE_SECONDS, times=declined, at_most=LONGEST_DECLINE_SECONDS)
-
-
-def doubled(first: float, *, times: int, at_most: float) -> float:
-    """Return `first`, doubled `times` times, but at most `at_most`."""
-    # The exponent is bounded, because thousands of doublings would overflow a float.
-    return min(first * 2.0 ** min(max(times, 0), 32), at_most)
+        return backoff(FIRST_DECLINE_SECONDS, times=declined, at_most=LONGEST_DECLINE_SECONDS)

@@ -11,7 +11,8 @@ import pytest
 from pydantic import SecretStr
 
 from alts.shared.errors import StorageUnavailable
-from alts.shared.storage.base import ArtifactStore, FolderStore, artifact_key
+from alts.shared.storage.base import ArtifactStore, artifact_key
+from alts.shared.storage.local import FolderStore
 from alts.shared.storage.s3 import S3Store
 from tests.support.ports import free_ports
 from tests.support.s3 import PrivateS3

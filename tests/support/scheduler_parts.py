@@ -17,7 +17,7 @@ from starlette.types import ASGIApp
 from alts.shared.auth.tokens import Scope, issue_token
 from alts.shared.broker import celery_app
 from alts.shared.clock import SteadyClock
-from alts.shared.storage.base import FolderStore
+from alts.shared.storage.local import FolderStore
 from scheduler.api.application import create_app
 from scheduler.background.reconciler import Reconciler
 from scheduler.background.relay import Relay

@@ -19,6 +19,7 @@ from alts.core.command import Completed
 from alts.core.output import OutputSink
 from alts.core.stop import Stop, Stopped
 from alts.host.process import run_process
+from alts.shared.atomic_file import write_atomically
 from alts.shared.errors import ConfigurationError, ProvisionFailed
 
 OVERRIDE_NAME = "runner_override.tf.json"
@@ -65,11 +66,8 @@ def launcher_for_wheel(folder: Path) -> Path:
     command = shlex.join([sys.executable, "-I", str(launcher), str(library)])
     script = folder / _LAUNCHER_NAME
     folder.mkdir(parents=True, exist_ok=True)
-    # Under another name first: a worker that shares the folder may be starting the script right now.
-    draft = folder / f"{_LAUNCHER_NAME}.{os.getpid()}"
-    draft.write_text(f'#!/bin/sh\nexec {command} "$@"\n', encoding="utf-8")
-    draft.chmod(0o755)
-    draft.replace(script)
+    # Atomic: a worker that shares the folder may be starting the script right now.
+    write_atomically(script, f'#!/bin/sh\nexec {command} "$@"\n'.encode(), durable=False, mode=0o755)
     return script.absolute()
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from alts.shared.config import Config
-from alts.shared.storage.base import ArtifactStore, FolderStore
+from alts.shared.storage.base import ArtifactStore
+from alts.shared.storage.local import FolderStore
 from alts.shared.storage.s3 import S3Store
 
 

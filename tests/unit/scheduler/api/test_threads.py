@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from alts.client.worker_api import HttpLedger
 from alts.shared.auth.tokens import Scope as TokenScope
-from alts.shared.storage.base import FolderStore
+from alts.shared.storage.local import FolderStore
 from scheduler.api.application import create_app
 from scheduler.api.threads import ARTIFACT_THREADS, CALLER_THREADS, WORKER_THREADS
 from scheduler.composition import Services
