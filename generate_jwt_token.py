@@ -24,8 +24,9 @@ if not all(map(importlib.util.find_spec, ("jwt", "pydantic", "yaml"))):
 from pydantic import SecretStr
 
 from alts.shared.auth.keys import algorithm_of_private_key
+from alts.shared.auth.secret_strength import ASYMMETRIC, SECRET_BYTES
 from alts.shared.auth.tokens import CALLER_SCOPES, WORKER_KEY_ID, Scope, issue_token
-from alts.shared.config import ASYMMETRIC, SECRET_BYTES, read_config_file
+from alts.shared.config_file import read_config_file
 from alts.shared.errors import ConfigurationError
 
 EXAMPLES = """examples:

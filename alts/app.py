@@ -6,7 +6,7 @@ import sys
 
 from celery import Celery
 
-from alts.shared.config import config_path, load_config
+from alts.shared.config_file import config_path, load_config
 from alts.shared.errors import ConfigurationError
 from alts.worker.composition import create_worker_app
 

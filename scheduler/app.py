@@ -7,7 +7,7 @@ import sys
 
 from fastapi import FastAPI
 
-from alts.shared.config import config_path, load_config
+from alts.shared.config_file import config_path, load_config
 from alts.shared.errors import AltsError, ConfigurationError
 from alts.shared.logs import log_to_stderr
 from alts.shared.models.consent import Consent

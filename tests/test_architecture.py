@@ -30,7 +30,7 @@ HOMES = {
     "cryptography": {"alts.shared.auth.keys"},
     "python_terraform": {"alts.provisioning.terraform.cli"},
     "ansible_runner": {"alts.provisioning.ansible"},
-    "yaml": {"alts.shared.config", "alts.checks.state.rules"},
+    "yaml": {"alts.shared.config_file", "alts.checks.state.rules"},
     "kombu": {"alts.shared.broker"},
     "structlog": {
         "alts.shared.logs",
@@ -119,7 +119,7 @@ def test_an_outside_library_has_one_home(library: str, homes: set[str]) -> None:
 
 
 def test_only_the_entry_points_read_a_configuration_file() -> None:
-    readers = importers_of("alts.shared.config.load_config")
+    readers = importers_of("alts.shared.config_file.load_config")
 
     assert readers == {"alts.app", "alts.cli.main", "scheduler.app"}
 

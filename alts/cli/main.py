@@ -16,8 +16,10 @@ import httpx
 from alts.cli.submit import EXIT_CODES, try_package
 from alts.client.answers import detail_of
 from alts.embedded.stack import EmbeddedStack
+from alts.shared.auth.secret_strength import ASYMMETRIC
 from alts.shared.auth.tokens import issue_token
-from alts.shared.config import ASYMMETRIC, Config, load_config
+from alts.shared.config import Config
+from alts.shared.config_file import load_config
 from alts.shared.errors import AltsError, ConfigurationError
 from alts.shared.logs import log_to_file
 from alts.shared.models.consent import ANY, Consent

@@ -8,34 +8,23 @@ from __future__ import annotations
 import ipaddress
 import os
 import platform
-import secrets
 import socket
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
     SecretStr,
-    ValidationError,
     field_validator,
     model_validator,
 )
 
+from alts.shared.auth.secret_strength import ASYMMETRIC, check_strength
 from alts.shared.errors import ConfigurationError
 from alts.shared.models.runner_names import RUNNER_NAMES
 from alts.shared.network_rules import DENIED, Network, NetworkRules
-
-DEFAULT_PATH = Path("configs/alts_config.yaml")
-PATH_VARIABLE = "ALTS_CONFIG"
-
-# RFC 7518 3.2: an HMAC key has at least as many bytes as the hash's output.
-SECRET_BYTES: Mapping[str, int] = {"HS256": 32, "HS384": 48, "HS512": 64}
-ASYMMETRIC = ("RS256", "ES256", "EdDSA")
-"""Signed with a private key that is elsewhere, checked with a public one."""
 
 # Where clouds tell a host its credentials: link-local addresses, Alibaba's, Oracle's, and what Amazon and Google have
 # for IPv6. Azure's 168.63.129.16 is its resolver as well.
@@ -224,15 +213,15 @@ class Config(_Section):
 def _check_token_secrets(config: Config) -> None:
     """Raises ConfigurationError, naming the key that is too weak, or does not go with the others."""
     if config.jwt_secret.get_secret_value() or config.worker_secret is None:
-        _check_strength("jwt_secret", config.jwt_secret, config.hmac_algorithm)
+        check_strength("jwt_secret", config.jwt_secret, config.hmac_algorithm)
     if config.worker_secret is not None:
-        _check_strength("worker_secret", config.worker_secret, config.hmac_algorithm)
+        check_strength("worker_secret", config.worker_secret, config.hmac_algorithm)
         if config.worker_secret == config.jwt_secret:
             raise ConfigurationError(
                 "worker_secret", "is the same as jwt_secret", resolution="leave it out, or change it"
             )
     for kid, secret in config.jwt_secrets.items():
-        _check_strength(f"jwt_secrets.{kid}", secret, config.hmac_algorithm)
+        check_strength(f"jwt_secrets.{kid}", secret, config.hmac_algorithm)
         if kid == "worker":
             raise ConfigurationError("jwt_secrets.worker", "is the name of the workers' own key")
     asymmetric = config.jwt_algorithm in ASYMMETRIC
@@ -245,83 +234,3 @@ def _check_token_secrets(config: Config) -> None:
         )
     if config.jwt_public_key_file is not None and config.jwt_jwks_file is not None:
         raise ConfigurationError("jwt_jwks_file", "give either this or jwt_public_key_file")
-
-
-def _check_strength(key: str, value: SecretStr, algorithm: str) -> None:
-    needed = SECRET_BYTES[algorithm]
-    secret = value.get_secret_value()
-    # A public key as an HMAC secret lets each of its readers sign tokens.
-    if "-----BEGIN" in secret:
-        raise ConfigurationError(key, "is a key file's content, no secret", resolution="see jwt_public_key_file")
-    # A key of one repeated word has the length, not the strength: eight different characters is what hex of a
-    # random key always has.
-    if len(secret.encode()) < needed or len(set(secret)) < 8:
-        raise ConfigurationError(
-            key,
-            f"too weak: {algorithm} needs at least {needed} random bytes",
-            resolution=f"make one with: openssl rand -hex {needed}",
-        )
-
-
-def config_path() -> Path:
-    """The file that ALTS_CONFIG names, else configs/alts_config.yaml below the current folder."""
-    return Path(os.environ.get(PATH_VARIABLE) or DEFAULT_PATH)
-
-
-def load_config(path: Path, *, make_secret: bool = False) -> Config:
-    """Read and check a configuration file.
-
-    Where it has a `jwt_secret_file` but no `jwt_secret`, the secret is read from that file; with `make_secret` the
-    file is made, readable by its owner alone, where it is not there.
-    Raises ConfigurationError, naming the key (or the file), for whatever is wrong.
-    """
-    return parse_config(read_config_file(path, make_secret=make_secret))
-
-
-def read_config_file(path: Path, *, make_secret: bool = False) -> Any:
-    """What the file holds, with its secret, but unchecked: see load_config. Raises ConfigurationError."""
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ConfigurationError(
-            str(path), "is not there", resolution="copy configs/example_config.yaml there"
-        ) from error
-    except OSError as error:
-        raise ConfigurationError(str(path), f"cannot be read by user {os.getuid()}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigurationError(str(path), "is not UTF-8 text") from error
-    except yaml.YAMLError as error:
-        # Not str(error): it quotes the line at fault, which may hold a secret.
-        problem = getattr(error, "problem", None) or "cannot be parsed"
-        mark = getattr(error, "problem_mark", None)
-        where = f" in line {mark.line + 1}" if mark else ""
-        raise ConfigurationError(str(path), f"is not YAML: {problem}{where}") from None
-    if isinstance(data, dict) and "jwt_secret" not in data and isinstance(data.get("jwt_secret_file"), str):
-        data["jwt_secret"] = _secret_in(Path(data["jwt_secret_file"]), make=make_secret)
-    return data
-
-
-def parse_config(data: Any) -> Config:
-    """Check what a configuration file holds. Raises ConfigurationError, naming the first wrong key."""
-    if not isinstance(data, dict):
-        raise ConfigurationError("configuration", "must be a mapping of keys to values")
-    try:
-        return Config.model_validate(data)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        key = ".".join(str(part) for part in first["loc"]) or "configuration"
-        message = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
-        raise ConfigurationError(key, message[:1].lower() + message[1:]) from None
-
-
-def _secret_in(path: Path, *, make: bool) -> str:
-    try:
-        if make and not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-                file.write(secrets.token_hex(SECRET_BYTES["HS512"]))
-        return path.read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise ConfigurationError(
-            "jwt_secret_file", f"{path} cannot be read: {error.strerror}", resolution="nothing has run here yet?"
-        ) from error

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from alts.embedded.stack import EmbeddedStack
-from alts.shared.config import load_config
+from alts.shared.config_file import load_config
 from alts.shared.logs import log_to_stderr
 from tests.chaos.stub_runner import stub_runner
 

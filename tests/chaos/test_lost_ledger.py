@@ -17,7 +17,7 @@ import httpx
 import pytest
 import yaml
 
-from alts.shared.config import load_config
+from alts.shared.config_file import load_config
 from scheduler.composition import build_services
 from tests.support.builders import SECRET, a_spec
 from tests.support.checkout import ROOT

@@ -10,7 +10,7 @@ import os
 from functools import partial
 from pathlib import Path
 
-from alts.shared.config import config_path, load_config
+from alts.shared.config_file import config_path, load_config
 from alts.worker.composition import create_worker_app
 from tests.chaos.journal import FOLDER_VARIABLE, REAL_VARIABLE
 from tests.chaos.real_runner import real_runner

@@ -20,7 +20,8 @@ import yaml
 from pydantic import SecretStr
 
 from alts.shared.auth.tokens import issue_token
-from alts.shared.config import Config, parse_config
+from alts.shared.config import Config
+from alts.shared.config_file import parse_config
 from tests.chaos.clock import WallClock
 from tests.chaos.disk import SmallDisk
 from tests.chaos.journal import FOLDER_VARIABLE, REAL_VARIABLE

@@ -12,7 +12,7 @@ import pytest
 from celery import Celery
 
 from alts.shared.broker import celery_app, check_broker, send_invitation, task_queue
-from alts.shared.config import parse_config
+from alts.shared.config_file import parse_config
 from alts.shared.errors import BrokerUnavailable
 from tests.support.ports import free_ports
 from tests.support.rabbitmq import PrivateRabbitMQ

@@ -24,7 +24,8 @@ from alts.shared.broker import (
     send_invitation,
     task_queue,
 )
-from alts.shared.config import Config, parse_config
+from alts.shared.config import Config
+from alts.shared.config_file import parse_config
 from tests.support.rabbitmq import PrivateRabbitMQ
 
 pytestmark = pytest.mark.services

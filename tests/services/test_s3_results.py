@@ -16,7 +16,8 @@ from celery.states import SUCCESS
 from pydantic import SecretStr
 
 from alts.shared.broker import celery_app
-from alts.shared.config import Config, parse_config
+from alts.shared.config import Config
+from alts.shared.config_file import parse_config
 from alts.shared.models.celery_result import summary_content, summary_key, summary_of
 from alts.shared.models.report import Outcome
 from alts.shared.storage.factory import artifact_store

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from alts.runners.base import Order
-from alts.shared.config import Config, parse_config
+from alts.shared.config import Config
+from alts.shared.config_file import parse_config
 from alts.shared.models.report import Outcome, Report, StageResult
 from alts.shared.models.task_spec import TaskSpec
 

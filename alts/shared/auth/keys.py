@@ -16,8 +16,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 
+from alts.shared.auth.secret_strength import ASYMMETRIC
 from alts.shared.auth.tokens import CALLER_SCOPES, WORKER_KEY_ID, Key, Scope
-from alts.shared.config import ASYMMETRIC, Config
+from alts.shared.config import Config
 from alts.shared.errors import ConfigurationError
 
 log = logging.getLogger(__name__)

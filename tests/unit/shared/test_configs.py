@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from alts.shared.config import Config, InstanceLimits, RunnerConfig, load_config, parse_config
+from alts.shared.config import Config, InstanceLimits, RunnerConfig
+from alts.shared.config_file import load_config, parse_config
 from alts.shared.errors import ConfigurationError
 from tests.support.checkout import ROOT
 
