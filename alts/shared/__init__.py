@@ -1,1 +1,1 @@
-"""What the scheduler and the workers agree on. The scheduler imports nothing else of alts."""
+"""Code that the scheduler and the workers share. The scheduler imports nothing else of alts."""

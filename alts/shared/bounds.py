@@ -1,4 +1,4 @@
-"""How much a request may hold: what the caller's side must not send, and the scheduler's side refuses cheaply."""
+"""Limits on the size of a request. Clients keep them, and the scheduler checks them before parsing."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 MOST_VALUES = 16_384
-"""Values in a worker's request. Parsing and checking them takes some ten milliseconds; nobody else runs meanwhile."""
+"""Most JSON values in a worker's request. Parsing and checking them takes about 10 ms, and blocks all other threads."""
 LARGEST_REPORT = 2 << 20
-"""Bytes of a report in JSON. One of a large package has a tenth of that."""
+"""Most bytes of a report in JSON. The report of a large package has a tenth of that."""
 
-# Every value but the first comes behind one of them.
+# Every JSON value except the first follows one of these.
 _SEPARATORS = (b",", b"[", b"{")
 
 
 @dataclass(frozen=True)
 class AtMost:
-    """A collection of at most so many items: Annotated[tuple[Item, ...], AtMost(20)].
+    """Length limit of a collection, used as an annotation: Annotated[tuple[Item, ...], AtMost(20)].
 
-    It is refused by its length before any item is looked at, and by its first wrong item alone. pydantic's own
-    max_length counts only good items, so that it makes an error for each of a million wrong ones.
+    The length is checked before any item, and checking ends at the first wrong item. pydantic's own max_length counts
+    valid items only, so a million wrong items would give a million errors.
     """
 
     most: int
@@ -51,15 +51,15 @@ class AtMost:
 
 
 def has_more_values(content: bytes, most: int) -> bool:
-    """Whether JSON in UTF-8 has more values than that: found without parsing, in a millisecond a megabyte.
+    """Tell whether a JSON text in UTF-8 has more than `most` values, without parsing it: 1 ms per megabyte.
 
-    May be wrong about what is no JSON.
+    The answer for text that is not JSON means nothing.
     """
     if _separators(content) < most:
         return False
-    # Those inside of strings are text.
+    # Separators inside strings do not count.
     plain = content.replace(b"\\\\", b"").replace(b'\\"', b"")
-    if plain.count(b'"') > 4 * most:  # a value has two around itself, and two around its key
+    if plain.count(b'"') > 4 * most:  # at most two around a value, and two around its key
         return True
     return _separators(b"".join(plain.split(b'"')[::2])) >= most
 

@@ -1,6 +1,7 @@
-"""The queue, as both sides must see it: one definition of queues, arguments and Celery settings.
+"""The message broker: queues with their arguments, Celery's settings, and invitations.
 
-RabbitMQ refuses a queue declared twice with other arguments (406 PRECONDITION_FAILED), so nobody else declares one.
+RabbitMQ refuses to declare a queue again with other arguments (406 PRECONDITION_FAILED), so queues are declared here
+only, for the scheduler and the workers alike.
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ from alts.shared.errors import BrokerUnavailable, UnknownQueue
 from alts.shared.models.routing import queues_of
 
 TASK_NAME = "alts.run"
-"""The one Celery task: come and claim the task of this id."""
+"""Name of the only Celery task. Its argument is a task id: an invitation to claim that task."""
 
 DEAD_LETTER_QUEUE = "alts-dead"
-# A message that has killed its consumer this often is put aside; the ledger sends a fresh one when it is due.
+# Deliveries before RabbitMQ moves a message that kills its consumers to the dead-letter queue. The ledger sends a new
+# invitation when it is due (resend_after).
 DELIVERY_LIMIT = 5
 
-# kombu wraps only what it thinks recoverable: a refused login or a queue declared otherwise comes as amqp's own error.
+# kombu wraps only errors that it thinks recoverable. A refused login, or a queue with other arguments, is an AMQPError.
 _BROKER_TROUBLE = (KombuError, AMQPError, OSError)
 
 _EXCHANGE = Exchange("alts", type="direct", durable=True)
@@ -34,7 +36,7 @@ _DEAD_LETTER_EXCHANGE = Exchange("alts-dead", type="fanout", durable=True)
 
 
 def task_queue(name: str) -> Queue:
-    """A durable quorum queue whose poison messages end in the dead-letter queue."""
+    """Return a durable quorum queue. After DELIVERY_LIMIT deliveries a message goes to the dead-letter queue."""
     return Queue(
         name,
         _EXCHANGE,
@@ -49,22 +51,23 @@ def task_queue(name: str) -> Queue:
 
 
 def dead_letter_queue() -> Queue:
-    """Where messages go that no worker survived."""
+    """Return the queue for messages that reached DELIVERY_LIMIT."""
     return Queue(DEAD_LETTER_QUEUE, _DEAD_LETTER_EXCHANGE, durable=True, queue_arguments={"x-queue-type": "quorum"})
 
 
 class DeclareDeadLetterQueue(bootsteps.StartStopStep):  # type: ignore[misc]  # celery is untyped
-    """A step of a worker's start: without the queue the broker would drop poison messages without a word."""
+    """Step of a Celery worker's start. Without the queue RabbitMQ would silently drop messages at DELIVERY_LIMIT."""
 
     requires = ("celery.worker.consumer.connection:Connection",)
 
     def start(self, consumer: Consumer) -> None:
+        """Declare the queue whenever the worker connects."""
         with consumer.connection.channel() as channel:
             dead_letter_queue()(channel).declare()
 
 
 def broker_url(config: Config) -> str:
-    """The address with the password in it: never log it."""
+    """Return the broker's URL, e.g. "amqp://alts:<password>@localhost:5672/%2F". It must not be logged."""
     if config.broker == "memory":
         return "memory://"
     user, password, vhost = (
@@ -75,7 +78,7 @@ def broker_url(config: Config) -> str:
 
 
 def celery_app(config: Config, *, architectures: Iterable[str] | None = None) -> Celery:
-    """The Celery application: a scheduler publishes with it, a worker consumes the queues of `architectures`."""
+    """Return a Celery application. A scheduler publishes with it; a worker consumes the queues of `architectures`."""
     app = Celery("alts", broker=broker_url(config), set_as_current=False)
     app.conf.update(
         task_queues=[task_queue(name) for name in queues_of(config.runners, architectures)],
@@ -83,8 +86,8 @@ def celery_app(config: Config, *, architectures: Iterable[str] | None = None) ->
         task_serializer="json",
         accept_content=["json"],
         result_serializer="json",
-        # Early acks: no setting of a broker gives "exactly once". The ledger's lease decides who runs a task; late
-        # acks would only run it a second time after a restart of the broker.
+        # Early acks: no broker setting gives "exactly once". The ledger's lease decides which worker runs a task. With
+        # late acks a restart of the broker would only start the task a second time.
         task_acks_late=False,
         worker_prefetch_multiplier=1,
         worker_detect_quorum_queues=True,
@@ -107,7 +110,7 @@ def _transport_settings(config: Config) -> dict[str, object]:
     if config.broker == "memory":
         return {"broker_transport_options": {"polling_interval": 0.01}}
     return {
-        # kombu itself retries for 6 s and more; the publisher has a better plan: try later.
+        # By default kombu retries for 6 s and longer. The relay has its own retries (alts.shared.periodic).
         "broker_transport_options": {"confirm_publish": True, "max_retries": 1, "interval_start": 0.2},
         "broker_heartbeat": 30,
         "broker_connection_timeout": 4,
@@ -115,7 +118,7 @@ def _transport_settings(config: Config) -> dict[str, object]:
 
 
 def _result_settings(config: Config) -> dict[str, object]:
-    """Where Celery keeps the summaries that the task returns: next to the artifacts, in a folder of their own."""
+    """Return the settings of Celery's result backend: the artifact store, below results_root_directory."""
     if config.storage == "folder":
         folder = config.storage_folder.absolute() / config.results_root_directory
         folder.mkdir(parents=True, exist_ok=True)
@@ -133,9 +136,9 @@ def _result_settings(config: Config) -> dict[str, object]:
 
 
 def send_invitation(app: Celery, task_id: str, queue: str) -> None:
-    """Publish "come and claim this task", confirmed by the broker.
+    """Publish an invitation to claim the task. Returns after the broker has confirmed it.
 
-    Raises BrokerUnavailable where the broker does not take it, UnknownQueue where the configuration has no such queue.
+    Raises UnknownQueue if the configuration has no such queue, or BrokerUnavailable.
     """
     try:
         app.send_task(TASK_NAME, args=[task_id], task_id=task_id, queue=queue, retry=False, ignore_result=False)
@@ -146,10 +149,10 @@ def send_invitation(app: Celery, task_id: str, queue: str) -> None:
 
 
 def check_broker(app: Celery, *, seconds: float) -> None:
-    """Connect and leave again, within about `seconds`. Raises BrokerUnavailable."""
+    """Connect and disconnect within about `seconds`. Raises BrokerUnavailable."""
     try:
         with app.connection_for_write(connect_timeout=seconds) as connection:
-            # Not connect(): it waits two seconds before its second try.
+            # Not connect(), which waits 2 s before its second try.
             connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
     except _BROKER_TROUBLE as error:
         raise BrokerUnavailable(f"the broker cannot be reached: {_plain(error)}") from error

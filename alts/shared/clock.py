@@ -1,4 +1,4 @@
-"""Wall time that a jump of the system's clock does not move at once."""
+"""Wall-clock time that does not follow a jump of the system's clock at once."""
 
 from __future__ import annotations
 
@@ -9,18 +9,17 @@ from collections.abc import Callable
 
 log = logging.getLogger(__name__)
 
-# Smaller steps, as time daemons make them, are followed at once. Seconds.
+# Seconds. Smaller steps, e.g. of a time daemon, are followed at once.
 TOLERANCE_SECONDS = 2.0
-# A jump that is taken back within this time has never happened; one that stays this long is the truth. Seconds.
+# Seconds. A jump that is undone within this time is ignored. One that lasts this long is followed.
 SETTLE_SECONDS = 600.0
 
 
 class SteadyClock:
-    """Seconds since the epoch, counted by the monotonic clock from the wall clock's time at the start.
+    """Seconds since the epoch: the wall clock's time at the start, advanced by the monotonic clock.
 
-    When the wall clock jumps, this one goes on as before. It takes over the wall clock's time once that has stayed
-    where it jumped to for `settle` seconds: a process that was started with a wrong clock must not be wrong for ever.
-    Any thread may call it.
+    A jump of the wall clock is followed only after it has lasted `settle` seconds. It is followed at all because a
+    process that started with a wrong clock must not stay wrong for ever. Any thread may call it.
     """
 
     def __init__(
@@ -37,7 +36,7 @@ class SteadyClock:
         self._settle = settle
         self._lock = threading.Lock()
         self._offset = wall() - monotonic()
-        # The offset that the wall clock has jumped to, and when, by the monotonic clock, that was noticed.
+        # After a jump: the wall clock's new offset, and the monotonic time at which it was noticed.
         self._jumped: tuple[float, float] | None = None
 
     def __call__(self) -> float:
@@ -45,7 +44,7 @@ class SteadyClock:
         return self.readings()[0]
 
     def readings(self) -> tuple[float, float]:
-        """Return the steady time and the wall clock's. They only differ for a while after a jump."""
+        """Return the steady time and the wall clock's time. They differ only for a while after a jump."""
         monotonic, wall = self._monotonic(), self._wall()
         with self._lock:
             self._notice(wall - monotonic, monotonic)

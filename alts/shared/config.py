@@ -1,6 +1,6 @@
-"""The configuration: one YAML file, checked once, handed in from the entry points.
+"""The keys of the configuration, checked once. configs/example_config.yaml has a comment on each.
 
-Only alts/app.py, scheduler/app.py and alts/cli/main.py read the file. configs/example_config.yaml comments every key.
+Entry points load the file (alts.shared.config_file) and hand the Config in; nothing else reads it.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from alts.shared.errors import ConfigurationError
 from alts.shared.models.runner_names import RUNNER_NAMES
 from alts.shared.network_rules import DENIED, Network, NetworkRules
 
-# Where clouds tell a host its credentials: link-local addresses, Alibaba's, Oracle's, and what Amazon and Google have
-# for IPv6. Azure's 168.63.129.16 is its resolver as well.
+# Credential services of clouds: link-local addresses, Alibaba, Oracle, and Amazon and Google over IPv6. Not Azure's
+# 168.63.129.16, which is its resolver too.
 METADATA_NETWORKS = ("169.254.0.0/16", "100.100.100.200/32", "192.0.0.192/32", "fd00:ec2::254/128", "fd20:ce::254/128")
 
 
@@ -40,14 +40,14 @@ class _Section(BaseModel):
 
 
 class RunnerConfig(_Section):
-    """A way to get machines, as routing sees it."""
+    """One runner, as routing sees it. Of several runners for a task the one with the lowest cost is chosen."""
 
     cost: int = Field(default=0, ge=0, le=1000)
     architectures: tuple[Literal["x86_64", "aarch64"], ...] = ("x86_64",)
 
 
 class InstanceLimits(_Section):
-    """What one machine under test may use."""
+    """Resource limits of one machine under test."""
 
     memory_mb: int = Field(default=2048, ge=64)
     cpus: float = Field(default=2.0, gt=0)
@@ -154,7 +154,7 @@ class Config(_Section):
     @field_validator("scheduler_url", "s3_endpoint_url", "mirrors")
     @classmethod
     def _addresses_have_no_password(cls, value: Any) -> Any:
-        """They come into logs, reports and the process list."""
+        """Addresses appear in logs, reports and the process list."""
         for address in value.values() if isinstance(value, dict) else (value or "",):
             if "@" in address.partition("://")[2].partition("/")[0]:
                 raise ValueError("an address must not have a user or a password in it")
@@ -164,9 +164,9 @@ class Config(_Section):
     @classmethod
     def _runners_exist(cls, runners: dict[str, RunnerConfig]) -> dict[str, RunnerConfig]:
         if unknown := set(runners) - set(RUNNER_NAMES):
-            raise ValueError(f"unknown runner {', '.join(sorted(unknown))}; choose of: {', '.join(RUNNER_NAMES)}")
+            raise ValueError(f"unknown runner {', '.join(sorted(unknown))}; choose one of: {', '.join(RUNNER_NAMES)}")
         if not runners:
-            raise ValueError("at least one runner is needed, such as docker: {}")
+            raise ValueError("at least one runner is needed, e.g. docker: {}")
         return runners
 
     @model_validator(mode="after")
@@ -186,32 +186,32 @@ class Config(_Section):
 
     @property
     def hmac_algorithm(self) -> str:
-        """What the secrets sign with: workers' tokens always, callers' where jwt_algorithm is not asymmetric."""
+        """The algorithm of all secrets: for workers' tokens, and for callers' unless jwt_algorithm is asymmetric."""
         return "HS256" if self.jwt_algorithm in ASYMMETRIC else self.jwt_algorithm
 
     @property
     def workers_secret(self) -> SecretStr:
-        """What workers sign their tokens with."""
+        """The secret that workers sign their tokens with."""
         return self.jwt_secret if self.worker_secret is None else self.worker_secret
 
     @property
     def repository_networks(self) -> NetworkRules:
-        """Where callers' repositories and keys may be."""
+        """The rules for addresses of callers' repositories and keys."""
         return NetworkRules(self.repository_networks_denied, self.repository_networks_allowed)
 
     @property
     def worker_architectures(self) -> tuple[str, ...]:
-        """Of the hosts whose tasks a worker here takes: its own, and with emulation the other one's."""
+        """Host architectures whose tasks a worker here takes: its own, and with allow_emulation the other one."""
         return ("x86_64", "aarch64") if self.allow_emulation else (self.host_architecture,)
 
     @property
     def embedded(self) -> bool:
-        """Whether the broker lives in the process: worker and scheduler must then share it."""
+        """Whether the broker is in memory, so that scheduler and worker must share a process."""
         return self.broker == "memory"
 
 
 def _check_token_secrets(config: Config) -> None:
-    """Raises ConfigurationError, naming the key that is too weak, or does not go with the others."""
+    """Raises ConfigurationError for a key that is too weak or contradicts another one."""
     if config.jwt_secret.get_secret_value() or config.worker_secret is None:
         check_strength("jwt_secret", config.jwt_secret, config.hmac_algorithm)
     if config.worker_secret is not None:

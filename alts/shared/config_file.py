@@ -1,4 +1,4 @@
-"""The configuration file: found, read, checked.
+"""Loader of the configuration file: finds, reads and checks it.
 
 Only the entry points load it: alts/app.py, scheduler/app.py and alts/cli/main.py.
 """
@@ -22,22 +22,22 @@ PATH_VARIABLE = "ALTS_CONFIG"
 
 
 def config_path() -> Path:
-    """The file that ALTS_CONFIG names, else configs/alts_config.yaml below the current folder."""
+    """Return the path in ALTS_CONFIG, or configs/alts_config.yaml below the current folder."""
     return Path(os.environ.get(PATH_VARIABLE) or DEFAULT_PATH)
 
 
 def load_config(path: Path, *, make_secret: bool = False) -> Config:
     """Read and check a configuration file.
 
-    Where it has a `jwt_secret_file` but no `jwt_secret`, the secret is read from that file; with `make_secret` the
-    file is made, readable by its owner alone, where it is not there.
-    Raises ConfigurationError, naming the key (or the file), for whatever is wrong.
+    If it has a `jwt_secret_file` but no `jwt_secret`, the secret is read from that file. `make_secret` makes a missing
+    secret file, readable by its owner only.
+    Raises ConfigurationError for the first error. It names the key or the file.
     """
     return parse_config(read_config_file(path, make_secret=make_secret))
 
 
 def read_config_file(path: Path, *, make_secret: bool = False) -> Any:
-    """What the file holds, with its secret, but unchecked: see load_config. Raises ConfigurationError."""
+    """Read a configuration file and its secret, but check no key. Raises ConfigurationError. See load_config."""
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -49,7 +49,7 @@ def read_config_file(path: Path, *, make_secret: bool = False) -> Any:
     except UnicodeDecodeError as error:
         raise ConfigurationError(str(path), "is not UTF-8 text") from error
     except yaml.YAMLError as error:
-        # Not str(error): it quotes the line at fault, which may hold a secret.
+        # Not str(error): it quotes the wrong line, which may hold a secret.
         problem = getattr(error, "problem", None) or "cannot be parsed"
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark else ""
@@ -60,7 +60,7 @@ def read_config_file(path: Path, *, make_secret: bool = False) -> Any:
 
 
 def parse_config(data: Any) -> Config:
-    """Check what a configuration file holds. Raises ConfigurationError, naming the first wrong key."""
+    """Check the content of a configuration file. Raises ConfigurationError for the first wrong key."""
     if not isinstance(data, dict):
         raise ConfigurationError("configuration", "must be a mapping of keys to values")
     try:

@@ -1,47 +1,47 @@
-"""The exception tree. Whose fault comes first, the spelling follows.
+"""The exception tree, sorted by who is at fault.
 
 AltsError
-├── RequestError              the caller's: refused before anything is queued
+├── RequestError              the caller's: refused before a task is queued
 │   ├── UnsupportedPlatform     422  nothing offers the distribution, version and architecture
-│   ├── RepositoryDenied        422  a repository is at an address that nothing is fetched from
-│   ├── UnknownTask             404  no task of that id
+│   ├── RepositoryDenied        422  a repository is at a denied address
+│   ├── UnknownTask             404  no task has that id
 │   ├── UnknownArtifact         404  the attempt has no log or report of that name
 │   ├── TaskFinished            409  too late to cancel
-│   ├── KeyReused               409  an Idempotency-Key that stands for another request
+│   ├── KeyReused               409  the Idempotency-Key belongs to another request
 │   ├── InvalidToken            401  the bearer token is missing, forged or expired
 │   ├── MissingScope            403  the bearer token does not allow this
-│   ├── NotTheirTask            403  only who asked for a task, or an admin, may cancel it
-│   ├── TooManyRequests         429  the caller asks too often, or has too much in the queue
-│   └── RequestTooLong          414  more path, or more headers (431), than anybody needs
+│   ├── NotTheirTask            403  only a task's submitter or an admin may cancel it
+│   ├── TooManyRequests         429  the caller sends too many requests, or has too many tasks
+│   └── RequestTooLong          414  the path, or the headers (431), are too long
 ├── ConfigurationError        the operator's: the process does not start
-│   └── LedgerRefused           the ledger is lost, too old, another one, or damaged
-├── AlreadyRunning            the operator's: another process has the ledger, or the port
-├── StaleAttempt              nobody's: the lease has lapsed, somebody else owns the task now
-└── InfrastructureError       ours: the task becomes ERRORED, never FAILED
-    ├── ProvisionFailed         terraform or ansible did not give a machine
+│   └── LedgerRefused           the ledger is lost, too old, a different one, or damaged
+├── AlreadyRunning            the operator's: another process uses the ledger or the port
+├── StaleAttempt              nobody's: the lease has lapsed, and another attempt may own the task
+└── InfrastructureError       the service's: the task becomes ERRORED, never FAILED
+    ├── ProvisionFailed         terraform or ansible did not make a machine
     ├── ImageUnavailable        the base image could be neither pulled nor bootstrapped
-    ├── InstanceLost            the machine vanished in mid-run
-    ├── StateUnreadable         the machine does not show what is on it
-    ├── DiskFull                the machine has no room left
+    ├── InstanceLost            the machine vanished during a run
+    ├── StateUnreadable         the machine's state could not be read
+    ├── DiskFull                the machine's disk is full
     ├── RepositoryUnreachable   a mirror or a repository did not answer
     ├── LedgerUnavailable       the scheduler did not answer
-    │   ├── LedgerFull            its disk has no room for what is to be written
-    │   └── LedgerDamaged         the database's file is damaged: no waiting helps
-    ├── SchedulerBusy           the scheduler has as many large requests as it takes at once
-    ├── BrokerUnavailable       the queue did not take a message
-    │   └── UnknownQueue          the configuration has no such queue any more
+    │   ├── LedgerFull            its disk is full
+    │   └── LedgerDamaged         the database's file is damaged: retrying does not help
+    ├── SchedulerBusy           the scheduler is at its limit of large requests
+    ├── BrokerUnavailable       the broker did not accept a message
+    │   └── UnknownQueue          the configuration does not have the queue (any more)
     └── StorageUnavailable      S3 or the artifact folder did not answer
 
-A package that does not work is no exception: it is a Finding, see alts.shared.models.report.
+A package that does not work is not an exception but a Finding (alts.shared.models.report).
 """
 
 from __future__ import annotations
 
 
 class AltsError(Exception):
-    """Every error of ours: a brief message, details (such as the tail of an output) and a way out.
+    """Base of all errors: a brief message, details (e.g. the tail of a command's output), and how to resolve it.
 
-    `retryable` says whether the same thing may work on another attempt.
+    `retryable`: whether another attempt may succeed.
     """
 
     default_retryable = False
@@ -58,11 +58,11 @@ class AltsError(Exception):
 
 
 class RequestError(AltsError):
-    """The caller asked for something that cannot be had."""
+    """The request cannot be fulfilled."""
 
 
 class UnsupportedPlatform(RequestError):  # noqa: N818 - reads as what happened
-    """No runner offers the distribution, version and architecture. `field` is the field to blame."""
+    """No runner offers the distribution, version and architecture. `field`: the TaskSpec field that is wrong."""
 
     def __init__(self, message: str, *, resolution: str, field: str = "dist_name") -> None:
         super().__init__(message, resolution=resolution)
@@ -70,7 +70,7 @@ class UnsupportedPlatform(RequestError):  # noqa: N818 - reads as what happened
 
 
 class RepositoryDenied(RequestError):  # noqa: N818
-    """A repository, or its key, is at an address that is denied. `field` says which, such as (0, "url")."""
+    """A repository or its key is at a denied address. `field`: index and field name, e.g. (0, "url")."""
 
     def __init__(self, message: str, *, field: tuple[int, str]) -> None:
         super().__init__(message)
@@ -78,15 +78,15 @@ class RepositoryDenied(RequestError):  # noqa: N818
 
 
 class UnknownTask(RequestError):  # noqa: N818
-    """The ledger has no task of that id."""
+    """The ledger has no task with that id."""
 
 
 class TaskFinished(RequestError):  # noqa: N818
-    """The task has ended already: there is nothing left to cancel."""
+    """The task has ended already and cannot be cancelled."""
 
 
 class KeyReused(RequestError):  # noqa: N818
-    """The caller's Idempotency-Key stands for another request already."""
+    """The caller has used this Idempotency-Key for another request."""
 
 
 class UnknownArtifact(RequestError):  # noqa: N818
@@ -98,7 +98,7 @@ class InvalidToken(RequestError):  # noqa: N818
 
 
 class MissingScope(RequestError):  # noqa: N818
-    """The bearer token is good, but does not allow what was asked."""
+    """The bearer token is valid, but lacks the scope for this request."""
 
     def __init__(self, scope: str) -> None:
         super().__init__(f"the token lacks the scope {scope}", resolution="get a token that has it")
@@ -106,11 +106,11 @@ class MissingScope(RequestError):  # noqa: N818
 
 
 class NotTheirTask(RequestError):  # noqa: N818
-    """Somebody else has asked for the task."""
+    """The task was submitted by another caller."""
 
 
 class TooManyRequests(RequestError):  # noqa: N818
-    """The caller asks more often than they may, or waits for more tasks. `retry_after` is in seconds."""
+    """The caller sends requests too often, or has too many unfinished tasks. `retry_after` is in seconds."""
 
     def __init__(self, message: str, *, retry_after: int) -> None:
         super().__init__(message, resolution=f"try again in {retry_after} s")
@@ -118,7 +118,7 @@ class TooManyRequests(RequestError):  # noqa: N818
 
 
 class RequestTooLong(RequestError):  # noqa: N818
-    """More path or headers than any client sends; `status` says which."""
+    """The path (`status` 414) or the headers (431) are longer than any client sends."""
 
     def __init__(self, message: str, *, status: int) -> None:
         super().__init__(message)
@@ -126,7 +126,7 @@ class RequestTooLong(RequestError):  # noqa: N818
 
 
 class ConfigurationError(AltsError):
-    """A key of the configuration is unknown, of the wrong type, or too weak to run with."""
+    """A key of the configuration is unknown, of the wrong type, or too weak."""
 
     def __init__(self, key: str, message: str, *, resolution: str = "") -> None:
         super().__init__(f"{key}: {message}", resolution=resolution)
@@ -134,7 +134,7 @@ class ConfigurationError(AltsError):
 
 
 class LedgerRefused(ConfigurationError):  # noqa: N818
-    """The ledger is not what this service left there; `resolution` says how to go on."""
+    """The ledger is not the one that this service left there. `resolution` says how to go on."""
 
     def __init__(self, message: str, *, resolution: str) -> None:
         AltsError.__init__(self, message, resolution=resolution)
@@ -146,17 +146,17 @@ class AlreadyRunning(AltsError):  # noqa: N818
 
 
 class StaleAttempt(AltsError):  # noqa: N818
-    """The attempt no longer owns the task: its lease lapsed, or the task is finished."""
+    """The attempt no longer owns the task: its lease lapsed, or the task has ended."""
 
 
 class InfrastructureError(AltsError):
-    """Something of ours failed, not the package."""
+    """Something of the service failed, not the package. Retryable by default."""
 
     default_retryable = True
 
 
 class ProvisionFailed(InfrastructureError):  # noqa: N818
-    """No instance could be made ready: terraform or ansible failed, or took too long."""
+    """No instance could be prepared: terraform or ansible failed or took too long."""
 
 
 class ImageUnavailable(InfrastructureError):  # noqa: N818
@@ -164,19 +164,19 @@ class ImageUnavailable(InfrastructureError):  # noqa: N818
 
 
 class InstanceLost(InfrastructureError):  # noqa: N818
-    """The instance is gone, or does not answer, in the middle of a run."""
+    """The instance is gone or does not answer during a run."""
 
 
 class StateUnreadable(InfrastructureError):  # noqa: N818
-    """What is on the instance could not be read, although it is there."""
+    """The instance exists, but its state could not be read."""
 
 
 class DiskFull(InfrastructureError):  # noqa: N818
-    """The instance, or the host behind it, has no room left."""
+    """The disk of the instance, or of its host, is full."""
 
 
 class RepositoryUnreachable(InfrastructureError):  # noqa: N818
-    """A mirror or a repository did not answer, or answered with an error of its own."""
+    """A mirror or a repository did not answer, or answered with a server error."""
 
 
 class LedgerUnavailable(InfrastructureError):  # noqa: N818
@@ -184,23 +184,23 @@ class LedgerUnavailable(InfrastructureError):  # noqa: N818
 
 
 class LedgerFull(LedgerUnavailable):
-    """The ledger's disk has no room for what is to be written; reading still works."""
+    """The ledger's disk is full. Reading still works."""
 
 
 class LedgerDamaged(LedgerUnavailable):
-    """The database says that its file is damaged."""
+    """The database reports that its file is damaged."""
 
 
 class SchedulerBusy(InfrastructureError):  # noqa: N818
-    """The scheduler holds as many large bodies as it takes at once, and none was done in time."""
+    """The scheduler is at its limit of large request bodies, and none was finished in time."""
 
 
 class BrokerUnavailable(InfrastructureError):  # noqa: N818
-    """The queue could not be reached, or did not confirm a message."""
+    """The broker could not be reached, or did not confirm a message."""
 
 
 class UnknownQueue(BrokerUnavailable):
-    """A task waits for a queue that the configuration does not offer (any more)."""
+    """A task's queue is not in the configuration (any more)."""
 
 
 class StorageUnavailable(InfrastructureError):  # noqa: N818

@@ -1,4 +1,4 @@
-"""A lock on a file that processes and threads of one host share, and that dies with its holder: flock(2)."""
+"""File locks between the processes and threads of one host. The kernel releases a dead holder's lock (flock(2))."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from pathlib import Path
 
 
 def try_lock(path: Path, *, shared: bool = False) -> int | None:
-    """Lock the file at `path`, which is made and stays; a descriptor to close, None where another one holds it.
+    """Lock the file at `path`, creating it if needed. Never waits, and never removes the file.
 
-    Every call has a file description of its own, so that flock(2) keeps threads of one process apart, too. `shared`:
-    beside others that share it. Raises OSError where the file cannot be made or opened.
+    Returns a descriptor that holds the lock until it is closed, or None if another holder is in the way. `shared`
+    locks exclude only exclusive ones. Each call opens a file description of its own, so locks also exclude threads of
+    the same process. Raises OSError if the file cannot be made or opened.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -25,7 +26,7 @@ def try_lock(path: Path, *, shared: bool = False) -> int | None:
 
 
 def relock(descriptor: int, *, shared: bool) -> bool:
-    """Change the kind of a lock; False where another holder is in the way, and the descriptor then has no lock."""
+    """Change the kind of a held lock. Returns False if another holder is in the way: the lock is then lost."""
     try:
         fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:

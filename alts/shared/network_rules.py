@@ -1,4 +1,4 @@
-"""Which addresses a repository, or a key, may be at."""
+"""Rules for the addresses of repositories and keys."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DENIED: tuple[Network, ...] = tuple(
     for text in (
         "0.0.0.0/8",  # this host (RFC 1122 3.2.1.3)
         "127.0.0.0/8",
-        "169.254.0.0/16",  # link-local, and where clouds hand out credentials: 169.254.169.254
+        "169.254.0.0/16",  # link-local, with the credentials service of most clouds: 169.254.169.254
         "100.100.100.200/32",  # Alibaba's metadata
         "168.63.129.16/32",  # Azure's host
         "192.0.0.192/32",  # Oracle's metadata
@@ -30,30 +30,30 @@ DENIED: tuple[Network, ...] = tuple(
         "ff00::/8",
     )
 )
-"""What is denied where nothing else is said. Private networks are not: inner mirrors live there."""
+"""The default of the key repository_networks_denied. Private networks are allowed, because mirrors live there."""
 
-# What inet_aton(3) takes for an address, and with it most programs: 1 to 4 numbers, each decimal, octal or in hex.
+# inet_aton(3), and so most programs, reads 1 to 4 numbers as an address, each decimal, octal or hexadecimal.
 _NUMBERS = re.compile(r"(?:0[xX][0-9a-fA-F]*|[0-9]+)(?:\.(?:0[xX][0-9a-fA-F]*|[0-9]+)){0,3}\Z")
-# RFC 6052 2.1: addresses of IPv4 behind a translator.
+# RFC 6052 2.1: IPv4 addresses behind a translator.
 _TRANSLATED = IPv6Network("64:ff9b::/96")
 _COMPATIBLE = IPv6Network("::/96")
 
 
 @dataclass(frozen=True)
 class NetworkRules:
-    """Denied is what is in one of the networks `denied` and in none of `allowed`."""
+    """An address is denied if a network of `denied` has it and no network of `allowed` has it."""
 
     denied: tuple[Network, ...] = DENIED
     allowed: tuple[Network, ...] = ()
 
     def denies(self, address: Address) -> bool:
-        """Whether nobody may be sent there; an address within the address counts, such as ::ffff:127.0.0.1's."""
+        """Tell whether the address is denied, itself or the IPv4 address inside it, e.g. that of ::ffff:127.0.0.1."""
         return any(
             _in(reading, self.denied) and not _in(reading, self.allowed) for reading in (address, *_within(address))
         )
 
     def denies_host(self, host: str) -> bool:
-        """The same for the host of a URL, where it is an address in whatever spelling, or this host's own name."""
+        """Tell whether a URL's host is a denied address, in any spelling, or localhost. Other names are allowed."""
         name = host.lower().rstrip(".")
         if name == "localhost" or name.endswith(".localhost"):  # RFC 6761 6.3
             return self.denies(IPv4Address("127.0.0.1"))
@@ -65,7 +65,7 @@ DEFAULT_RULES = NetworkRules()
 
 
 def literal_address(host: str) -> Address | None:
-    """The address that a host is in itself: "127.0.0.1", "0x7f.1", "2130706433", "[::1]"; None for a name."""
+    """Parse a URL's host as an address: "127.0.0.1", "0x7f.1", "2130706433", "[::1]". Returns None for a name."""
     text = host.strip("[]").rstrip(".")
     try:
         return ip_address(text)
@@ -82,7 +82,7 @@ def _in(address: Address, networks: tuple[Network, ...]) -> bool:
 
 
 def _within(address: Address) -> Iterator[Address]:
-    """The IPv4 addresses that an IPv6 address leads to."""
+    """Yield the IPv4 addresses that an IPv6 address leads to."""
     if isinstance(address, IPv4Address):
         return
     if address.ipv4_mapped is not None:

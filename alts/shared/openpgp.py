@@ -1,7 +1,7 @@
-"""Public keys in ASCII armor, which every apt and rpm reads.
+"""OpenPGP public keys in ASCII armor, the form that every apt and rpm reads.
 
-Only armor and first byte are checked: apt and rpm verify the key itself. By hand, because pysequoia is a native
-extension and pgpy has had no release since 2022.
+Only the armor and the first byte are checked; apt and rpm verify the key itself. No library does this here, because
+pysequoia is a native extension and pgpy has had no release since 2022.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ _CRC24_POLYNOMIAL = 0x1864CFB
 
 
 def public_key(content: bytes) -> str:
-    """The armored key of a key file, whichever of both forms it has. Raises ValueError where it is no key."""
+    """Return the armored form of a key file, which may be armored or binary. Raises ValueError if it is no key."""
     if _BEGIN.encode() in content:
         return armored_key(content.decode("ascii", errors="replace"))
-    # A packet's first byte has its highest bit set; a public key's packet is of type 6 (RFC 9580 4.2, 5).
+    # The first byte of a packet has its highest bit set, and a public key is a packet of type 6 (RFC 9580 4.2, 5).
     if not content or content[0] not in (0x98, 0x99, 0x9A, 0xC6):
         raise ValueError("not an OpenPGP public key, neither ASCII-armored nor binary")
     return _armored(content)
 
 
 def armored_key(text: str) -> str:
-    """A public key's armor, with its lines ended as everywhere, and without what else stands there.
+    """Return a public key's armor with "\\n" line ends, without the text around it.
 
-    Several keys, as distributions have them in one file, become one armor. Raises ValueError for anything else.
+    Several armors, as distributions have them in one file, become one. Raises ValueError for anything else.
     """
     lines = "\n".join(line.rstrip() for line in text.strip().splitlines())
     blocks = list(_ARMOR.finditer(lines))
@@ -61,7 +61,7 @@ def _armored(content: bytes) -> str:
 
 
 def crc24(content: bytes) -> int:
-    """The checksum of RFC 9580 6.1."""
+    """Return the checksum of RFC 9580 6.1."""
     crc = _CRC24_START
     for byte in content:
         crc = (crc << 8 & 0xFFFFFF) ^ _CRC24_TABLE[crc >> 16 ^ byte]
@@ -77,5 +77,5 @@ def _crc24_of(byte: int) -> int:
     return crc
 
 
-# A key of 64 KiB takes milliseconds with it, and a tenth of a second without.
+# With this table a key of 64 KiB takes milliseconds, without it 0.1 s.
 _CRC24_TABLE = [_crc24_of(byte) for byte in range(256)]

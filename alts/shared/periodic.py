@@ -1,4 +1,4 @@
-"""A step that is taken again and again, in a thread of its own, until it is closed."""
+"""A function that a thread calls repeatedly until it is closed."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ LONGEST_PAUSE = 5.0
 
 
 class Loop:
-    """Calls `step` until closed, and pauses in between for as many seconds as the step says.
+    """Calls `step` in a thread of its own until closed. The step returns the pause before the next call, in seconds.
 
-    The pause ends early when `wake` is set. While the broker or the ledger is away (InfrastructureError) the pauses
-    grow up to `longest_pause`. Not even a bug in the step ends the loop: it is logged, and the loop starts anew.
+    Setting `wake` ends a pause early. After an InfrastructureError, e.g. of a broker or ledger that is away, the pauses
+    start at `first_pause` seconds and double up to `longest_pause`. Any other error is logged, and the loop goes on.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Loop:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Raises RuntimeError when started twice."""
+        """Start the thread. Raises RuntimeError if it runs already."""
         if self._thread is not None:
             raise RuntimeError(f"{self._name} runs already")
         self._closing.clear()
@@ -48,7 +48,7 @@ class Loop:
         self._thread.start()
 
     def close(self, *, seconds: float = 10.0) -> None:
-        """Wait until the step that is under way has ended, but no longer than `seconds`."""
+        """Stop, and wait up to `seconds` for the current step to end. A step that takes longer is logged."""
         thread, self._thread = self._thread, None
         if thread is None:
             return
@@ -63,14 +63,14 @@ class Loop:
             try:
                 self._take_steps()
             except Exception:
-                # A loop that a bug has ended would leave every task waiting while the API goes on accepting more.
+                # If a bug ended the loop, all tasks would wait while the API goes on accepting more.
                 log.exception("a loop failed and starts anew", extra={"loop": self._name})
                 self._closing.wait(self._longest_pause)
 
     def _take_steps(self) -> None:
         failures = 0
         while not self._closing.is_set():
-            # Cleared before the step looks at its work: what is written from here on sets it again.
+            # Cleared before the step reads its work, so that anything written later wakes it again.
             self._wake.clear()
             try:
                 pause = self._step()
@@ -79,7 +79,7 @@ class Loop:
                     log.warning("a loop has to wait", extra={"loop": self._name, "reason": str(error)})
                 pause = backoff(self._first_pause, times=failures, at_most=self._longest_pause)
                 failures += 1
-                # Not woken by new work: what is away stays away.
+                # Not `wake`: new work does not bring the broker or the ledger back.
                 self._closing.wait(pause)
                 continue
             if failures:

@@ -1,4 +1,4 @@
-"""The keys that the scheduler checks tokens with: secrets of the configuration, public keys in a file."""
+"""The scheduler's keys for tokens: secrets from the configuration, public keys from a file."""
 
 from __future__ import annotations
 
@@ -26,24 +26,23 @@ log = logging.getLogger(__name__)
 CALLERS = frozenset({*CALLER_SCOPES, Scope.ADMIN})
 WORKERS = frozenset({Scope.WORKER})
 
-# NIST SP 800-57 part 1, 5.6: 112 bits of strength, the least that is allowed.
+# NIST SP 800-57 part 1, 5.6: 112 bits of strength, the least allowed.
 LEAST_RSA_BITS = 2048
 LARGEST_FILE = 1 << 20  # bytes
-LOOK_INTERVAL = 1.0  # seconds between two looks whether the file has changed
+LOOK_INTERVAL = 1.0  # seconds between two checks whether the file has changed
 
 _PublicKeys = Mapping[str | None, Any]
-"""By the `kid` that a token names; None for one that tokens do not name."""
+"""By `kid`; None for a key that tokens do not name."""
 
 
 class TokenKeys:
     """All keys of a configuration. Implements alts.shared.auth.tokens.Keys.
 
-    The callers' keys grant nothing that is the workers', unless callers and workers share `jwt_secret`: its
-    holder may do everything.
+    Callers' keys do not grant the workers' scope, unless callers and workers share `jwt_secret`.
     """
 
     def __init__(self, config: Config, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """Raises ConfigurationError where a key is missing, cannot be read, is private or too weak."""
+        """Raises ConfigurationError if a key is missing, unreadable, private or too weak."""
         self._secrets = dict(_secrets(config))
         self._file: KeyFile | None = None
         if config.jwt_algorithm in ASYMMETRIC:
@@ -79,13 +78,13 @@ def _secrets(config: Config) -> Mapping[tuple[str, str | None], Key]:
 
 
 class KeyFile:
-    """Public keys of one algorithm in a PEM or JWKS file, read anew when it has changed.
+    """Public keys of one algorithm in a PEM or JWKS file, read again after a change.
 
-    A new version that cannot be used is logged once, and the keys of before stay.
+    A new version that is not usable is logged once, and the previous keys stay.
     """
 
     def __init__(self, path: Path, algorithm: str, *, jwks: bool, clock: Callable[[], float] = time.monotonic) -> None:
-        """Raises ConfigurationError."""
+        """Read the file. Raises ConfigurationError if it is not usable."""
         self.algorithm = algorithm
         self._path = path
         self._setting = "jwt_jwks_file" if jwks else "jwt_public_key_file"
@@ -96,7 +95,7 @@ class KeyFile:
         self._look_at = clock() + LOOK_INTERVAL
 
     def keys(self) -> _PublicKeys:
-        """Those of now, not older than LOOK_INTERVAL."""
+        """Return the current keys. A change of the file takes effect within LOOK_INTERVAL."""
         if self._clock() >= self._look_at:
             self._look_at = self._clock() + LOOK_INTERVAL
             version = self._look()
@@ -143,7 +142,7 @@ def _of_pem(content: bytes, algorithm: str) -> _PublicKeys:
 
 
 def _of_jwks(content: bytes, algorithm: str) -> _PublicKeys:
-    """Raises ValueError. Keys for other algorithms and uses are none of ours (RFC 7517 5: ignored)."""
+    """Ignore keys for other algorithms and uses (RFC 7517 5). Raises ValueError, and never quotes the content."""
     try:
         entries = json.loads(content)["keys"]
     except (ValueError, KeyError, TypeError, RecursionError):
@@ -183,7 +182,7 @@ def _public_key(entry: dict[str, Any], algorithm: str) -> Any:
 
 
 def _fit(key: Any, algorithm: str) -> Any:
-    """The key, which is of the algorithm's kind and strong enough. Raises ValueError."""
+    """Return the key if it is of the algorithm's type and strong enough. Raises ValueError otherwise."""
     if algorithm == "RS256" and isinstance(key, RSAPublicKey):
         if key.key_size < LEAST_RSA_BITS:
             raise ValueError(f"an RSA key of {key.key_size} bits is too weak: at least {LEAST_RSA_BITS} are needed")
@@ -196,7 +195,7 @@ def _fit(key: Any, algorithm: str) -> Any:
 
 
 def algorithm_of_private_key(pem: bytes) -> str:
-    """What a private key signs with: "RS256", "ES256" or "EdDSA". Raises ValueError, and never quotes the key."""
+    """Return a private key's algorithm: "RS256", "ES256" or "EdDSA". Raises ValueError, and never quotes the key."""
     try:
         public = load_pem_private_key(pem, password=None).public_key()
     except (ValueError, TypeError, UnsupportedAlgorithm):

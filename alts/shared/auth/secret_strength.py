@@ -1,4 +1,4 @@
-"""How strong a secret that signs tokens must be."""
+"""Strength of the secrets that sign tokens."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from pydantic import SecretStr
 
 from alts.shared.errors import ConfigurationError
 
-# RFC 7518 3.2: an HMAC key has at least as many bytes as the hash's output.
+# RFC 7518 3.2: an HMAC key needs at least as many bytes as the hash's output.
 SECRET_BYTES: Mapping[str, int] = {"HS256": 32, "HS384": 48, "HS512": 64}
 ASYMMETRIC = ("RS256", "ES256", "EdDSA")
-"""Signed with a private key that is elsewhere, checked with a public one."""
+"""Algorithms whose private key signs elsewhere. The scheduler has the public key only."""
 
 
 def check_strength(key: str, value: SecretStr, algorithm: str) -> None:
+    """Raises ConfigurationError, naming `key`, if `value` is too weak for the HMAC `algorithm`, e.g. "HS256"."""
     needed = SECRET_BYTES[algorithm]
     secret = value.get_secret_value()
-    # A public key as an HMAC secret lets each of its readers sign tokens.
+    # With a public key as HMAC secret, anyone who can read that key could sign tokens.
     if "-----BEGIN" in secret:
         raise ConfigurationError(key, "is a key file's content, no secret", resolution="see jwt_public_key_file")
-    # A key of one repeated word has the length, not the strength: eight different characters is what hex of a
-    # random key always has.
+    # A repeated word is long but weak. The hexadecimal form of a random key always has eight different characters.
     if len(secret.encode()) < needed or len(set(secret)) < 8:
         raise ConfigurationError(
             key,

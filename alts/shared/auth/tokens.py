@@ -1,4 +1,4 @@
-"""Bearer tokens: issue and read."""
+"""Bearer tokens: JWTs that callers and workers sign in with."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from alts.shared.errors import InvalidToken
 
 
 class Scope(StrEnum):
-    """What the bearer of a token may do."""
+    """A permission that a token grants."""
 
     READ = "tasks:read"
     WRITE = "tasks:write"
     WORKER = "worker"
-    """Claim, heartbeat and report, and nothing that callers do."""
+    """Claim, heartbeat and report. Excludes everything that callers may do."""
     ADMIN = "admin"
-    """All that callers may, also with the tasks of others, and without limits; nothing that workers do."""
+    """Everything that callers may do, with all callers' tasks and without limits. Excludes what workers do."""
 
 
 CALLER_SCOPES = (Scope.READ, Scope.WRITE)
 WORKER_KEY_ID = "worker"
-"""The `kid` that workers' tokens name: no other key may be called so."""
+"""The `kid` of workers' tokens. No other key may have it."""
 
-# A header of a request has 16 KiB at most (h11); a token that says more than who asks is none of ours.
+# A request's headers have at most 16 KiB (h11). The service's own tokens only name the caller.
 LONGEST_TOKEN = 8192  # characters
 _CHECKED_HERE: Options = {
     "require": ["exp"],
@@ -42,30 +42,30 @@ _CHECKED_HERE: Options = {
     "verify_nbf": False,
     "verify_iat": False,
 }
-# What fits into a log line and a column: RFC 5321 4.5.3.1 allows an address 254 characters; no line ends by it.
+# Fits into a log line and a column, and ends no line. RFC 5321 4.5.3.1 allows an address 254 characters.
 _NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]{1,320}\Z")
 
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks, and what they may do."""
+    """The sender of a request, and its permissions."""
 
     email: str
     scopes: frozenset[str]
 
     @property
     def is_admin(self) -> bool:
-        """Whether the tasks of others are theirs too, and no limit counts."""
+        """Whether the caller may handle all tasks, and has no limits."""
         return Scope.ADMIN in self.scopes
 
     def may(self, scope: Scope) -> bool:
-        """Whether a route that asks for this scope is open to them."""
+        """Tell whether the caller may use a route that needs this scope."""
         return scope in self.scopes or (self.is_admin and scope in CALLER_SCOPES)
 
 
 @dataclass(frozen=True)
 class Key:
-    """What checks a token's signature: good for one algorithm, and for the scopes that it may grant."""
+    """A key that checks signatures of one algorithm. Its tokens get no other scopes than `grants`."""
 
     algorithm: str
     material: Any
@@ -74,21 +74,22 @@ class Key:
 
 
 class Keys(Protocol):
-    """The keys that tokens are checked with."""
+    """The keys that check tokens."""
 
     def find(self, algorithm: str, kid: str | None) -> Key | None:
-        """The key of that name and algorithm; None is the name of a key that tokens do not name."""
+        """Return the key with this name and algorithm, if there is one. `kid` is None for tokens that name no key."""
 
 
 @dataclass(frozen=True)
 class OneSecret:
-    """The one key there is, for tokens that name none."""
+    """A single key, for tokens without `kid`. Implements Keys."""
 
     secret: SecretStr
     algorithm: str
     grants: frozenset[Scope] = frozenset(Scope)
 
     def find(self, algorithm: str, kid: str | None) -> Key | None:
+        """See Keys."""
         if (algorithm, kid) != (self.algorithm, None):
             return None
         return Key(self.algorithm, self.secret, self.grants)
@@ -104,13 +105,13 @@ def issue_token(
     kid: str | None = None,
     now: datetime | None = None,
 ) -> str:
-    """A signed token that expires `lifetime` after `now`.
+    """Return a signed token that expires `lifetime` after `now`.
 
-    `secret` is the phrase for HS256, HS384 and HS512, the private key as PEM for the others; `kid` names it.
+    `secret`: the secret for HS256, HS384 and HS512, the private key in PEM for other algorithms. `kid`: its name.
     """
     issued = now or datetime.now(UTC)
     with warnings.catch_warnings():
-        # generate_jwt_token.py -s takes any phrase and says so itself; the service refuses weak secrets at start.
+        # generate_jwt_token.py -s accepts any secret and warns itself. The service refuses weak ones at its start.
         warnings.simplefilter("ignore", jwt.warnings.InsecureKeyLengthWarning)
         return jwt.encode(
             {
@@ -127,14 +128,14 @@ def issue_token(
 
 
 def read_token(token: str, keys: Keys, *, leeway: float = 0.0, times: Sequence[float] | None = None) -> Caller:
-    """Who signed in with this token. `exp` must be there, and ahead by no less than -`leeway` seconds.
+    """Check a token and return its caller. `exp` is required, and may have passed at most `leeway` seconds ago.
 
-    `times`: seconds since the epoch that may be now; it is enough that the token is good at one of them. By default
-    the wall clock's.
+    `times`: possible values of now, in seconds since the epoch; by default the wall clock's. The token must be valid
+    at one of them.
 
-    The header's `alg` and `kid` choose among our keys and decide nothing more: each key is good for one algorithm, and
-    what else a header says of keys (jku, x5u, jwk) is not looked at. A token gets no scope that its key may not grant;
-    one without a `scope` claim may read and write tasks: generators of before scopes existed make those.
+    The header's `alg` and `kid` only select one of `keys`. Each key is for one algorithm, and other headers about keys
+    (jku, x5u, jwk) are ignored. A token gets no scope beyond its key's grants. A token without a `scope` claim, as made
+    before scopes existed, may read and write tasks.
     Raises InvalidToken.
     """
     if len(token) > LONGEST_TOKEN:
@@ -152,9 +153,9 @@ def read_token(token: str, keys: Keys, *, leeway: float = 0.0, times: Sequence[f
 def _caller(token: str, keys: Keys, leeway: float, times: Sequence[float]) -> Caller:
     header = jwt.get_unverified_header(token)
     key = keys.find(str(header.get("alg")), header.get("kid"))
-    # RFC 7515 4.1.11: what is critical must be understood, and we understand no extension.
+    # RFC 7515 4.1.11: critical extensions must be understood. This service understands none.
     if key is None or "crit" in header:
-        raise jwt.InvalidTokenError("no key of ours, or an extension that is not ours")
+        raise jwt.InvalidTokenError("no key fits, or the token has a critical extension")
     material = key.material.get_secret_value() if isinstance(key.material, SecretStr) else key.material
     claims = jwt.decode(token, material, algorithms=[key.algorithm], options=_CHECKED_HERE)
     _check_times(claims, leeway, times)
@@ -166,7 +167,7 @@ def _caller(token: str, keys: Keys, leeway: float, times: Sequence[float]) -> Ca
 
 
 def _check_times(claims: Mapping[str, Any], leeway: float, times: Sequence[float]) -> None:
-    """What PyJWT checks for one time of day (RFC 7519 4.1.4-4.1.6), for several: one that fits will do.
+    """Check exp, nbf and iat (RFC 7519 4.1.4-4.1.6). PyJWT checks them at one time; here any of `times` will do.
 
     Raises jwt.PyJWTError or ValueError.
     """

@@ -1,4 +1,4 @@
-"""What scheduler, workers and clients tell each other: task specs, reports, the ledger's operations, routing.
+"""Data that scheduler, workers and clients exchange: task specs, reports, the ledger's operations, routing.
 
 Imports alts.shared.
 """

@@ -1,4 +1,4 @@
-"""The task's result as Celery keeps it, written by us: Celery's own backends give up where S3 is away. Pure."""
+"""The task's result in the format of Celery's result backends. Celery's own backends give up while S3 is away. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Summary = dict[str, str | int | None]
 
 
 def summary_of(report: Report, outcome: Outcome) -> Summary:
-    """What Celery keeps as the task's result. The ledger has the last word on the outcome."""
+    """Return the task's result for Celery. `outcome` is the ledger's, which overrides the report's."""
     return {
         "task_id": report.task_id,
         "attempt": report.attempt,
@@ -23,12 +23,12 @@ def summary_of(report: Report, outcome: Outcome) -> Summary:
 
 
 def summary_key(root: str, task_id: str) -> str:
-    """Where Celery's backends for S3 and folders look, such as "results/celery-task-meta-<task id>"."""
+    """Return the key that Celery's S3 and folder backends read, e.g. "results/celery-task-meta-<task id>"."""
     return str(PurePosixPath(root.strip("/"), f"celery-task-meta-{task_id}"))
 
 
 def summary_content(summary: Summary, *, now: datetime) -> bytes:
-    """What Celery's backends read there (celery.backends.base, Backend._get_result_meta)."""
+    """Return the JSON that Celery's backends read (celery.backends.base, Backend._get_result_meta)."""
     meta: dict[str, object] = {
         "status": "SUCCESS",
         "result": summary,

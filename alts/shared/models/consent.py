@@ -1,4 +1,4 @@
-"""What an operator agrees to give up, so that a service starts on a ledger that it would refuse."""
+"""An operator's consent to a loss, so that the scheduler starts on a ledger that it would refuse."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ ACCEPT_VARIABLE = "ALTS_ACCEPT_LEDGER"
 
 @dataclass(frozen=True)
 class Consent:
-    """What the operator agrees to give up: the code of a mark that a refusal has named, or ANY.
+    """Consents to a loss. A value is the code of a mark that a refusal has named, ANY, or empty.
 
-    A code is good for one loss: left in the environment it does nothing about the next one.
+    A code is valid for one loss: if it stays in the environment, it has no effect on the next one.
     """
 
     new: str = ""
-    """The ledger, for a new and empty one."""
+    """Consent to replace the ledger by a new, empty one."""
     accept: str = ""
-    """What the ledger that is there lacks."""
+    """Consent to go on with the present ledger without the entries that it lacks."""
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Self:
-        """What the environment says."""
+        """Read NEW_VARIABLE and ACCEPT_VARIABLE."""
         return cls(environment.get(NEW_VARIABLE, "").strip(), environment.get(ACCEPT_VARIABLE, "").strip())

@@ -1,7 +1,6 @@
-"""The table of distributions that can be tested.
+"""The distributions and versions that can be tested: pure data for the request model, routing and the workers.
 
-Pure data that imports nothing of ours: the request model, routing and the workers all read it.
-To add a distribution or a version, add a row here; CONTRIBUTING.md has the recipe.
+This module imports nothing of the project. CONTRIBUTING.md has the recipe for another distribution or version.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ ARCHITECTURES: Mapping[str, str] = {
     "aarch64": "aarch64",
     "arm64": "aarch64",
 }
-"""What a caller may ask for → the one name of that userland, as in Release.architectures."""
+"""Architecture in a request → canonical name of the userland, as in Release.architectures."""
 
 HOST_ARCHITECTURES: Mapping[str, str] = {
     "x86_64": "x86_64",
@@ -26,7 +25,7 @@ HOST_ARCHITECTURES: Mapping[str, str] = {
     "aarch64": "aarch64",
     "arm64": "aarch64",
 }
-"""What a caller may ask for → the architecture of the host that runs it."""
+"""Architecture in a request → architecture of the host that runs it."""
 
 DEB_ARCHITECTURES: Mapping[str, str] = {
     "x86_64": "amd64",
@@ -35,22 +34,22 @@ DEB_ARCHITECTURES: Mapping[str, str] = {
     "aarch64": "arm64",
     "arm64": "arm64",
 }
-"""What a caller may ask for → dpkg's name, which is also the one Docker's image configuration uses, but for i386."""
+"""Architecture in a request → dpkg's name. Docker's image configuration uses the same names, except for i386."""
 
 
 class Family(StrEnum):
-    """What the package format is, and with it the rules for names and versions."""
+    """A package format with its rules for names and versions."""
 
     DEB = "deb"
     RPM = "rpm"
 
 
 class Tool(StrEnum):
-    """The package manager that a release comes with; a key of alts.package_managers.registry.PACKAGE_MANAGERS."""
+    """A release's package manager, a key of alts.package_managers.registry.PACKAGE_MANAGERS."""
 
     APT = "apt"
     YUM = "yum"
-    """Version 3, with its own depsolver and its own words."""
+    """Version 3, with a depsolver and messages of its own."""
     DNF = "dnf"
     DNF5 = "dnf5"
 
@@ -61,9 +60,9 @@ class Release:
 
     version: str
     codename: str
-    """What the distribution's own archive calls it; RPM ones count only."""
+    """Name in the distribution's archive, e.g. "bookworm" or "9-stream"."""
     image: str
-    """Where a registry has it, such as "debian:12"; empty for one that is only made here."""
+    """Reference in a registry, e.g. "debian:12"; empty for an image that is only built here."""
     tool: Tool
     architectures: frozenset[str]
     """Userlands (values of ARCHITECTURES) that can be tested on it."""
@@ -71,7 +70,7 @@ class Release:
 
 @dataclass(frozen=True)
 class Distribution:
-    """A distribution and those of its versions that can be tested."""
+    """A distribution and its testable versions."""
 
     name: str
     family: Family
@@ -93,7 +92,7 @@ _TABLE = (
         releases=_releases(
             Release("11", "bullseye", "debian:11", Tool.APT, _ALL),
             Release("12", "bookworm", "debian:12", Tool.APT, _ALL),
-            # An i386 archive, but no longer a release of its own (Debian 13's release notes, 5.1.2): userland only.
+            # Debian 13 has an i386 archive, but only for userland (its release notes, 5.1.2).
             Release("13", "trixie", "debian:13", Tool.APT, _ALL),
         ),
     ),
@@ -119,7 +118,7 @@ _TABLE = (
         name="centos",
         family=Family.RPM,
         releases=_releases(
-            # Both live on in the vault alone, see alts.package_managers.dnf.sources.
+            # 7 and 8 only exist in the vault, see alts.package_managers.dnf.sources.
             Release("7", "7", "quay.io/centos/centos:centos7", Tool.YUM, _PC),
             Release("8", "8-stream", "quay.io/centos/centos:stream8", Tool.DNF, _BOTH),
             Release("9", "9-stream", "quay.io/centos/centos:stream9", Tool.DNF, _BOTH),
@@ -134,8 +133,8 @@ _TABLE = (
             Release("44", "44", "fedora:44", Tool.DNF5, _BOTH),
         ),
     ),
-    # No distribution at all, but an RPM-native system made of Debian 12's packages (resources/images/rpm-standin):
-    # what is found on it was found on it, and nowhere else.
+    # Not a distribution, but an RPM-native system made of Debian 12's packages (resources/images/rpm-standin). Results
+    # on it say nothing about any distribution.
     Distribution(
         name="rpm-standin",
         family=Family.RPM,

@@ -1,4 +1,4 @@
-"""What a worker needs of the ledger: claim or decline, heartbeat, report; and to say that it is there.
+"""The ledger's interface for workers: claim, decline, heartbeat, report, release, announce.
 
 Implemented by scheduler.ledger.attempts (the worker runs in the scheduler's process), by alts.client.worker_api (over
 HTTP) and by tests/support/fakes.py; all three pass tests/contract/test_ledger.py.
@@ -16,10 +16,10 @@ from alts.shared.models.task_spec import TaskSpec
 
 
 class TaskState(StrEnum):
-    """Where the work on a task is."""
+    """State of a task in the ledger."""
 
     ACCEPTED = "accepted"
-    """On disk; its invitation is not sent yet."""
+    """Stored. Its invitation is not sent yet."""
     QUEUED = "queued"
     RUNNING = "running"
     FINISHED = "finished"
@@ -27,23 +27,23 @@ class TaskState(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Assignment:
-    """A claimed task: this attempt is the worker's, for as long as it sends heartbeats."""
+    """A claimed task. The attempt belongs to the worker for as long as it sends heartbeats."""
 
     task_id: str
     attempt: int
-    """From 1; what was done under a lower number belongs to nobody any more."""
+    """Counts from 1. Attempts with lower numbers do not own the task any more."""
     spec: TaskSpec
     lease_seconds: float
-    """The lease lapses this long after the claim or the last heartbeat."""
+    """Seconds from the claim or the last heartbeat until the lease lapses."""
     earlier: tuple[AttemptSummary, ...] = ()
-    """What the attempts before this one have brought, the first one first: Report.attempts."""
+    """Summaries of the previous attempts, oldest first, for Report.attempts."""
 
 
 class Ledger(Protocol):
-    """The truth about tasks, as a worker sees it. Every call may raise LedgerUnavailable."""
+    """The ledger as a worker sees it. Every call may raise LedgerUnavailable."""
 
     def claim(self, task_id: str, *, worker: str, key: str = "") -> Assignment | None:
-        """Take the task for its next attempt; None where it is not to be had (unknown, claimed, finished).
+        """Claim the task for its next attempt. Returns None if it is unknown, claimed or finished.
 
         `key`: random, one per claim. A worker that missed the answer asks again with the same key and gets the same
         answer. Without a key a second claim is refused.
@@ -52,40 +52,40 @@ class Ledger(Protocol):
     def decline(self, task_id: str, *, worker: str, reason: str) -> None:
         """Decline for now (e.g. the disk is full). The task stays unclaimed and is offered again after a delay.
 
-        Each time it takes longer, up to a minute. A task that is not to be had is left alone.
+        The delay doubles with each decline, up to a minute. A task that cannot be claimed is left alone.
         """
 
     def heartbeat(self, task_id: str, attempt: int, *, progress: tuple[StageResult, ...] = ()) -> bool:
-        """Prolong the lease and show the stages so far; True asks the worker to cancel.
+        """Prolong the lease and show the stages so far. Returns True if the task is to be cancelled.
 
-        Raises StaleAttempt where the attempt does not own the task any more.
+        Raises StaleAttempt if the attempt does not own the task any more.
         """
 
     def report(self, task_id: str, attempt: int, report: Report) -> Outcome | None:
-        """End the attempt; the task's outcome, None where another attempt follows.
+        """End the attempt. Returns the task's outcome, or None if another attempt follows.
 
-        Saying the same report again is harmless, and gives the same answer.
+        Repeating a report is harmless and returns the same answer.
 
-        Raises StaleAttempt where the attempt does not own the task any more.
+        Raises StaleAttempt if the attempt does not own the task any more.
         """
 
     def release(self, task_id: str, attempt: int, *, reason: str) -> None:
         """Hand the task back unfinished, for another worker to claim at once.
 
-        Raises StaleAttempt where the attempt does not own the task any more.
+        Raises StaleAttempt if the attempt does not own the task any more.
         """
 
     def announce(
         self, worker: str, *, ready: bool, reason: str = "", queues: Sequence[str] = (), free: int | None = None
     ) -> None:
-        """The worker is there, and claims what it is invited to, or does not for a reason, such as a full disk.
+        """Announce that the worker is present, and whether it claims tasks. `reason`: why not, e.g. a full disk.
 
-        To be said every ten seconds, and when it changes: who is silent for longer than 30 s counts as away. `queues`:
-        those that it listens on; none means that any may be. `free`: how many more tasks it would begin now, if known.
+        Call it every 10 s and after each change: a worker that is silent for 30 s counts as away. `queues`: the queues
+        that it consumes; empty if unknown. `free`: how many more tasks it would begin now; None if unknown.
         """
 
     def over(self, attempts: Sequence[tuple[str, int]]) -> set[tuple[str, int]]:
-        """Which of these (task id, attempt) are known, and own their task no more: what they left may be removed.
+        """Return those (task id, attempt) pairs that no longer own their task, so that their machines may be removed.
 
-        A task of another ledger is unknown here, and never in the answer.
+        Unknown tasks are never among them: they may belong to another ledger.
         """

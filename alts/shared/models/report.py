@@ -1,4 +1,4 @@
-"""What was learned: findings make stage results, stage results make a report with one outcome."""
+"""Reports: findings belong to stage results, stage results to a report with one outcome."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from alts.shared.bounds import MOST_VALUES, AtMost
 
 
 class Outcome(StrEnum):
-    """What was learned about the package, or why nothing was."""
+    """Result of a stage, an attempt or a task."""
 
     PASSED = "passed"
     FAILED = "failed"
-    """The package's fault."""
+    """By the package's fault."""
     ERRORED = "errored"
-    """Ours."""
+    """By the service's fault: says nothing about the package."""
     CANCELLED = "cancelled"
     SKIPPED = "skipped"
-    """Only of a stage: it did not run, and `reason` says why."""
+    """Of a stage only: it did not run. Its `reason` says why."""
 
 
 class Severity(StrEnum):
-    """How much a finding weighs: only an error decides the outcome."""
+    """Weight of a finding. Only errors decide the outcome."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -35,7 +35,7 @@ class Severity(StrEnum):
 
 
 class Kind(StrEnum):
-    """What a finding is about; one taxonomy for every package format."""
+    """Subject of a finding, the same for all package formats."""
 
     PACKAGE_NOT_FOUND = "package_not_found"
     VERSION_NOT_AVAILABLE = "version_not_available"
@@ -70,7 +70,7 @@ class Kind(StrEnum):
 
     @property
     def ours(self) -> bool:
-        """Whether a finding of this kind is our fault: it makes ERRORED, never FAILED."""
+        """Whether it is the service's fault: such a finding makes ERRORED, never FAILED."""
         return self in _OURS
 
 
@@ -86,22 +86,22 @@ _OURS = frozenset(
 )
 
 
-# Characters. A package may name its files, and its programs may say, whatever they like; a report is to be read.
+# Characters. Packages control file names and output, and a report must stay readable.
 _LONGEST_MESSAGE = 1000
 _LONGEST_EVIDENCE = 4000
 
 MOST_STAGES = 100
-"""Of one attempt; the longest plan has a seventh of that."""
-# Longer lists are bounded by what a whole report may hold, see alts.worker.report_size.
+"""Most stages of one attempt. The longest plan has a seventh of that."""
+# The size of a whole report is limited too (alts.worker.report_size).
 _Lines = Annotated[tuple[str, ...], AtMost(MOST_VALUES)]
 _Words = Annotated[Mapping[str, str], AtMost(100)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One checked fact: a plain sentence, and the line of output or the path that proves it.
+    """One checked fact. `message` is a sentence, `evidence` the line of output or the path that proves it.
 
-    Both are cut in the middle where they are longer than anybody reads.
+    Both are shortened in the middle, to 1000 and 4000 characters.
     """
 
     kind: Kind
@@ -116,23 +116,23 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class StageResult:
-    """How one stage went."""
+    """Result of one stage."""
 
     stage: str
     outcome: Outcome
     seconds: float = 0.0
     exit_code: int | None = None
-    """Of the stage's last command; None where none ran to its end."""
+    """Of the stage's last command; None if no command ended."""
     findings: Annotated[tuple[Finding, ...], AtMost(MOST_VALUES)] = ()
     reason: str = ""
-    """One plain line: why it was skipped, cancelled, or did not pass."""
+    """One line: why the stage was skipped, cancelled, or did not pass."""
     log: str | None = None
-    """Where the log is: a file:// or s3:// address."""
+    """Address of the log, file:// or s3://."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """What of one sort came, is another than before, or went: sorted lines, such as "/usr/share/locale/ (45 files)"."""
+    """Differences of one kind. Sorted lines, e.g. "/usr/share/locale/ (45 files)"."""
 
     added: _Lines = ()
     changed: _Lines = ()
@@ -141,7 +141,7 @@ class Change:
 
 @dataclass(frozen=True, kw_only=True)
 class StateChange:
-    """How the machine differs between two moments of the run; in a report grouped and cut, whole in state.json."""
+    """Difference of the machine between two moments of a run. Shortened in a report, whole in state.json."""
 
     since: str
     """ "before", "installed" or "removed"."""
@@ -158,7 +158,7 @@ class StateChange:
 
 
 class Ending(StrEnum):
-    """How an attempt ended: an outcome, or without any."""
+    """End of an attempt, with an outcome or without one."""
 
     PASSED = "passed"
     FAILED = "failed"
@@ -167,12 +167,12 @@ class Ending(StrEnum):
     LOST = "lost"
     """Its worker stopped answering."""
     RELEASED = "released"
-    """Its worker handed the task back undone; that does not count against max_attempts."""
+    """Its worker handed the task back unfinished. It does not count against max_attempts."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AttemptSummary:
-    """What an attempt has brought."""
+    """Result of one attempt, in brief."""
 
     attempt: int
     worker: str
@@ -181,54 +181,55 @@ class AttemptSummary:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     artifacts: str | None = None
-    """Where its report.json and logs are; None where its worker has not said."""
+    """Address of the folder with its report.json and logs; None if its worker did not report one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """The verdict of one attempt, with its evidence."""
+    """Verdict of one attempt, with its evidence."""
 
     task_id: str
     attempt: int
     outcome: Outcome
     reason: str
-    """One plain line: why this outcome."""
+    """One line: why this outcome."""
     retryable: bool = False
-    """Another attempt may end otherwise; only an ERRORED one can be."""
+    """Whether another attempt may end otherwise. Only with ERRORED."""
     stages: Annotated[tuple[StageResult, ...], AtMost(MOST_STAGES)] = ()
     platform: str = ""
-    """Such as "debian-12 on x86_64"."""
+    """E.g. "debian-12 on x86_64"."""
     package: _Words = field(default_factory=dict)
-    """What was installed: name, version, architecture, origin; and as proof repository, file, sha256."""
+    """The installed package: name, version, architecture, origin, and as proof repository, file, sha256."""
     closure: _Lines = ()
-    """All that its installation has installed, itself included, such as "hello 2.10-3"; sorted."""
+    """All packages that the installation has added, including itself, e.g. "hello 2.10-3"; sorted."""
     state: Annotated[tuple[StateChange, ...], AtMost(MOST_STAGES)] = ()
-    """What the machine went through, from moment to moment."""
+    """Changes of the machine, in order of time."""
     image: _Words = field(default_factory=dict)
-    """What the machine was made from: reference, id, origin ("pulled", "bootstrapped", "local")."""
+    """The machine's image: reference, id, origin ("pulled", "bootstrapped", "local")."""
     tools: _Words = field(default_factory=dict)
-    """Versions of what really ran: terraform, ansible, docker, the package manager."""
+    """Versions of the tools that ran: terraform, ansible, docker, the package manager."""
     worker: str = ""
     started_at: datetime | None = None
     finished_at: datetime | None = None
     artifacts: str | None = None
-    """Where report.json and the logs are: a file:// or s3:// address of a folder."""
+    """Address of the folder with report.json and the logs, file:// or s3://."""
     attempts: Annotated[tuple[AttemptSummary, ...], AtMost(1000)] = ()
-    """The attempts before this one, the first one first; where no worker wrote the report, all of them."""
+    """The previous attempts, oldest first. All attempts if the scheduler wrote the report."""
 
     def to_json(self) -> str:
+        """Return the content of report.json."""
         return REPORT.dump_json(self, indent=2).decode()
 
 
 REPORT: TypeAdapter[Report] = TypeAdapter(Report)
-"""Reads and writes reports at the borders: JSON on disk, in the ledger and over HTTP."""
+"""Converts reports from and to JSON: on disk, in the ledger and over HTTP."""
 
 STATE: TypeAdapter[tuple[StateChange, ...]] = TypeAdapter(tuple[StateChange, ...])
-"""The same for state.json."""
+"""Converts the content of state.json."""
 
 
 def shortened(text: str, limit: int) -> str:
-    """At most `limit` characters: of a longer text the beginning and the end."""
+    """Return at most `limit` characters. A longer text keeps its beginning and its end."""
     if len(text) <= limit:
         return text
     left_out = " [...] "
@@ -237,7 +238,7 @@ def shortened(text: str, limit: int) -> str:
 
 
 def outcome_of_findings(findings: Iterable[Finding]) -> Outcome:
-    """Our own fault outweighs the package's: a verdict reached on a broken machine is none."""
+    """Return ERRORED, FAILED or PASSED. A verdict from a broken machine does not count."""
     errors = [finding for finding in findings if finding.severity is Severity.ERROR]
     if any(finding.kind.ours for finding in errors):
         return Outcome.ERRORED
@@ -245,7 +246,7 @@ def outcome_of_findings(findings: Iterable[Finding]) -> Outcome:
 
 
 def outcome_of_stages(stages: Iterable[StageResult]) -> Outcome:
-    """The heaviest of the stages' outcomes; a run in which no stage passed or failed has not PASSED, but ERRORED."""
+    """Return the most severe outcome. A run in which no stage passed or failed is ERRORED, not PASSED."""
     seen = {stage.outcome for stage in stages}
     for outcome in (Outcome.CANCELLED, Outcome.ERRORED, Outcome.FAILED, Outcome.PASSED):
         if outcome in seen:
@@ -254,7 +255,7 @@ def outcome_of_stages(stages: Iterable[StageResult]) -> Outcome:
 
 
 def reason_of_stages(stages: Iterable[StageResult]) -> str:
-    """The plain line of the first stage that did not pass; empty where all did."""
+    """Return the reason of the first stage that did not pass, with its name; empty if all passed."""
     for stage in stages:
         if stage.outcome in (Outcome.FAILED, Outcome.ERRORED, Outcome.CANCELLED):
             return f"{stage.stage}: {stage.reason}" if stage.reason else f"{stage.stage}: {stage.outcome}"

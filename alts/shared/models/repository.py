@@ -1,4 +1,4 @@
-"""A repository that a request brings along, in whichever of apt's ways it is written."""
+"""A repository of a request, in any of apt's notations."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from pydantic_core.core_schema import ValidationInfo
 
 from alts.shared.openpgp import armored_key
 
-# What sources.list(5) accepts as suite, component and architecture words.
+# Suite, component and architecture as in sources.list(5).
 _SUITE = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._~+/-]*|\.?/)\Z")
 _COMPONENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+/-]*\Z")
 _ARCHITECTURE = re.compile(r"[a-z0-9][a-z0-9-]*\Z")
 _URL = re.compile(r"https?://[A-Za-z0-9.:_\[\]-]+(?:/[A-Za-z0-9._~%+:@,=/-]*)?\Z")
 _CREDENTIALS = re.compile(r"https?://[^/]*@", re.IGNORECASE)
 _LONGEST_URL = 2000
-# Characters of one line, however it was written. A key is not in it.
+# Characters of Source.line, which has no key.
 _LONGEST_LINE = 4000
-# Of what is given as a URL, which may be a stanza with a key in it, or of a key.
+# Characters of `url`, which may be a stanza with a key, and of `gpg_key`.
 _LONGEST_TEXT = 65_536
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 _OPTIONS = re.compile(r"deb \[ ?(?P<options>[^\[\]]*?) ?\] ")
@@ -30,14 +30,14 @@ _STANZA_LINE = re.compile(r"(?P<key>[A-Za-z][A-Za-z-]*):[ \t]*(?P<value>.*)\Z")
 
 _URL_HELP = (
     "only http:// and https:// URLs without credentials or query are accepted, optionally followed by a suite and "
-    "components, such as 'http://deb.debian.org/debian bookworm main', or a whole deb822 stanza"
+    "components, e.g. 'http://deb.debian.org/debian bookworm main', or a whole deb822 stanza"
 )
 _STANZA_FIELDS = ("types", "uris", "suites", "components", "architectures", "trusted", "signed-by", "enabled")
 
 
 @dataclass(frozen=True)
 class Source:
-    """What a line or a stanza says."""
+    """Content of a line or a stanza."""
 
     url: str
     suite: str = "./"
@@ -48,7 +48,7 @@ class Source:
 
     @property
     def line(self) -> str:
-        """The one way in which we write it: parse_source(source.line) gives it again, but for trust and key."""
+        """Canonical one-line form. parse_source() of it gives the same Source, except for `trusted` and `gpg_key`."""
         options = f"deb [arch={','.join(self.architectures)}] " if self.architectures else ""
         return options + " ".join([self.url, self.suite, *self.components])
 
@@ -56,9 +56,9 @@ class Source:
 class Repository(BaseModel):
     """A repository to test the package from.
 
-    `url` is what stands in sources.list(5): "http://host/debian bookworm main", the same behind "deb " or
-    "deb [arch=amd64 trusted=yes] ", a deb822 stanza ("Types: deb\\nURIs: ..."), or a plain URL: that of a flat
-    repository, which means the suite "./", or the base URL of a dnf repository.
+    `url` is written as in sources.list(5): "http://host/debian bookworm main", with or without "deb " or
+    "deb [arch=amd64 trusted=yes] " before it, or a deb822 stanza ("Types: deb\\nURIs: ..."). A plain URL is that of a
+    flat apt repository (suite "./") or the base URL of a dnf repository.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -66,11 +66,11 @@ class Repository(BaseModel):
     name: str | None = Field(default=None, max_length=100)
     url: str = Field(min_length=1, max_length=_LONGEST_TEXT)
     trusted: bool = False
-    """Use the repository although nothing signs it (apt: [trusted=yes])."""
+    """Use the repository without a signature (apt: [trusted=yes])."""
     gpg_key: str | None = Field(default=None, max_length=_LONGEST_TEXT)
-    """The key that signs it: the http(s) URL of one, fetched when the task runs, or its ASCII-armored text."""
+    """Key that signs the repository: ASCII-armored text, or an http(s) URL, fetched when the task runs."""
     priority: int | None = Field(default=None, strict=True, ge=1, le=1000)
-    """In the package manager's own sense: apt's pin (500 is usual, the higher wins), dnf's (99, the lower wins)."""
+    """For apt the pin priority (500 is usual, the highest wins), for dnf its priority (99, the lowest wins)."""
 
     @model_validator(mode="before")
     @classmethod
@@ -80,7 +80,7 @@ class Repository(BaseModel):
         try:
             source = parse_source(data["url"])
         except ValueError:
-            return data  # the field's own check says what is wrong with it
+            return data  # the field's own validator reports the error
         lifted = {"trusted": True} if source.trusted else {}
         return data | {"url": source.line} | lifted | ({"gpg_key": source.gpg_key} if source.gpg_key else {})
 
@@ -110,23 +110,23 @@ class Repository(BaseModel):
 
     @property
     def source(self) -> tuple[str, str, tuple[str, ...]]:
-        """URL, suite and components, such as ("http://deb.debian.org/debian", "bookworm", ("main",))."""
+        """URL, suite and components, e.g. ("http://deb.debian.org/debian", "bookworm", ("main",))."""
         parsed = parse_source(self.url)
         return parsed.url, parsed.suite, parsed.components
 
     @property
     def architectures(self) -> tuple[str, ...]:
-        """In dpkg's words, those that the repository is asked for; none means the machine's own."""
+        """Architectures to fetch, with dpkg's names; empty for the machine's own."""
         return parse_source(self.url).architectures
 
     @property
     def host(self) -> str:
-        """The name or address in the URL, without a port: by it apt tells repositories apart (apt_preferences(5))."""
+        """Name or address in the URL, without a port. apt distinguishes repositories by it (apt_preferences(5))."""
         return urlsplit(self.source[0]).hostname or ""
 
 
 def parse_source(text: str) -> Source:
-    """Read a line of sources.list(5) or a deb822 stanza. Raises ValueError, saying what would be accepted."""
+    """Parse a line of sources.list(5) or a deb822 stanza. Raises ValueError that says what is accepted."""
     text = text.strip(" \t\n")
     source = _of_stanza(text) if "\n" in text else _of_line(text)
     if len(source.line) > _LONGEST_LINE:
@@ -150,18 +150,18 @@ def _check_url(url: str) -> None:
         )
     if not _URL.match(url):
         raise ValueError(_URL_HELP)
-    parts = urlsplit(url)  # raises ValueError for brackets around what is no IPv6 address
+    parts = urlsplit(url)  # raises ValueError for brackets without an IPv6 address in them
     if not parts.hostname or not (_is_name(parts.hostname) or parts.netloc.startswith("[")) or parts.port == 0:
         raise ValueError("the URL's host is neither a name nor an address, or its port is 0")
 
 
 def _is_name(host: str) -> bool:
-    """Whether it can be looked up: 253 letters at most, of 1 to 63 between the full stops (RFC 1035 2.3.4)."""
+    """Tell whether DNS can have the name: at most 253 characters, in labels of 1 to 63 (RFC 1035 2.3.4)."""
     return len(host) <= 253 and all(1 <= len(label) <= 63 for label in host.removesuffix(".").split("."))
 
 
 def _of_line(text: str) -> Source:
-    # One blank, not any number of them: re would look for the # anew from each of ten thousand.
+    # One blank before "#": with any number of blanks, re would search again from each of ten thousand.
     text = " ".join(re.split(r"[ \t]+", re.sub(r"[ \t]#.*", "", text).rstrip(" \t")))
     options: dict[str, str] = {}
     if match := _OPTIONS.match(text):
@@ -217,10 +217,10 @@ def _of_stanza(text: str) -> Source:
 
 
 def _stanza_fields(text: str) -> Iterator[tuple[str, str]]:
-    """Yield each field's name, in lower case, and value. The lines of a longer value lose their indentation.
+    """Yield each field's name, in lower case, and value. Continuation lines lose their indentation.
 
-    Raises ValueError for the first line that is no field, and for an unknown field. By hand, because the Deb822 of
-    python-debian passes over such lines, and over a second stanza.
+    Raises ValueError for a line that is not a field, and for an unknown field. python-debian's Deb822 is not used
+    because it skips such lines, and a second stanza.
     """
     key, lines = "", [""]
     for line in text.strip().splitlines():
@@ -232,14 +232,12 @@ def _stanza_fields(text: str) -> Iterator[tuple[str, str]]:
             continue
         match = _STANZA_LINE.match(line)
         if not match:
-            raise ValueError(
-                "only one deb822 stanza is accepted, of lines such as 'URIs: http://deb.debian.org/debian'"
-            )
+            raise ValueError("only one deb822 stanza is accepted, of lines like 'URIs: http://deb.debian.org/debian'")
         if key:
             yield key, "\n".join(lines).strip()
         key, lines = match["key"].lower(), [match["value"]]
         if key not in _STANZA_FIELDS:
-            raise ValueError(f"the field {match['key']} is not accepted; choose of: {', '.join(_STANZA_FIELDS)}")
+            raise ValueError(f"the field {match['key']} is not accepted; choose one of: {', '.join(_STANZA_FIELDS)}")
     yield key, "\n".join(lines).strip()
 
 

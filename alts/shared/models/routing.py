@@ -1,4 +1,4 @@
-"""Which queue a task goes to, and which queues a worker listens on. Pure."""
+"""Routing: the queue of a task, and the queues of a worker. Pure."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ ANY_RUNNER = "any"
 
 
 def queue_name(runner: str, architecture: str, cost: int) -> str:
-    """Such as "docker-x86_64-0"."""
+    """Return e.g. "docker-x86_64-0"."""
     return f"{runner}-{architecture}-{cost}"
 
 
 def runner_for(spec: TaskSpec, runners: Mapping[str, RunnerConfig]) -> str:
-    """Name the runner for this task, such as "docker".
+    """Return the name of the runner for this task, e.g. "docker".
 
-    Of the runners that offer the platform the cheapest wins; equals go by name.
-    Raises UnsupportedPlatform, listing what is offered, when there is none.
+    Of the runners that offer the platform the one with the lowest cost wins, then the first by name.
+    Raises UnsupportedPlatform, which lists the offered platforms, if no runner offers it.
     """
     architecture = spec.platform.host_architecture
     candidates = sorted(
@@ -41,7 +41,7 @@ def runner_for(spec: TaskSpec, runners: Mapping[str, RunnerConfig]) -> str:
 
 
 def queue_for(spec: TaskSpec, runners: Mapping[str, RunnerConfig]) -> str:
-    """Name the queue whose workers can run this task, such as "docker-x86_64-0".
+    """Return the name of the queue whose workers can run this task, e.g. "docker-x86_64-0".
 
     Raises UnsupportedPlatform like runner_for.
     """
@@ -50,7 +50,7 @@ def queue_for(spec: TaskSpec, runners: Mapping[str, RunnerConfig]) -> str:
 
 
 def offered(runners: Mapping[str, RunnerConfig], runner_type: str = ANY_RUNNER) -> list[str]:
-    """What can be asked for, such as ["debian-11 on x86_64", ...]."""
+    """Return the platforms that runners of this type offer, e.g. ["debian-11 on x86_64", ...]."""
     architectures = {
         architecture
         for name, runner in runners.items()
@@ -67,7 +67,7 @@ def offered(runners: Mapping[str, RunnerConfig], runner_type: str = ANY_RUNNER) 
 
 
 def queues_of(runners: Mapping[str, RunnerConfig], architectures: Iterable[str] | None = None) -> list[str]:
-    """Every queue that the runners can be reached by; with `architectures`, only those of such hosts."""
+    """Return the names of all runners' queues, or only those for hosts of `architectures`."""
     wanted = None if architectures is None else set(architectures)
     return sorted(
         queue_name(name, architecture, runner.cost)

@@ -1,4 +1,4 @@
-"""The kinds of machines that a task can ask for. alts.runners.registry has what makes each."""
+"""Names of the runners in requests and in the configuration. alts.runners.registry has their implementations."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from typing import Literal, get_args
 
 RunnerName = Literal["docker"]
 RunnerType = Literal[RunnerName, "any"]
-"""What a request says: a kind, or "any" for the cheapest that offers the platform."""
+"""`runner_type` of a request: a runner, or "any" for the cheapest one that offers the platform."""
 
 RUNNER_NAMES: tuple[RunnerName, ...] = get_args(RunnerName)

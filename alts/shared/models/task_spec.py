@@ -1,4 +1,4 @@
-"""What a caller asks for: one validated, immutable request."""
+"""The request for a test, validated and immutable."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from alts.shared.models.runner_names import RunnerType
 PlanName = Literal["standard", "full"]
 Architecture = Literal["x86_64", "i686", "amd64", "aarch64", "arm64"]
 
-# Debian Policy 5.6.1 (Source) and 5.6.12 (Version). A colon is only the epoch's: dpkg allows more, no archive does.
+# Debian Policy 5.6.1 (Source) and 5.6.12 (Version). A colon only ends the epoch: dpkg allows more, but no archive does.
 _DEB_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+\Z")
 _DEB_VERSION = re.compile(r"(?:[0-9]{1,9}:)?[0-9][A-Za-z0-9.+~-]*\Z")
 
-# rpm accepts more (rpm-version(7), rpm's spec syntax); these are the letters that distributions' guidelines allow.
+# rpm accepts more (rpm-version(7), rpm's spec syntax). These characters are allowed by distributions' guidelines.
 _RPM_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*\Z")
 _RPM_VERSION = re.compile(r"(?:[0-9]{1,9}:)?[A-Za-z0-9][A-Za-z0-9._+~^]*(?:-[A-Za-z0-9][A-Za-z0-9._+~^]*)?\Z")
 
 
 def _version_text(value: Any) -> Any:
-    """12, 12.0 and "12" are the same version; JSON has only one kind of number."""
+    """Return 12, 12.0 and "12" as the same text: JSON has only one type of number."""
     if isinstance(value, bool):
         return value
     if isinstance(value, float) and value.is_integer():
@@ -36,7 +36,7 @@ def _version_text(value: Any) -> Any:
 
 
 class TaskSpec(BaseModel):
-    """One request: test this package on that distribution and architecture, with these repositories."""
+    """A package to test, on one distribution and architecture, with additional repositories."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -63,7 +63,7 @@ class TaskSpec(BaseModel):
     package_name: str = Field(max_length=200)
     package_version: str | None = Field(default=None, max_length=200)
     plan: PlanName = "standard"
-    """"full" also reinstalls, upgrades from the distribution's own version, and installs again after a purge."""
+    """The plan "full" also reinstalls, upgrades from the distribution's version, and installs again after a purge."""
 
     @field_validator("dist_name")
     @classmethod
@@ -123,7 +123,7 @@ class TaskSpec(BaseModel):
         cls, repositories: tuple[Repository, ...], info: ValidationInfo
     ) -> tuple[Repository, ...]:
         if _family(info) is Family.DEB:
-            # The host is read from the line: once for each, not for each pair.
+            # `host` parses the line: once per repository, not once per pair.
             seen: dict[str, int | None] = {}
             for repository in repositories:
                 host = repository.host
@@ -140,9 +140,9 @@ class TaskSpec(BaseModel):
         return Platform(self.dist_name, self.dist_version, self.dist_arch)
 
     def asks_for(self, version: str) -> bool:
-        """Whether a package's full version is one to test; an RPM's epoch and release need not be given.
+        """Tell whether the request means this full version. An RPM request may leave out epoch and release.
 
-        "2.0" and "2.0-1" both ask for "1:2.0-1", "0:2.0-1" does not.
+        "2.0" and "2.0-1" both mean "1:2.0-1"; "0:2.0-1" does not.
         """
         asked = self.package_version
         if asked is None or asked == version:

@@ -1,6 +1,6 @@
-"""Render a report as JUnit XML: one test case for every stage. Pure; junitparser writes the document.
+"""Render a report as JUnit XML: one test case per stage. Pure; junitparser writes the document.
 
-The format has no standard; this keeps to the schema that Jenkins' xUnit plugin checks with:
+The format has no standard. The output follows the schema that Jenkins' xUnit plugin checks:
 https://github.com/jenkinsci/xunit-plugin/blob/master/src/main/resources/org/jenkinsci/plugins/xunit/types/model/xsd/junit-10.xsd
 """
 
@@ -14,13 +14,13 @@ from junitparser import Attr, Error, Failure, JUnitXml, Skipped, TestCase, TestS
 from alts.shared.models.report import Outcome, Report, StageResult
 from alts.shared.reports.text import findings_text, title_of
 
-# Char of XML 1.0: the rest cannot be written at all, not even as a character reference.
+# All characters outside of Char (XML 1.0). They cannot be written at all, not even as character references.
 _ILLEGAL = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 _RESULTS = {
     Outcome.FAILED: Failure,
     Outcome.ERRORED: Error,
-    # Nothing was learned, and a cancelled run must not look like a good one.
+    # A cancelled run has no result, and must not look like a passed one.
     Outcome.CANCELLED: Error,
     Outcome.SKIPPED: Skipped,
 }
@@ -44,7 +44,7 @@ def junit_xml(report: Report) -> str:
     suite.add_testcases([_case(stage, classname=classname) for stage in report.stages])
     document = JUnitXml(suite.name)
     document.add_testsuite(suite)
-    # Not update_statistics(): that also sets `skipped`, which the schema has for a suite alone.
+    # Not update_statistics(): it also sets `skipped`, which the schema allows in a suite only.
     document.tests, document.failures, document.errors = suite.tests, suite.failures, suite.errors
     document.time = suite.time
     text = io.BytesIO()

@@ -1,6 +1,6 @@
-"""A report in the Test Anything Protocol: one test point for every stage. Pure.
+"""Render a report in the Test Anything Protocol: one test point per stage. Pure.
 
-Version 13, which readers of 14 take too: https://testanything.org/tap-version-13-specification.html
+Version 13, which readers of version 14 accept too: https://testanything.org/tap-version-13-specification.html
 
 By hand: the writer in tap.py is for test runners. It writes no YAML block and escapes nothing.
 """
@@ -14,7 +14,7 @@ from alts.shared.reports.text import title_of
 
 
 def tap(report: Report) -> str:
-    """The document. What a stage found stands in the YAML block below its line."""
+    """Return the document. A stage's findings are in the YAML block below its line."""
     lines = ["TAP version 13", f"1..{len(report.stages)}", f"# {_one_line(title_of(report))}"]
     for number, stage in enumerate(report.stages, 1):
         lines.extend(_point(number, stage))
@@ -29,7 +29,7 @@ def _point(number: int, stage: StageResult) -> list[str]:
 
 
 def _block(stage: StageResult) -> list[str]:
-    """Every JSON text is YAML too, so no text can break out of its line."""
+    """Quote texts as JSON, which is YAML too, so that no text can break out of its line."""
     lines = [
         f"outcome: {_quoted(stage.outcome)}",
         f"message: {_quoted(stage.reason)}",
@@ -54,5 +54,5 @@ def _quoted(text: str) -> str:
 
 
 def _one_line(text: str) -> str:
-    """A "#" would begin a directive, a line's end the next test point."""
+    """Remove "#" and line ends: they would begin a directive or the next test point."""
     return " ".join(text.replace("#", "").split())

@@ -1,4 +1,4 @@
-"""What the other forms of a report say of a stage. Pure."""
+"""Texts that several renderings of a report share. Pure."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from alts.shared.models.report import Finding, Report, StageResult
 
 
 def title_of(report: Report) -> str:
-    """Such as "hello 2.10-3 on debian-12 on x86_64"."""
+    """Return the report's title, e.g. "hello 2.10-3 on debian-12 on x86_64"."""
     package = " ".join(filter(None, (report.package.get("name"), report.package.get("version"))))
     return " on ".join(filter(None, (package or report.task_id, report.platform)))
 
 
 def findings_text(stage: StageResult) -> str:
-    """A line for every finding, with its evidence below it."""
+    """Return one line per finding, with its evidence indented below it."""
     return "\n".join(_line(finding) for finding in stage.findings)
 
 

@@ -1,4 +1,4 @@
-"""Where artifacts are kept: S3, or a folder.
+"""Stores of artifacts: S3 or a local folder.
 
 Imports alts.shared.
 """

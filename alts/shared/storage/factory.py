@@ -1,4 +1,4 @@
-"""Choose the artifact store that the configuration asks for."""
+"""Choice of the artifact store by the configuration."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from alts.shared.storage.s3 import S3Store
 
 
 def artifact_store(config: Config) -> ArtifactStore:
-    """The store for `config.storage`."""
+    """Return the store that `config.storage` names. Connects to nothing."""
     if config.storage == "folder":
         return FolderStore(config.storage_folder)
     return S3Store(

@@ -16,6 +16,7 @@ class FolderStore:
         self._folder = folder.absolute()
 
     def put(self, key: str, content: bytes, *, content_type: str = "") -> None:  # noqa: ARG002 - a file has no type
+        """See ArtifactStore. Raises ValueError for a key that leads out of the folder."""
         path = self._path(key)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -24,6 +25,7 @@ class FolderStore:
             raise StorageUnavailable(f"cannot write {path}: {error.strerror}") from error
 
     def get(self, key: str) -> bytes:
+        """See ArtifactStore. Raises ValueError for a key that leads out of the folder."""
         try:
             return self._path(key).read_bytes()
         except FileNotFoundError:
@@ -32,9 +34,11 @@ class FolderStore:
             raise StorageUnavailable(f"cannot read {key}: {error.strerror}") from error
 
     def location(self, key: str) -> str:
+        """Return a file:// URL."""
         return self._path(key).as_uri()
 
     def check(self) -> None:
+        """Make the folder if needed, and check that it is writable. Raises StorageUnavailable."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:

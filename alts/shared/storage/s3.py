@@ -1,4 +1,4 @@
-"""Artifacts in S3, or anything that speaks its protocol. The only user of boto3."""
+"""Artifacts in S3 or a server with its protocol. The only user of boto3."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NO_BUCKET = ("NoSuchBucket", "404")
 
 
 class S3Store:
-    """Artifacts in a bucket, which is made when it is not there."""
+    """An alts.shared.storage.base.ArtifactStore in one bucket, which is made if it does not exist."""
 
     def __init__(
         self, *, endpoint_url: str | None, region: str, bucket: str, access_key_id: str, secret_access_key: SecretStr
@@ -45,6 +45,7 @@ class S3Store:
         )
 
     def put(self, key: str, content: bytes, *, content_type: str = "text/plain; charset=utf-8") -> None:
+        """See ArtifactStore. Makes the bucket first if needed."""
         self.ensure_bucket()
         try:
             self._client.put_object(Bucket=self._bucket, Key=key, Body=content, ContentType=content_type)
@@ -52,6 +53,7 @@ class S3Store:
             raise StorageUnavailable(f"cannot write {self.location(key)}: {error}") from error
 
     def get(self, key: str) -> bytes:
+        """See ArtifactStore."""
         try:
             body: bytes = self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
         except ClientError as error:
@@ -63,9 +65,11 @@ class S3Store:
         return body
 
     def location(self, key: str) -> str:
+        """Return an s3:// URL."""
         return f"s3://{self._bucket}/{key}"
 
     def check(self) -> None:
+        """Make the bucket if needed, and ask the server for it. Raises StorageUnavailable."""
         self.ensure_bucket()
         try:
             self._client.head_bucket(Bucket=self._bucket)
@@ -73,7 +77,7 @@ class S3Store:
             raise StorageUnavailable(f"the bucket {self._bucket} cannot be reached: {error}") from error
 
     def ensure_bucket(self) -> None:
-        """Make the bucket where it is not there. Raises StorageUnavailable."""
+        """Make the bucket if it does not exist. Asks only until the first success. Raises StorageUnavailable."""
         with self._bucket_lock:
             if self._bucket_known:
                 return
@@ -89,7 +93,7 @@ class S3Store:
         except ClientError as error:
             if error.response["Error"]["Code"] not in _NO_BUCKET:
                 raise
-            # us-east-1 is the one region that S3 refuses to hear named here (CreateBucket, LocationConstraint).
+            # S3 accepts every region here except us-east-1, its default (CreateBucket, LocationConstraint).
             if self._region == "us-east-1":
                 self._client.create_bucket(Bucket=self._bucket)
             else:
