@@ -26,8 +26,8 @@ def load_app() -> FastAPI:
     if config.embedded:
         raise ConfigurationError(
             "broker",
-            "memory reaches no worker outside of this process",
-            resolution="start everything in one process with: alts run",
+            "memory cannot reach workers in other processes",
+            resolution="start everything with: alts run",
         )
     return create_app(build_services(config, Consent.of(os.environ)))
 

@@ -43,9 +43,11 @@ def download(
         stop.check()
         raise RepositoryUnreachable(f"{url} takes longer than {time_limit:.0f} s") from None
     except httpx.HTTPStatusError as error:
-        raise RepositoryUnreachable(f"{url} answers {error.response.status_code}") from error
+        raise RepositoryUnreachable(f"{url} answered {error.response.status_code}") from error
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise RepositoryUnreachable(f"{url} cannot be had", details=f"{type(error).__name__}: {error}") from error
+        raise RepositoryUnreachable(
+            f"{url} could not be fetched", details=f"{type(error).__name__}: {error}"
+        ) from error
 
 
 async def _until(limit: Stop, work: Coroutine[None, None, bytes]) -> bytes:
@@ -79,7 +81,7 @@ async def _content(url: str, answer: httpx.Response, limit: Stop, size_limit: in
     answer.raise_for_status()
     if (encoding := answer.headers.get("Content-Encoding", "identity")).strip().lower() not in ("identity", ""):
         raise RepositoryUnreachable(
-            f"{url} is sent compressed or encoded ({encoding[:40]!r}), although it was asked for as it is",
+            f"{url} is sent compressed or encoded ({encoding[:40]!r}), although uncompressed content was requested",
             retryable=False,
         )
     content = bytearray()
@@ -112,11 +114,11 @@ class _Guarded(httpx.AsyncBaseTransport):
         addresses = look_up(host, stop=self._limit, resolve=self._resolve)
         if self._rules.denies_host(host) or any(self._rules.denies(address) for address in addresses):
             raise RepositoryUnreachable(
-                f"{request.url.copy_with(query=None)} leads to an address that this service does not connect to",
-                resolution="repository_networks_allowed in the configuration makes exceptions",
+                f"{request.url.copy_with(query=None)} resolves to an address that this service does not connect to",
+                resolution="the operator can allow it with repository_networks_allowed",
                 retryable=False,
             )
-        trouble: httpx.TransportError = httpx.ConnectError(f"no address is known for {host}", request=request)
+        trouble: httpx.TransportError = httpx.ConnectError(f"{host} has no address in DNS", request=request)
         for address in addresses:
             try:
                 return await self._direct.handle_async_request(self._to(address, request))

@@ -172,12 +172,12 @@ class ImageResolver:
             return (standin_recipe(platform),), ""
         keyring = KEYRINGS.get(platform.dist_name)
         if keyring is None:
-            return (), f"no image of {platform.dist_name} can be made here: it can only be pulled"
+            return (), f"no image of {platform.dist_name} can be made here: its image can only be pulled"
         if not self._has_keyring(keyring):
             package = keyring.removesuffix(".gpg").replace("ubuntu-archive", "ubuntu")
             return (), (
-                f"{_KEYRING_FOLDER / keyring} is not on this host, so that nothing of {platform.dist_name}'s archive "
-                f"could be verified: it can only be pulled (apt-get install {package})"
+                f"{_KEYRING_FOLDER / keyring} is not on this host, so packages of {platform.dist_name} cannot "
+                f"be verified: the image can only be pulled (or run: apt-get install {package})"
             )
         finish = resource("images", "debian.sh").read_text(encoding="utf-8")
         return recipes_for(platform, mirrors=self._mirrors, finish=finish), ""
@@ -211,10 +211,12 @@ class ImageResolver:
 
     def _pull(self, wanted: _Wanted, *, stop: Stop, log: OutputSink) -> Image:
         if self._pull_timeout is None:
-            raise ImageUnavailable("pulling is switched off", resolution="image_pull: true")
+            raise ImageUnavailable("pulling is switched off", resolution="set image_pull: true")
         memory_name = f"{wanted.file_name}-{wanted.architecture}"
         if reason := self._memory.failure(memory_name):
-            raise ImageUnavailable(f"{wanted.official} is not pulled again so soon", details=reason)
+            raise ImageUnavailable(
+                f"the last pull of {wanted.official} failed, and it is too early to try again", details=reason
+            )
         before = self._engine.image(wanted.official)
         try:
             self._fetch(wanted, seconds=self._pull_timeout, stop=stop, log=log)
@@ -248,13 +250,13 @@ class ImageResolver:
 
     def _make(self, recipe: AnyRecipe, architecture: str, *, stop: Stop, log: OutputSink) -> Image:
         if self._bootstrap is None:
-            raise ImageUnavailable("bootstrapping is switched off", resolution="image_bootstrap: true")
+            raise ImageUnavailable("bootstrapping is switched off", resolution="set image_bootstrap: true")
         log(f"making {recipe.reference} of {recipe.suites}\n")
         tar = self._tar(recipe, self._bootstrap, stop=stop, log=log)
         self._engine.load(docker_archive(tar, reference=recipe.reference, architecture=architecture), stop=stop)
         found = self._engine.image(recipe.reference)
         if found is None:
-            raise ImageUnavailable(f"the engine has lost {recipe.reference} right after it was loaded")
+            raise ImageUnavailable(f"the Docker engine does not have {recipe.reference} right after loading it")
         return Image(recipe.reference, found.id, "bootstrapped", architecture)
 
     def _tar(self, recipe: AnyRecipe, bootstrap: Bootstrap, *, stop: Stop, log: OutputSink) -> Path:

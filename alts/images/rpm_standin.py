@@ -99,9 +99,9 @@ def _build(recipe: StandinRecipe, builder: Builder, target: Path, *, stop: Stop,
     done = builder.run(["sh", f"{_FOLDER}/build.sh", _OUTPUT], stop=limit, sink=log)
     if done.stopped is not None:
         stop.check()
-        raise ImageUnavailable(f"{recipe.reference} was not made in {_BUILD_SECONDS:.0f} s", details=done.tail())
+        raise ImageUnavailable(f"{recipe.reference} was not built within {_BUILD_SECONDS:.0f} s", details=done.tail())
     if not done.ok:
-        raise ImageUnavailable(f"{recipe.reference} could not be made", details=done.tail())
+        raise ImageUnavailable(f"{recipe.reference} could not be built", details=done.tail())
     _write_member(builder.fetch(_OUTPUT), target, stop=stop)
 
 

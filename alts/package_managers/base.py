@@ -167,7 +167,7 @@ class PackageManager(Protocol):
         """Ask for the causes of the unmet dependencies of a failed installation. It may have no command to run.
 
         Each finding has the shortest chain from the package to a cause, e.g. "bad needs middle, middle needs libfoo2
-        (>= 3): only 2.1 can be had". The answer is empty if the installation's own findings already say everything.
+        (>= 3): only 2.1 is available". The answer is empty if the installation's own findings already say everything.
         """
 
     def verify(self, spec: TaskSpec) -> Operation[tuple[Finding, ...]]:

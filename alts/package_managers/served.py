@@ -63,10 +63,10 @@ class Served:
     def fault(self) -> str:
         """The predicate of a message about a file that is no metadata, e.g. "is an HTML page"."""
         if self.size > _LONGEST:
-            return "does not come to an end"
+            return "is larger than 10 MB"
         if self.is_page:
             return "is an HTML page"
-        return "is something else" if self.size else "is empty"
+        return "has unknown content" if self.size else "is empty"
 
     @property
     def evidence(self) -> str:

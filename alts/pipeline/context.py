@@ -103,5 +103,5 @@ class PackageManagerBroken(Exception):  # noqa: N818 - what happened to the mach
     """The package manager no longer answers after the package was installed or removed."""
 
     def __init__(self, done: Completed) -> None:
-        super().__init__(f"{done.argv[0]} does not answer any more")
+        super().__init__(f"{done.argv[0]} no longer works")
         self.done = done

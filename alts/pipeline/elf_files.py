@@ -33,7 +33,7 @@ def read_elf_files(context: StageContext, sizes: Mapping[str, int]) -> Iterator[
     for batch in in_batches([path for path, size in sizes.items() if size <= _LARGEST], sizes, _BATCH):
         total += sum(sizes[path] for path in batch)
         if total > _TOTAL:
-            context.log.line("[the rest of the programs and libraries is too much to read]")
+            context.log.line("[programs and libraries are too large: the rest is not checked]")
             return
         for path, content in _contents(context, batch, sizes):
             elf = read_elf(content)
@@ -41,16 +41,16 @@ def read_elf_files(context: StageContext, sizes: Mapping[str, int]) -> Iterator[
                 continue
             length += elf.length
             if length > _TEXTS:
-                context.log.line("[the programs and libraries name too much to be looked at]")
+                context.log.line("[programs and libraries name too many files: the rest is not checked]")
                 return
             yield path, elf
 
 
 def _contents(context: StageContext, batch: Sequence[str], sizes: Mapping[str, int]) -> Iterator[tuple[str, bytes]]:
-    title = f"{len(batch)} programs and libraries read"
+    title = f"{len(batch)} programs and libraries"
     content = whole_output(context, ("cat", "--", *batch), title, limit=_LARGEST)
     if len(content) != sum(sizes[path] for path in batch):
-        context.log.line("[they change while they are read]")
+        context.log.line("[files changed while they were read: not checked]")
         return
     start = 0
     for path in batch:

@@ -12,7 +12,7 @@ _WORDS = 500_000  # bytes of one command's arguments; Linux allows four times as
 
 
 def beginnings(
-    context: StageContext, paths: Sequence[str], size: int, *, title: str = "first bytes of {} files read"
+    context: StageContext, paths: Sequence[str], size: int, *, title: str = "first bytes of {} files"
 ) -> Iterator[tuple[str, bytes]]:
     """Yield each path that can be read, with the first `size` bytes of the file.
 

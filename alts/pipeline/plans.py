@@ -99,7 +99,9 @@ def with_timeouts(
     for name in seconds:
         if name not in names:
             raise ConfigurationError(
-                f"stage_timeouts.{name}", "there is no such stage", resolution=f"choose of: {', '.join(sorted(names))}"
+                f"stage_timeouts.{name}",
+                "no plan has a stage of this name",
+                resolution=f"choose one of: {', '.join(sorted(names))}",
             )
     return {
         plan: tuple(replace(stage, timeout=seconds.get(stage.name, stage.timeout)) for stage in stages)

@@ -69,7 +69,7 @@ def run_plan(plan: Sequence[Stage], run: Run) -> PlanResult:
 def _why_skipped(stage: Stage, done: Sequence[StageResult]) -> str:
     for result in done:
         if result.outcome in (Outcome.ERRORED, Outcome.CANCELLED):
-            return f"{result.stage} was {result.outcome}"
+            return f"the outcome of {result.stage} is {result.outcome}"
         if result.stage in stage.needs and result.outcome is Outcome.SKIPPED:
             return f"{result.stage} was skipped: {result.reason}"
         if result.stage in stage.needs and result.outcome is not Outcome.PASSED:
@@ -78,7 +78,7 @@ def _why_skipped(stage: Stage, done: Sequence[StageResult]) -> str:
             return f"{result.stage} has failed"
         # A command that was killed in the middle, or a machine with nothing to spare, leaves an undefined state.
         if any(finding.kind in _USED_UP for finding in result.findings):
-            return f"{result.stage} did not come to an end"
+            return f"{result.stage} did not finish"
     return ""
 
 
@@ -186,5 +186,5 @@ class _StageRun:
         self._machine.check()
         if self._run.stop.reason is StopReason.DEADLINE:
             # The stage that happens to run when the whole attempt's time is up says nothing about the package.
-            raise InfrastructureError("the time of the whole attempt was up before the plan came to its end")
+            raise InfrastructureError("the attempt reached its time limit (task_timeout) before all stages had run")
         return of_overrun(self._stage, self.last_command, self._run.packages)

@@ -41,14 +41,14 @@ def install_by(
             return (
                 Finding(
                     kind=Kind.WRONG_PACKAGE_INSTALLED,
-                    message=f"{spec.package_name} was asked for, but what came is {', '.join(others)}",
+                    message=f"{spec.package_name} was requested, but {', '.join(others)} was installed",
                     evidence=done.tail(1),
                 ),
             )
         return (
             Finding(
                 kind=Kind.INSTALL_FAILED,
-                message=f"{spec.package_name} is not installed although the installation ended well",
+                message=f"{spec.package_name} is not installed although the installation reported success",
                 evidence=done.tail(1),
             ),
         )
@@ -58,7 +58,7 @@ def install_by(
         return (
             Finding(
                 kind=Kind.WRONG_PACKAGE_INSTALLED,
-                message=f"{spec.package_name} {candidate.version} was asked for, {installed.version} is installed",
+                message=f"{spec.package_name} {candidate.version} was requested, but {installed.version} is installed",
                 evidence=f"{installed.name} {installed.version} {installed.architecture}",
             ),
         )
@@ -84,7 +84,7 @@ def remove_by(context: StageContext, removing: Operation[tuple[Finding, ...]]) -
     return (
         Finding(
             kind=Kind.REMOVAL_FAILED,
-            message=f"{spec.package_name} is still installed although the removal ended well",
+            message=f"{spec.package_name} is still installed although the removal reported success",
             evidence=f"{left.name} {left.version} {left.architecture}",
         ),
     )

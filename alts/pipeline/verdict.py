@@ -66,7 +66,7 @@ def of_overrun(stage: Stage, last: Completed | None, packages: PackageManager) -
     kind = stage.overrun
     if kind is Kind.TIMEOUT and last is not None and last.stopped is not None:
         kind = packages.hangs_at(last.output, seconds=last.seconds)
-    message = f"{stage.name} did not end in its time of {stage.timeout:.0f} s"
+    message = f"{stage.name} did not finish within {stage.timeout:.0f} s"
     return of_findings((Finding(kind=kind, message=message),))
 
 
@@ -85,11 +85,11 @@ def of_trouble(
             return of_findings((Finding(kind=kind, message=message, evidence=trouble.evidence),))
         case MachineRuined():
             category = DiskFull if trouble.kind is Kind.DISK_LIMIT_EXCEEDED else InstanceLost
-            return _errored(category(f"before the package came: {trouble}", details=trouble.evidence))
+            return _errored(category(f"before the package was installed: {trouble}", details=trouble.evidence))
         case InfrastructureError():
             return _errored(trouble)
         case OSError():
-            return _errored(InfrastructureError(f"the worker has trouble of its own: {trouble}"))
+            return _errored(InfrastructureError(f"error on the worker: {trouble}"))
 
 
 def _errored(error: InfrastructureError) -> StageVerdict:

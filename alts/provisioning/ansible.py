@@ -104,7 +104,7 @@ def run_playbook(
     try:
         status, exit_code = runner.run()
     except (AnsibleRunnerException, ExceptionPexpect, OSError) as error:
-        raise ProvisionFailed("ansible could not be run to its end", details=f"{error}\n{heard.tail()}") from error
+        raise ProvisionFailed("ansible could not be run", details=f"{error}\n{heard.tail()}") from error
     finally:
         # ansible's workers run in sessions of their own: ansible-runner's kill, after a cancel, does not reach them.
         kill_by_variable(_MARK, config.env[_MARK])

@@ -22,7 +22,7 @@ def check_hosts(spec: TaskSpec, rules: NetworkRules, *, stop: Stop, resolve: Res
     for host, url in hosts.items():
         if rules.denies_host(host) or any(map(rules.denies, look_up(host, stop=stop, resolve=resolve))):
             raise RepositoryUnreachable(
-                f"{url} leads to an address that this service does not connect to",
-                resolution="repository_networks_allowed in the configuration makes exceptions",
+                f"{url} resolves to an address that this service does not connect to",
+                resolution="the operator can allow it with repository_networks_allowed",
                 retryable=False,
             )

@@ -31,6 +31,6 @@ def _with_key(repository: Repository, stop: Stop, fetch: Fetch) -> Repository:
         key = public_key(content)
     except ValueError as error:
         raise RepositoryUnreachable(
-            f"what is at {address} is no signing key", details=str(error), retryable=False
+            f"{address} does not contain a signing key", details=str(error), retryable=False
         ) from error
     return repository.model_copy(update={"gpg_key": key})

@@ -171,14 +171,14 @@ class TerraformMachines:
         trouble = self._module.trouble()
         if not trouble:
             return None
-        return ProvisionFailed(f"while the machine was prepared, {trouble}", details=_said(error))
+        return ProvisionFailed(f"while the machine was being prepared: {trouble}", details=_said(error))
 
     def _blaming_the_machine(self, error: ProvisionFailed, instance: Instance) -> InfrastructureError | None:
         """Return the error that replaces a tool's failure if the machine is lost; None if it is alive."""
         try:
             instance.check()
         except (InfrastructureError, MachineRuined) as lost:
-            return InstanceLost(f"the machine was lost while it was prepared: {lost}", details=_said(error))
+            return InstanceLost(f"the machine was lost while it was being prepared: {lost}", details=_said(error))
         return None
 
     def _apply(self, terraform: Terraform, variables: Mapping[str, object], stop: Stop) -> Mapping[str, object]:

@@ -143,7 +143,7 @@ def send_invitation(app: Celery, task_id: str, queue: str) -> None:
     try:
         app.send_task(TASK_NAME, args=[task_id], task_id=task_id, queue=queue, retry=False, ignore_result=False)
     except QueueNotFound as error:
-        raise UnknownQueue(f"no runner of the configuration listens on {queue}") from error
+        raise UnknownQueue(f"no runner in the configuration serves the queue {queue}") from error
     except _BROKER_TROUBLE as error:
         raise BrokerUnavailable(f"the broker did not take a message: {_plain(error)}") from error
 

@@ -143,7 +143,7 @@ class Config(_Section):
     @classmethod
     def _pool_has_subnets(cls, pool: str | None) -> str | None:
         if pool is not None and ipaddress.IPv4Network(pool).prefixlen > 24:
-            raise ValueError("too small: at least a /24 is needed")
+            raise ValueError("too small: at least a /24 is required")
         return pool
 
     @field_validator("instance_networks_denied")
@@ -166,7 +166,7 @@ class Config(_Section):
         if unknown := set(runners) - set(RUNNER_NAMES):
             raise ValueError(f"unknown runner {', '.join(sorted(unknown))}; choose one of: {', '.join(RUNNER_NAMES)}")
         if not runners:
-            raise ValueError("at least one runner is needed, e.g. docker: {}")
+            raise ValueError("at least one runner is required, for example docker: {}")
         return runners
 
     @model_validator(mode="after")
@@ -180,7 +180,9 @@ class Config(_Section):
             raise ConfigurationError("s3_secret_access_key", "missing", resolution="needed with storage: s3")
         if self.heartbeat_seconds * 2 > self.lease_seconds:
             raise ConfigurationError(
-                "heartbeat_seconds", "a lease must outlive two heartbeats", resolution="at most lease_seconds / 2"
+                "heartbeat_seconds",
+                "too long: a lease must outlive two heartbeats",
+                resolution="at most lease_seconds / 2",
             )
         return self
 
@@ -218,19 +220,19 @@ def _check_token_secrets(config: Config) -> None:
         check_strength("worker_secret", config.worker_secret, config.hmac_algorithm)
         if config.worker_secret == config.jwt_secret:
             raise ConfigurationError(
-                "worker_secret", "is the same as jwt_secret", resolution="leave it out, or change it"
+                "worker_secret", "is the same as jwt_secret", resolution="remove it, or give another secret"
             )
     for kid, secret in config.jwt_secrets.items():
         check_strength(f"jwt_secrets.{kid}", secret, config.hmac_algorithm)
         if kid == "worker":
-            raise ConfigurationError("jwt_secrets.worker", "is the name of the workers' own key")
+            raise ConfigurationError("jwt_secrets.worker", "this key name is reserved for the workers; choose another")
     asymmetric = config.jwt_algorithm in ASYMMETRIC
     for key in ("jwt_public_key_file", "jwt_jwks_file"):
         if getattr(config, key) is not None and not asymmetric:
             raise ConfigurationError(key, f"needs jwt_algorithm: one of {', '.join(ASYMMETRIC)}")
     if asymmetric and config.jwt_secrets:
         raise ConfigurationError(
-            "jwt_secrets", f"are of no use with {config.jwt_algorithm}", resolution="jwt_jwks_file"
+            "jwt_secrets", f"have no effect with {config.jwt_algorithm}", resolution="use jwt_jwks_file"
         )
     if config.jwt_public_key_file is not None and config.jwt_jwks_file is not None:
         raise ConfigurationError("jwt_jwks_file", "give either this or jwt_public_key_file")

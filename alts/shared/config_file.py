@@ -42,7 +42,7 @@ def read_config_file(path: Path, *, make_secret: bool = False) -> Any:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ConfigurationError(
-            str(path), "is not there", resolution="copy configs/example_config.yaml there"
+            str(path), "does not exist", resolution="copy configs/example_config.yaml there"
         ) from error
     except OSError as error:
         raise ConfigurationError(str(path), f"cannot be read by user {os.getuid()}: {error.strerror}") from error
@@ -81,5 +81,7 @@ def _secret_in(path: Path, *, make: bool) -> str:
         return path.read_text(encoding="utf-8").strip()
     except OSError as error:
         raise ConfigurationError(
-            "jwt_secret_file", f"{path} cannot be read: {error.strerror}", resolution="nothing has run here yet?"
+            "jwt_secret_file",
+            f"{path} cannot be read: {error.strerror}",
+            resolution="start the service once with: make run",
         ) from error

@@ -138,9 +138,9 @@ class Spool:
         """Why no task should begin: its logs would find no room. Empty if they would."""
         with self._changed:
             if self._size >= self._limit * _NEARLY_FULL:
-                return f"the artifact store is away, and {self._size >> 20} MB wait for it"
+                return f"the artifact store does not answer, and {self._size >> 20} MB wait for it"
             if self._failures and self._held:
-                return "the artifact store is away, and the spool's disk takes nothing"
+                return "the artifact store does not answer, and the spool's disk cannot be written"
             return ""
 
     def close(self, *, seconds: float = 5.0) -> None:
@@ -176,7 +176,7 @@ class Spool:
         with self._changed:
             if self._size + size > self._limit:
                 raise StorageUnavailable(
-                    f"{self._size} bytes wait for the artifact store, which is away: no room for more"
+                    f"the spool is full: {self._size} bytes wait for the artifact store, which does not answer"
                 )
             self._size += size
             self._last_number = max(self._last_number + 1, time.time_ns())

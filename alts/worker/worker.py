@@ -58,7 +58,7 @@ class Worker:
     @property
     def trouble(self) -> str:
         """Why no task may be claimed now; empty if one may. Takes seconds at most."""
-        return "this worker is ending" if self._stopping else self._readiness.trouble
+        return "this worker is shutting down" if self._stopping else self._readiness.trouble
 
     @property
     def stopping(self) -> bool:

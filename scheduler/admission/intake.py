@@ -67,5 +67,6 @@ def check_addresses(spec: TaskSpec, networks: NetworkRules) -> None:
             host = urlsplit(url).hostname or ""
             if networks.denies_host(host):
                 raise RepositoryDenied(
-                    f"this service does not connect to {host}: give an address that it may reach", field=(number, field)
+                    f"this service does not connect to {host}; use another address or ask the operator to allow it",
+                    field=(number, field),
                 )

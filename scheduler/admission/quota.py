@@ -69,7 +69,7 @@ class Quota:
                 count.at = now
             if count.unfinished >= self._most:
                 raise TooManyRequests(
-                    f"{count.unfinished} of your tasks have not ended, and {self._most} is the most",
+                    f"you have {count.unfinished} unfinished tasks; the limit is {self._most}",
                     retry_after=RETRY_AFTER,
                 )
             count.unfinished += 1

@@ -38,9 +38,7 @@ class RateLimit:
             if self._limiter.hit(self._item, caller):
                 return
             wait = min(60, self._limiter.get_window_stats(self._item, caller).reset_time - time.time())
-        raise TooManyRequests(
-            f"more than {self._item.amount} requests in a minute", retry_after=max(1, math.ceil(wait))
-        )
+        raise TooManyRequests(f"more than {self._item.amount} requests per minute", retry_after=max(1, math.ceil(wait)))
 
     def charge_body(self, caller: str, size: int) -> None:
         """Count a body of `size` bytes, whatever the response: one request for each full BODY_UNIT."""

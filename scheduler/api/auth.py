@@ -63,4 +63,6 @@ WorkerCaller = Annotated[Caller, Security(Requires(Scope.WORKER))]
 def check_may_cancel(caller: Caller, submitted_by: str) -> None:
     """Raises NotTheirTask unless the caller is an admin or has submitted the task."""
     if not (caller.is_admin or caller.email == submitted_by):
-        raise NotTheirTask(f"the task is {submitted_by or 'somebody else'}'s", resolution="ask them, or an admin")
+        raise NotTheirTask(
+            f"the task belongs to {submitted_by or 'another caller'}", resolution="ask them, or an admin"
+        )

@@ -162,7 +162,7 @@ def _entry(found: Mapping[str, Any]) -> dict[str, Any]:
 
 def _message(found: Mapping[str, Any]) -> str:
     if found["type"] == "json_invalid":
-        return f"not acceptable as JSON: {found['ctx']['error']}"
+        return f"not valid JSON: {found['ctx']['error']}"
     return str(found["msg"])
 
 

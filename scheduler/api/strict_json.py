@@ -23,7 +23,7 @@ def read_json(body: bytes, *, most_values: int) -> Any:
     UTF-8, nesting deeper than Python's recursion limit, and more values or keys than are accepted.
     """
     if has_more_values(body, most_values):
-        raise _wrong(f"it has more than {most_values} values")
+        raise _wrong(f"more than {most_values} values")
     try:
         text = body.decode("utf-8")
         value = json.loads(text, object_pairs_hook=_one_of_each, parse_constant=_refuse, parse_float=_finite)
@@ -32,9 +32,9 @@ def read_json(body: bytes, *, most_values: int) -> Any:
     except json.JSONDecodeError:
         raise
     except UnicodeError:
-        raise _wrong("is not UTF-8, or has half of a surrogate pair") from None
+        raise _wrong("not UTF-8, or half of a surrogate pair") from None
     except RecursionError:
-        raise _wrong("is nested too deeply") from None
+        raise _wrong("nested too deeply") from None
     except ValueError as error:
         raise _wrong(str(error)) from None
     return value
@@ -45,12 +45,12 @@ def _one_of_each(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
         raise ValueError(f"an object has more than {MOST_KEYS} keys")
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise ValueError("a key comes twice in one object")
+        raise ValueError("an object has the same key twice")
     return found
 
 
 def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no JSON")
+    raise ValueError(f"{constant} is not JSON")
 
 
 def _finite(text: str) -> float:

@@ -101,7 +101,7 @@ class Attempts:
     def report(self, task_id: str, attempt: int, report: Report) -> Outcome | None:
         """End the attempt: the task is tried again if the report says so and an attempt is left, else FINISHED."""
         if (report.task_id, report.attempt) != (task_id, attempt):
-            raise StaleAttempt(f"the report is of attempt {report.attempt} of {report.task_id}")
+            raise StaleAttempt(f"the report is for attempt {report.attempt} of {report.task_id}")
         now = self._clock()
         digest = hashlib.sha256(REPORT.dump_json(report)).hexdigest()
         with self._database.writing() as db:
@@ -239,4 +239,4 @@ def _is_over(attempt: int, known: tuple[int, bool] | None) -> bool:
 
 
 def _stale(attempt: int) -> StaleAttempt:
-    return StaleAttempt(f"attempt {attempt} does not own the task any more")
+    return StaleAttempt(f"attempt {attempt} no longer owns the task")

@@ -21,7 +21,13 @@ def worker_lost(row: TaskRow, *, now: float) -> Report:
 
 def not_readable(row: TaskRow, *, now: float) -> Report:
     """Report that this version no longer accepts the stored request, e.g. after a distribution was dropped."""
-    return _closing(row, Outcome.ERRORED, "the request is not offered any more", Kind.INTERNAL, now=now)
+    return _closing(
+        row,
+        Outcome.ERRORED,
+        "this version of the service does not accept the stored request any more; submit the task again",
+        Kind.INTERNAL,
+        now=now,
+    )
 
 
 def cancelled(row: TaskRow, *, now: float) -> Report:

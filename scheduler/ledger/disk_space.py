@@ -55,5 +55,5 @@ class Room:
             return f"cannot read the free space of the ledger's folder {self._folder}: {error.strerror}"
         if free >= self._needed:
             return ""
-        wanted = f"{free >> 20} MB are free at {self._folder}, and {self._needed >> 20} MB are needed"
+        wanted = f"{free >> 20} MB are free at {self._folder}, {self._needed >> 20} MB are required"
         return f"the ledger's disk is full: {wanted}"

@@ -51,7 +51,7 @@ class FileLock:
         if ledger.names > 1:
             raise ConfigurationError(
                 "database_url",
-                f"{ledger.path} has another name (a hard link), under which another service may use it",
+                f"{ledger.path} has a hard link, and another service may use it by that name",
                 resolution="copy the file instead: SQLite keeps one log per name, and two logs corrupt the ledger",
             )
         self._path = ledger.path

@@ -40,14 +40,17 @@ def upgrade(db: Connection) -> None:
     if found is None:
         tables = set(inspect(db).get_table_names())
         if "history" in tables:
-            raise _wrong("the database's version is not written in it", "restore it from a copy, or name another one")
+            raise _wrong(
+                "the database does not record its schema version",
+                "restore it from a backup, or set another database_url",
+            )
         if "tasks" in tables:
             command.stamp(config, FIRST)
             found = FIRST
     elif found not in {step.revision for step in steps.walk_revisions()}:
         raise _wrong(
-            f"the database was made by a newer version than this one (its tables are of {found})",
-            f"start that version again: this one knows tables up to {steps.get_current_head()}",
+            f"the database was made by a newer version of the service (its schema is {found})",
+            f"start that version again: this one knows schemas up to {steps.get_current_head()}",
         )
     if found != steps.get_current_head():
         command.upgrade(config, "head")

@@ -26,12 +26,12 @@ PAGE = b"<!DOCTYPE html>\n<html><head><title>Log in</title></head><body></body><
 CASES: Mapping[str, tuple[str, list[str], str]] = {
     "deb-page": ("errored", ["repository_unreachable"], "its InRelease is an HTML page"),
     "deb-page-trusted": ("errored", ["repository_unreachable"], "its InRelease is an HTML page"),
-    "deb-endless": ("errored", ["repository_unreachable"], "its InRelease does not come to an end"),
+    "deb-endless": ("errored", ["repository_unreachable"], "its InRelease is larger than 10 MB"),
     "deb-index-page": ("errored", ["repository_unreachable"], "its Packages is an HTML page"),
-    "deb-index-of-a-wrong-hash": ("failed", ["checksum_mismatch"], "is not what the index of"),
+    "deb-index-of-a-wrong-hash": ("failed", ["checksum_mismatch"], "does not match the checksum in the index of"),
     "rpm-page": ("errored", ["repository_unreachable"], "does not serve package metadata"),
     "rpm-index-page": ("errored", ["repository_unreachable"], "-primary.xml.gz is an HTML page"),
-    "rpm-index-of-a-wrong-hash": ("failed", ["checksum_mismatch"], "is not what it promises"),
+    "rpm-index-of-a-wrong-hash": ("failed", ["checksum_mismatch"], "does not match its checksum"),
 }
 
 

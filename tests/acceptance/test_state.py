@@ -156,7 +156,7 @@ def test_the_report_comes_in_the_forms_that_others_read(reports: Mapping[str, Re
 
 def a_look(machine: Machine) -> Snapshot:
     context = StageContext(a_spec(), machine.instance, Apt(), Stop(60), StageLog(), Observations())
-    return look(context, "state of the machine noted")
+    return look(context, "snapshot of the machine")
 
 
 def test_two_snapshots_of_an_idle_machine_are_equal() -> None:

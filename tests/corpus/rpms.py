@@ -219,7 +219,7 @@ ROWS = (
         ("dependency_unmet",),
         says="needs-middle needs middle, middle needs nothing-has-this >= 7: no repository has it",
     ),
-    Row("old-dependency", ("dependency_unmet",), says="needs good-noarch >= 3: only 1.0-1 can be had"),
+    Row("old-dependency", ("dependency_unmet",), says="needs good-noarch >= 3: only 1.0-1 is available"),
     Row("conflicts-with-system", ("package_conflict",), says="bash"),
     Row("needs-both-rivals", ("package_conflict",), says="rival-a"),
     Row("file-conflict", ("file_conflict",), says="/usr/bin/sha256sum"),

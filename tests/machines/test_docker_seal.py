@@ -141,7 +141,7 @@ def test_an_image_without_perl_and_python_is_said_and_the_helper_is_gone(engine:
     with (
         tools_image() as image,
         Machine(image) as machine,
-        pytest.raises(InfrastructureError, match="cannot be sealed") as caught,
+        pytest.raises(InfrastructureError, match="cannot be blocked") as caught,
     ):
         deny_networks(engine, machine.name, METADATA_NETWORKS, labels=label)
 

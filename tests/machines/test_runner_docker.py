@@ -249,7 +249,7 @@ def test_an_engine_that_is_lost_while_a_machine_is_prepared_is_what_is_said(
         pytest.fail("entered although the engine was lost")
     striking.join()
 
-    assert str(caught.value).startswith("while the machine was prepared, the Docker engine could not")
+    assert str(caught.value).startswith("while the machine was being prepared: the Docker engine could not")
     assert proxy.docker_host in str(caught.value)
     assert caught.value.retryable
 
@@ -271,7 +271,7 @@ def test_a_machine_that_is_lost_while_it_is_prepared_is_what_is_said(
         pytest.fail("entered although the machine was lost")
     striking.join()
 
-    assert str(caught.value).startswith("the machine was lost while it was prepared: ")
+    assert str(caught.value).startswith("the machine was lost while it was being prepared: ")
     assert caught.value.retryable
 
 

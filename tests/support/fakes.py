@@ -419,7 +419,7 @@ class FakeLedger:
 
     def report(self, task_id: str, attempt: int, report: Report) -> Outcome | None:
         if (report.task_id, report.attempt) != (task_id, attempt):
-            raise StaleAttempt("the report is of another attempt")
+            raise StaleAttempt("the report is for another attempt")
         if task_id in self._tasks and self._tasks[task_id].heard == report:
             return self._tasks[task_id].outcome
         task = self._owned(task_id, attempt)
@@ -496,7 +496,7 @@ class FakeLedger:
         self._answer()
         task = self._tasks.get(task_id)
         if task is None or task.state is not TaskState.RUNNING or task.attempt != attempt:
-            raise StaleAttempt(f"attempt {attempt} does not own the task any more")
+            raise StaleAttempt(f"attempt {attempt} no longer owns the task")
         return task
 
     def _attempts_left(self, task: FakeTask) -> bool:

@@ -29,7 +29,7 @@ def loader_finding(path: str, elf: Elf, tree: Tree) -> Finding | None:
         return None
     return Finding(
         kind=Kind.MISSING_LIBRARY,
-        message=f"{path} needs the loader {elf.interpreter}, which this machine does not have",
+        message=f"{path} needs the loader {elf.interpreter}, which is not installed",
         evidence=f"INTERP {elf.interpreter}",
     )
 
@@ -49,7 +49,7 @@ def interpreter_finding(path: str, first: bytes, tree: Tree) -> Finding | None:
         return None
     return Finding(
         kind=Kind.MISSING_FILE,
-        message=f"{path} is a script for {wanted or interpreter}, which this machine does not have",
+        message=f"{path} needs the interpreter {wanted or interpreter}, which is not installed",
         evidence=f"#!{' '.join(words)}",
     )
 

@@ -70,7 +70,7 @@ def library_findings(path: str, elf: Elf, machine: LoaderView) -> Iterator[Findi
         severity = _severity(found, path, elf, machine)
         if severity is Severity.INFO:
             continue
-        where = "this machine does not have" if found is _Found.NOWHERE else "is in no folder that is searched for it"
+        where = "is not installed" if found is _Found.NOWHERE else "is in no folder that the loader searches"
         message = f"{path} needs {name}, which {where}"
         yield Finding(kind=report.Kind.MISSING_LIBRARY, severity=severity, message=message, evidence=f"NEEDED {name}")
 

@@ -34,6 +34,6 @@ def link_findings(
         yield Finding(
             kind=Kind.BROKEN_SYMLINK,
             severity=Severity.ERROR if sure else Severity.WARNING,
-            message=f"{path} leads to {end}, which is not there",
+            message=f"{path} points to {end}, which does not exist",
             evidence=f"{path} -> {target}",
         )

@@ -59,17 +59,17 @@ def search_path_findings(path: str, elf: Elf, tree: Tree) -> Iterator[Finding]:
     for element in islice(dict.fromkeys(text.split(":")), _MOST_ELEMENTS):
         expanded = _ORIGIN.sub(lambda _: posixpath.dirname(path), element)
         if why := _wrong(element, posixpath.normpath(expanded) if expanded else "", tree):
-            message = f'{path}: its {tag} holds "{element}", {why}'
+            message = f'{path}: its {tag} contains "{element}", {why}'
             yield Finding(kind=Kind.BAD_RPATH, message=message, evidence=f"{tag} {text}")
 
 
 def _wrong(element: str, folder: str, tree: Tree) -> str:
     if not element:
-        return "an empty element, which is the folder that whoever starts it happens to be in"
+        return "an empty element, which means the current directory"
     if not folder.startswith(("/", "$")):
-        return "which is relative to the folder that whoever starts it happens to be in"
+        return "which is relative to the current directory"
     if _WRITABLE.match(folder) or tree.anybody_may_write(folder):
-        return "where anybody may put a library"
+        return "where any user can put a library"
     if _BUILD.search(folder):
-        return "a folder of the machine that it was built on"
+        return "a folder of the build machine"
     return ""

@@ -143,7 +143,7 @@ def _added_files(
         severity = max(severities, key=_weight)
         if severity is Severity.INFO or (top in homes and not inside):
             continue
-        what = "" if not folder else ", with what is in it" if inside else ", empty"
+        what = "" if not folder else ", with its contents" if inside else ", empty"
         finding = Finding(
             kind=Kind.LEFTOVER_FILE, severity=severity, message=f"{top} was left behind{what}", evidence=top
         )
@@ -171,8 +171,8 @@ def _changed_files(before: Snapshot, after: Snapshot, rules: Rules, owned: Colle
             continue
         severity = _severity(rules, path, new)
         if severity is not Severity.INFO:
-            whose = ", which is another package's," if others else ""
-            message = f"{path}{whose} was changed and not put back"
+            whose = ", which belongs to another package," if others else ""
+            message = f"{path}{whose} was changed and not restored"
             kind = Kind.MODIFIED_FILE if others else Kind.LEFTOVER_FILE
             finding = Finding(kind=kind, severity=severity, message=message, evidence=_what(old, new))
             yield Leftover(finding, path=path, changed=True)
@@ -200,7 +200,7 @@ def _missing_files(before: Snapshot, after: Snapshot, rules: Rules, owned: Colle
         # dpkg and rpm remove an empty folder that the package also has, for example /opt.
         if before.files[path].type == "d" and path not in full and path not in owned:
             continue
-        message = f"{path} was there before the package came, and is gone"
+        message = f"{path} existed before the installation and is gone"
         finding = Finding(kind=Kind.MISSING_FILE, severity=severity, message=message, evidence=path)
         yield Leftover(finding, path=path)
 
@@ -268,7 +268,7 @@ def _changed_accounts(before: Snapshot, after: Snapshot, accounts: Mapping[str, 
         severity = accounts[name]
         if old == new or severity is Severity.INFO:
             continue
-        message = f"the {sort} {name} was changed and not put back"
+        message = f"the {sort} {name} was changed and not restored"
         evidence = f"{name}:{old}, then {name}:{new}"
         finding = Finding(kind=Kind.LEFTOVER_USER, severity=severity, message=message, evidence=evidence)
         yield Leftover(
@@ -304,5 +304,5 @@ def _weight(severity: Severity) -> int:
 
 def of_dependencies(leftover: Leftover) -> Finding:
     """Return the finding as INFO: the dependencies leave it behind without the package too."""
-    message = f"{leftover.finding.message}: its dependencies do that by themselves"
+    message = f"{leftover.finding.message}: the same happens when only the package's dependencies are installed"
     return replace(leftover.finding, severity=Severity.INFO, message=message)

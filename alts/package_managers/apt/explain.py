@@ -115,14 +115,14 @@ def _reason(wanted: str, said: str, candidates: Mapping[str, str]) -> str:
         # The candidate is of the machine's own architecture.
         return "no repository has it"
     if match := _BUT_VERSION.match(said):
-        return f"only {match['version']} can be had"
+        return f"only {match['version']} is available"
     if version and not satisfies(wanted, version):
-        return f"only {version} can be had"
+        return f"only {version} is available"
     if version:
-        return "it cannot be installed together with the rest"
+        return "apt cannot install it together with the other packages"
     if not said:
         # apt comments nothing on a virtual package that has providers.
-        return "what provides it cannot be installed together with the rest"
+        return "apt cannot install any package that provides it"
     return "no repository has it"
 
 
@@ -133,7 +133,7 @@ def _beside_the_system(spec: TaskSpec, unmet: Sequence[Unmet], show: str) -> Fin
     first = unmet[0]
     return Finding(
         kind=Kind.PACKAGE_CONFLICT,
-        message=f"{spec.package_name} cannot be installed beside what the machine needs{words}",
+        message=f"installing {spec.package_name} would break packages of the machine{words}",
         evidence=f"{first.package} : {first.relation}: {first.text}",
     )
 

@@ -34,7 +34,7 @@ _UNMET_MORE = re.compile(r"^ {3,}(?P<relation>PreDepends|Depends|Recommends|Conf
 _UNMET_OR = re.compile(r"^ {8,}(?P<rest>\S.*)$")
 _SCRIPTLET = re.compile(
     r"(?:installed|new|old) (?P<package>\S+) package (?P<script>[a-z-]+) script subprocess "
-    r"(?P<how>returned error exit status|failed|was killed by signal|was interrupted)"
+    r"(?P<how>returned error exit status(?: (?P<status>\d+))?|failed|was killed by signal|was interrupted)"
 )
 # The engine mounts these files into the container, and no process in it can replace them. Any script can print the
 # words, so they count only for the distribution's own packages.
@@ -173,11 +173,11 @@ def transaction_findings(spec: TaskSpec, output: str) -> Iterator[Finding]:
         elif _UNKNOWN_VERSION.match(line):
             yield _about(spec, Kind.VERSION_NOT_AVAILABLE, "no repository has that version", line)
         elif _LOSES_ESSENTIAL.match(line):
-            message = "cannot be installed beside what the machine cannot do without"
+            message = "installing it would remove essential packages"
             yield _about(spec, Kind.PACKAGE_CONFLICT, message, line)
     for line in output.splitlines():
         if match := _OVERWRITE.search(line):
-            message = f"a file of it is another package's: {match['path']}"
+            message = f"its file {match['path']} is also in another package"
             yield _about(spec, Kind.FILE_CONFLICT, message, line)
         elif _DPKG_CONFLICT.match(line):
             yield _about(spec, Kind.PACKAGE_CONFLICT, "conflicts with an installed package", line)
@@ -251,11 +251,12 @@ def scriptlet_findings(spec: TaskSpec, output: str) -> Iterator[Finding]:
         if (match["package"], match["script"]) in seen:
             continue
         seen.add((match["package"], match["script"]))
-        how = "was killed" if match["how"].startswith("was killed") else "failed"
+        status = f", exit status {match['status']}" if match["status"] else ""
+        how = "was killed" if match["how"].startswith("was killed") else f"failed{status}"
         message = f"{match['package'].split(':')[0]}: its {match['script']} script {how}"
         if (mounted := _MOUNTED.search(said)) and _from_distribution(spec, output, match["package"]):
             # On a machine that is no container the script would succeed.
-            message += f": it must replace {mounted['path']}, which is not to be replaced in a container"
+            message += f": it replaces {mounted['path']}, which is mounted into the machine and cannot be replaced"
             yield Finding(kind=Kind.INTERNAL, message=message, evidence=_line_with(said, mounted))
         else:
             yield Finding(kind=Kind.SCRIPTLET_FAILED, message=message, evidence=_line_with(output, match))
@@ -335,7 +336,7 @@ def verify_findings(output: str) -> Iterator[Finding]:
             # A package's own script may have changed a conffile (Debian Policy 10.7.3 forbids it, as advice).
             yield Finding(
                 kind=Kind.MODIFIED_FILE,
-                message=f"{match['path']} is not as it was shipped",
+                message=f"{match['path']} differs from the file in the package",
                 severity=Severity.WARNING if match["conffile"] else Severity.ERROR,
                 evidence=line.strip(),
             )

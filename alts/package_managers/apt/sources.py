@@ -140,7 +140,7 @@ def _finding(spec: TaskSpec, line: str) -> Finding | None:
     if match := _NO_RELEASE_FILE.match(line):
         return Finding(
             kind=Kind.REPOSITORY_UNREACHABLE,
-            message=f"the repository has no Release file, so it is not there or nothing signs it: {match['source']}",
+            message=f"the repository has no Release file: {match['source']}. Check its URL and suite",
             evidence=line,
         )
     match = _FETCH_FAILED.match(line)
@@ -151,7 +151,7 @@ def _finding(spec: TaskSpec, line: str) -> Finding | None:
             return None
         return Finding(
             kind=Kind.SIGNATURE_INVALID if brought else Kind.REPOSITORY_UNREACHABLE,
-            message=f"the repository {brought or 'of the distribution'} is not signed by a key that is trusted",
+            message=f"the repository {brought or 'of the distribution'} is not signed by a trusted key",
             evidence=line,
         )
     if match:
@@ -164,7 +164,7 @@ def _fetch_failed(spec: TaskSpec, url: str, line: str) -> Finding:
     if _BAD_CHECKSUM.search(line) and brought:
         return Finding(
             kind=Kind.CHECKSUM_MISMATCH,
-            message=f"{url} is not what the index of {brought} promises",
+            message=f"{url} does not match the checksum in the index of {brought}",
             evidence=line,
         )
     return Finding(

@@ -84,19 +84,19 @@ def _finding(package: str, rules: Sequence[str], versions: Mapping[str, Sequence
 
 def _had(need: str, versions: Mapping[str, Sequence[str]]) -> str:
     known = versions.get(need, ())
-    return f"only {', '.join(known)} can be had" if known else "no repository has it"
+    return f"only {', '.join(known)} is available" if known else "no repository has it"
 
 
 def _conflict(package: str, rule: str, rules: Sequence[str]) -> Finding | None:
     if match := _CONFLICT.match(rule):
         name, other = bare_name(match["package"]), bare_name(match["other"])
-        via = "" if match["what"] == other else f", which is {other}"
+        via = "" if match["what"] == other else f" (provided by {other})"
         words = f"{name} {match['verb']} {match['what']}{via}"
     elif match := _NOT_BOTH.match(rule):
         name = bare_name(match["package"])
         words = f"{match['package']} and {match['other']} cannot be installed together"
     elif match := _PROTECTED.match(rule):
-        name, words = package, f"{package} would remove what the system cannot do without: {match['names']}"
+        name, words = package, f"installing {package} would remove protected packages: {match['names']}"
     else:
         return None
     message = ", ".join([*_way(package, name, rules), words])

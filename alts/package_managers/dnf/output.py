@@ -99,7 +99,7 @@ def repository_findings(spec: TaskSpec, output: str) -> Iterator[Finding]:
         elif match := _KEY_AWAY.search(line):
             yield Finding(
                 kind=Kind.REPOSITORY_UNREACHABLE,
-                message="the key of a repository could not be fetched",
+                message="the signing key of a repository could not be fetched",
                 evidence=_evidence(line),
             )
 
@@ -121,7 +121,7 @@ def package_file_findings(spec: TaskSpec, output: str) -> Iterator[Finding]:
             brought = brought_by_task(spec, match["repository"])
             yield Finding(
                 kind=Kind.SIGNATURE_INVALID if brought else Kind.REPOSITORY_UNREACHABLE,
-                message=f"there is no key to check the packages of {brought or 'the distribution'} with",
+                message=f"no key is configured to verify the packages of {brought or 'the distribution'}",
                 evidence=_evidence(line),
             )
         elif match := _NOT_SIGNED.search(line):
@@ -157,10 +157,10 @@ def conflict_findings(output: str) -> Iterator[Finding]:
     """Find files that two packages ship."""
     for line in output.splitlines():
         if match := _OVERWRITE.match(line):
-            package = f"{bare_name(match['package'])}: a" if match["package"] else "A"
+            package = f"{bare_name(match['package'])}: its" if match["package"] else "A package's"
             yield Finding(
                 kind=Kind.FILE_CONFLICT,
-                message=f"{package} file of it is another package's: {match['path']}",
+                message=f"{package} file {match['path']} is also in another package",
                 evidence=_evidence(line),
             )
 
@@ -210,13 +210,13 @@ def _of_metadata(spec: TaskSpec, repository: str, why: str) -> Finding:
     brought = brought_by_task(spec, repository)
     name = brought or f"{repository} of the distribution"
     if brought and _BAD_CHECKSUM.search(why):
-        kind, message = Kind.CHECKSUM_MISMATCH, f"the index of {name} is not what it promises"
+        kind, message = Kind.CHECKSUM_MISMATCH, f"the index of {name} does not match its checksum"
     elif brought and re.search(r"GPG|signature", why):
-        kind, message = Kind.SIGNATURE_INVALID, f"the index of {name} is not signed by a key that is trusted"
+        kind, message = Kind.SIGNATURE_INVALID, f"the index of {name} is not signed by a trusted key"
     elif _NO_REPOMD.search(why):
         kind, message = Kind.REPOSITORY_UNREACHABLE, f"the repository does not serve package metadata: {name}"
     elif _TOO_LONG.search(why):
-        kind, message = Kind.REPOSITORY_UNREACHABLE, f"the machine cannot hold what the repository serves: {name}"
+        kind, message = Kind.REPOSITORY_UNREACHABLE, f"the repository serves more than the machine can store: {name}"
     else:
         kind, message = Kind.REPOSITORY_UNREACHABLE, f"the repository could not be read: {name}"
     return Finding(kind=kind, message=message, evidence=_evidence(why))
@@ -228,7 +228,7 @@ def _of_download(spec: TaskSpec, output: str, package: str, why: str) -> Finding
     if brought and _BAD_CHECKSUM.search(why):
         return Finding(
             kind=Kind.CHECKSUM_MISMATCH,
-            message=f"{name} is not what the index of {brought} promises",
+            message=f"{name} does not match the checksum in the index of {brought}",
             evidence=_evidence(why),
         )
     return Finding(
@@ -244,13 +244,16 @@ def _of_file(spec: TaskSpec, output: str, package: str, why: str, line: str) -> 
     if not brought:
         return Finding(
             kind=Kind.REPOSITORY_UNREACHABLE,
-            message=f"the distribution's own {name} is not signed by a key that is trusted, or damaged",
+            message=f"the distribution's package {name} is damaged or not signed by a trusted key",
             evidence=_evidence(line),
         )
     if _BAD_CHECKSUM.search(why):
-        kind, message = Kind.CHECKSUM_MISMATCH, f"{name} is damaged: its content is not what its header promises"
+        kind, message = (
+            Kind.CHECKSUM_MISMATCH,
+            f"{name} is damaged: its content does not match the digest in its header",
+        )
     else:
-        kind, message = Kind.SIGNATURE_INVALID, f"{name} is not signed by a key of {brought}"
+        kind, message = Kind.SIGNATURE_INVALID, f"{name} is not signed with the gpg_key of {brought}"
     return Finding(kind=kind, message=message, evidence=_evidence(line))
 
 

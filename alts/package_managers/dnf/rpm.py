@@ -140,7 +140,7 @@ def _verify_findings(output: str) -> Iterator[Finding]:
             # The package's own scripts may change a configuration file, as an administrator may.
             yield Finding(
                 kind=Kind.MODIFIED_FILE,
-                message=f"{match['path']} is not as it was shipped: {', '.join(changed)} differs",
+                message=f"{match['path']} differs from the file in the package: {', '.join(changed)}",
                 severity=Severity.WARNING if match["sort"] == "c" else Severity.ERROR,
                 evidence=line.strip(),
             )

@@ -42,12 +42,12 @@ def disk_full(context: StageContext) -> tuple[Finding, ...]:
     for match in _DF_LINE.finditer(space):
         # A pseudo file system has no size, and no package writes to it.
         if int(match["all"]) and int(match["available"]) < _ROOM:
-            return (_full(f"{match['mount']} has no room left"),)
+            return (_full(f"{match['mount']} has no free space"),)
     entries = context.run(("df", "-Pi", *folders), question=True).output
     for match in _DF_LINE.finditer(entries):
         # A file system that makes inodes on demand has a total of 0.
         if int(match["all"]) and int(match["available"]) <= 0:
-            return (_full(f"{match['mount']} can have no more files"),)
+            return (_full(f"{match['mount']} has no free inodes"),)
     return ()
 
 

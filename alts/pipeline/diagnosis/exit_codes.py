@@ -15,4 +15,4 @@ def check_tools(done: Completed) -> None:
     The fresh machine had it, or the stages before the installation would not have passed.
     """
     if done.exit_code in NOT_RUN:
-        raise MachineRuined(None, "what every machine has is gone", evidence=done.tail(1))
+        raise MachineRuined(None, "a basic program or file of the machine is gone", evidence=done.tail(1))

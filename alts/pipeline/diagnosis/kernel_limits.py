@@ -61,7 +61,7 @@ def what_ruined(failed: Completed, ask: Ask) -> MachineRuined | None:
     if unforked and _first_known(counts, _REFUSED):
         return MachineRuined(
             Kind.PROCESS_LIMIT_EXCEEDED,
-            "the machine has as many processes as it may, so that no more could be started",
+            "the machine reached its process limit and could start no more processes",
             evidence=unforked[-1],
         )
     if not killed and failed.exit_code != _KILLED:
@@ -80,7 +80,7 @@ def what_ruined(failed: Completed, ask: Ask) -> MachineRuined | None:
     if failed.exit_code == _KILLED:
         return MachineRuined(
             Kind.PROCESS_LEFT_RUNNING,
-            f"something in the machine kills what runs there: {failed.argv[0]} was killed",
+            f"{failed.argv[0]} was killed by another process in the machine",
             evidence=evidence,
         )
     return None

@@ -31,7 +31,7 @@ def tools_gone(context: StageContext) -> tuple[Finding, ...]:
     return tuple(
         Finding(
             kind=Kind.MISSING_FILE,
-            message=f"{context.spec.package_name} has taken away {tool}, which the machine had before",
+            message=f"installing {context.spec.package_name} removed {tool} from the machine",
             evidence=before.get(tool, done.tail(1)),
         )
         for tool in gone

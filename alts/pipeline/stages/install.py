@@ -62,8 +62,8 @@ def _passed_over(context: StageContext, candidate: Candidate) -> Iterator[Findin
     if spec.package_version is None and brought and packages.from_distribution(spec, candidate):
         yield Finding(
             kind=Kind.WRONG_PACKAGE_INSTALLED,
-            message=f"{spec.package_name} {candidate.version} of the distribution was tested: it is preferred to "
-            f"{brought[0].version} of the task's repository; ask for that version to have it tested",
+            message=f"{spec.package_name} {candidate.version} of the distribution was tested, not "
+            f"{brought[0].version} of the task's repository: set package_version to test that",
             severity=Severity.WARNING,
             evidence=brought[0].origin,
         )
@@ -74,7 +74,7 @@ def _displaced(spec: TaskSpec, before: Mapping[str, str], after: Mapping[str, st
     for name in sorted(before.keys() - after.keys()):
         yield Finding(
             kind=Kind.PACKAGE_CONFLICT,
-            message=f"{spec.package_name} takes the place of {name}, which was removed for it",
+            message=f"installing {spec.package_name} removed {name}",
             severity=Severity.INFO,
             evidence=f"{name} {before[name]}",
         )

@@ -51,10 +51,10 @@ def integrity(context: StageContext) -> StageAnswer:
     check_tools(verifying)
     verified = verify.judge(verifying)
     excluded = _answer(context, packages.exclusions())
-    listed = whole_output(context, listing.argv, "files of the package listed")
+    listed = whole_output(context, listing.argv, "list of the package's files")
     # Snapshots decode invalid bytes in the same way.
     owned = listing.read(listed.decode(errors="backslashreplace"))
-    now = context.seen.snapshots.get(INSTALLED) or look(context, "state of the machine noted")
+    now = context.seen.snapshots.get(INSTALLED) or look(context, "snapshot of the machine")
     tree = Tree(now.files)
     complete = _Complete(context, now)
     sorts = (
@@ -76,7 +76,7 @@ def _answer(context: StageContext, query: Query[T]) -> T:
     check_tools(done)
     if not done.ok:
         raise StateUnreadable(
-            f"the machine cannot say what it has installed: {query.argv[0]} failed", details=done.tail()
+            f"the machine's package manager cannot be queried: {query.argv[0]} failed", details=done.tail()
         )
     return query.read(done.output)
 
@@ -151,7 +151,7 @@ def _links(
 
 def _scripts(context: StageContext, owned: Sequence[str], tree: Tree, complete: _Complete) -> Iterator[Finding]:
     started = sorted({place for place in map(tree.place, owned) if is_started(place, tree.mode(place))})
-    for path, first in beginnings(context, started, FIRST_LINE, title="first lines of {} programs read"):
+    for path, first in beginnings(context, started, FIRST_LINE, title="first lines of {} programs"):
         if found := interpreter_finding(path, first, tree):
             yield found if complete() else replace(found, severity=Severity.WARNING)
 

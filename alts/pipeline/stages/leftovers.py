@@ -59,7 +59,9 @@ def leftovers(context: StageContext) -> StageAnswer:
     tidied = aftermath.tidy()
     found = aftermath.judge()
     if not tidied:
-        return _answer(_doubted(one.finding, "; its dependencies cannot be removed") for one in found)
+        return _answer(
+            _doubted(one.finding, "; perhaps left by a dependency, which could not be removed") for one in found
+        )
     if aftermath.dependencies and any(one.finding.severity is not Severity.INFO for one in found):
         return aftermath.try_without(found)
     return _answer(one.finding for one in found)
@@ -104,7 +106,7 @@ class _Aftermath:
             if all(self.rules.of_process(process.command) for process in new_processes(self.before, self.after)):
                 return
             self.context.stop.sleep(_LOOK_INTERVAL)
-            self.after = look(self.context, "state of the machine noted: something still runs")
+            self.after = look(self.context, "snapshot of the machine, while processes end")
 
     def judge(self) -> list[Leftover]:
         """Return the leftovers. Data that the package keeps on purpose is only INFO."""
@@ -131,10 +133,13 @@ class _Aftermath:
         if ours := tuple(fault for fault in faults if fault.kind.ours):
             return StageAnswer(ours)
         removed = context.run(packages.remove_others_argv(self.dependencies)).ok
-        again = look(context, "state of the machine noted: the same without the package")
+        again = look(context, "snapshot of the machine, dependencies alone")
         # A leftover that could not be deleted would look as if the dependencies had brought it again.
         if faults or not removed or not forgotten:
-            return _answer(_doubted(one.finding, "; its dependencies cannot be tried without it") for one in found)
+            return _answer(
+                _doubted(one.finding, "; perhaps left by a dependency, which could not be tested alone")
+                for one in found
+            )
         return _answer(
             of_dependencies(one) if one in suspects and one.is_in(again, since=self.after) else one.finding
             for one in found
@@ -165,7 +170,7 @@ def _answer(findings: Iterable[Finding]) -> StageAnswer:
 def _owned_files(context: StageContext, after: Snapshot) -> frozenset[str]:
     """Return the paths that packages still installed own, with all links in their folders followed."""
     listing = context.packages.every_owned_file()
-    content = whole_output(context, listing.argv, "files of all packages listed")
+    content = whole_output(context, listing.argv, "list of all packages' files")
     tree = Tree(after.files)
     listed = listing.read(content.decode(errors="backslashreplace"))
     return frozenset(map(tree.place, listed))
@@ -178,7 +183,7 @@ def _kept_on_purpose(context: StageContext, candidate: Candidate, found: list[Le
     question = context.ask(query) if query else ""
     if not question:
         return found
-    why = f": {question} asks before data is deleted, and nobody has said yes"
+    why = f": the package deletes it only if the debconf question {question} is answered with yes"
     kept = {one.path for one in data}
     return [
         replace(one, finding=_excused(one.finding, why)) if one in data or one.home in kept else one for one in found

@@ -12,7 +12,7 @@ def purge(context: StageContext) -> StageAnswer:
     """Purge the removed package and record a snapshot. Skipped if a removal by this package manager keeps nothing."""
     purging = context.packages.purge(context.spec)
     if purging is None:
-        return StageAnswer(skipped="this package manager has nothing to purge: a removal takes everything")
+        return StageAnswer(skipped="this package manager has no purge: a removal deletes everything")
     findings = purge_by(context, purging)
     take(context, PURGED)
     return StageAnswer(findings)

@@ -23,14 +23,14 @@ def right_package(context: StageContext) -> StageAnswer:
         return StageAnswer(skipped="nothing was installed")
     if seen.already_installed:
         return StageAnswer(
-            skipped=f"{spec.package_name} {seen.candidate.version} was already installed: "
-            "the machine has no file of it that would prove where it came from"
+            skipped=f"{spec.package_name} {seen.candidate.version} came with the base image: "
+            "there is no package file to check its origin with"
         )
     queries = packages.identity(spec, seen.candidate)
     done = [context.run(argv) for argv in queries.argvs]
     if failed := next((one for one in done if not one.ok), None):
         check_tools(failed)
-        raise StateUnreadable("the machine cannot say what it has installed", details=failed.tail())
+        raise StateUnreadable("the machine's package manager cannot be queried", details=failed.tail())
     seen.identity = queries.read([one.output for one in done])
     return StageAnswer(tuple(_findings(context, seen.candidate, seen.identity)))
 
@@ -38,27 +38,29 @@ def right_package(context: StageContext) -> StageAnswer:
 def _findings(context: StageContext, candidate: Candidate, found: Identity) -> Iterator[Finding]:
     name = context.spec.package_name
     if (found.name, found.version) != (name, candidate.version):
-        yield _wrong(f"{name} {candidate.version} was asked for", f"{found.name} {found.version}")
+        yield _wrong(f"{name} {candidate.version} was requested", f"{found.name} {found.version}")
     architectures = sorted(context.packages.architectures(context.spec))
     if found.architecture not in architectures:
-        yield _wrong(f"{name} was asked for on {' or '.join(architectures)}", found.architecture)
+        yield _wrong(f"{name} was requested for {' or '.join(architectures)}", found.architecture)
     if found.repository != candidate.origin:
-        yield _wrong(f"{name} was to come from {candidate.origin}", found.repository or "no repository")
+        yield _wrong(f"{name} should come from {candidate.origin}", found.repository or "no repository")
     if not found.sha256:
         yield Finding(
             kind=Kind.INTERNAL,
-            message=f"the file that {name} was installed from is not on the machine any more",
+            message=f"the package file of {name} is not on the machine any more, so its checksum cannot be verified",
             evidence=found.file,
         )
     elif found.promised_sha256 and found.sha256 != found.promised_sha256:
         yield Finding(
             kind=Kind.CHECKSUM_MISMATCH,
-            message=f"{found.file} is not what the index of {found.repository} promises",
+            message=f"{found.file} does not match the checksum in the index of {found.repository}",
             evidence=f"promised {found.promised_sha256}, installed {found.sha256}",
         )
 
 
 def _wrong(asked: str, found: str) -> Finding:
     return Finding(
-        kind=Kind.WRONG_PACKAGE_INSTALLED, message=f"{asked}, but what is installed is not that", evidence=found
+        kind=Kind.WRONG_PACKAGE_INSTALLED,
+        message=f"{asked}; found: {found}",
+        evidence=found,
     )

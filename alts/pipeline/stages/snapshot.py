@@ -27,7 +27,7 @@ def take(context: StageContext, moment: str) -> Snapshot:
 
     Raises what look() raises.
     """
-    taken = look(context, f"state of the machine noted: {moment}")
+    taken = look(context, f"snapshot of the machine, {moment}")
     context.seen.snapshots[moment] = taken
     return taken
 

@@ -46,7 +46,7 @@ def find_terraform(configured: str | None, *, folder: Path) -> Path:
     if configured is not None:
         found = shutil.which(configured)
         if found is None:
-            raise ConfigurationError("terraform", f"{configured} is not a program that can be run")
+            raise ConfigurationError("terraform", f"{configured} is not an executable program")
         return Path(found).absolute()
     if found := shutil.which("terraform"):
         return Path(found).absolute()
@@ -117,7 +117,7 @@ class Terraform:
         done = self._run("version", stop=stop)
         if match := _VERSION.search(done.output):
             return match.group(1)
-        raise ProvisionFailed("terraform does not say its version", details=_useful(done), retryable=False)
+        raise ProvisionFailed("terraform did not report its version", details=_useful(done), retryable=False)
 
     def initialise(self, stop: Stop) -> None:
         """Run `terraform init`. It needs no network where the provider is attached."""

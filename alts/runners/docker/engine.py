@@ -77,12 +77,12 @@ class Engine:
 
     def version(self) -> str:
         """Return the engine version, e.g. "20.10.24+dfsg1"."""
-        with engine_errors("say its version"):
+        with engine_errors("report its version"):
             return str(self._client.version()["Version"])
 
     def architecture(self) -> str:
         """Return the engine host's architecture by Docker's name: "amd64" or "arm64"."""
-        with engine_errors("say its architecture"):
+        with engine_errors("report its architecture"):
             return str(self._client.version()["Arch"])
 
     def image(self, reference: str) -> EngineImage | None:
@@ -130,7 +130,7 @@ class Engine:
         if not self._docker_host.startswith("unix://"):
             return None
         if self._data_root is None:
-            with engine_errors("say where its data is"):
+            with engine_errors("report its data folder"):
                 self._data_root = Path(str(self._client.info()["DockerRootDir"]))
         return self._data_root
 

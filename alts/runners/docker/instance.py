@@ -107,13 +107,13 @@ class DockerInstance:
         if disk is not None and disk.exceeded:
             raise MachineRuined(
                 Kind.DISK_LIMIT_EXCEEDED,
-                f"the machine has filled more than the {disk.limit_mb} MB of disk that it may",
+                f"the machine used more than its disk limit of {disk.limit_mb} MB",
                 evidence=f"{disk.used >> 20} MB",
             )
         if disk is not None and disk.fills_host:
             raise DiskFull(
-                f"the worker's disk is full, and the machine, which has {disk.used >> 20} MB of it, had to go",
-                resolution=f"more room, or an instance_limits.disk_mb of less than {disk.limit_mb}",
+                f"the worker's disk is full: the machine, which used {disk.used >> 20} MB, was stopped",
+                resolution=f"free disk space on the worker, or set instance_limits.disk_mb below {disk.limit_mb}",
             )
         return command.started, stopped, exit_code
 
@@ -126,7 +126,7 @@ class DockerInstance:
                 return ruined
         except ENGINE_ERRORS as error:
             said = f"{said}\n{said_by(error)}"
-        return InstanceLost(f"nothing can be started in {self.name}", details=said)
+        return InstanceLost(f"no command can be started in {self.name}", details=said)
 
     def pull(self, path: str, *, stop: Stop, limit: int) -> bytes:
         for _ in range(_LINKS):
@@ -198,7 +198,7 @@ class DockerInstance:
                 if ended_by_itself(self._container, state, events):
                     return MachineRuined(
                         None,
-                        "something that ran in the machine has ended its first process",
+                        "a process in the machine ended its first process (PID 1)",
                         evidence=f"exit code {state['ExitCode']}",
                     )
                 return InstanceLost(f"{self.name} is gone", details=details)

@@ -140,7 +140,7 @@ class DockerModule:
                 raise ProvisionFailed(
                     f"the machine's network cannot be sealed: {error}",
                     details=error.details,
-                    resolution="where this engine never lets it be, instance_networks_denied: []",
+                    resolution="if this engine never allows it, set instance_networks_denied: []",
                 ) from error
             reason = f"{error}: {error.details}" if error.details else str(error)
             log.warning("machine not sealed", extra={"error": reason})
@@ -176,7 +176,7 @@ class DockerModule:
         if not self._settings.allow_emulation:
             raise ImageUnavailable(
                 f"the Docker engine's host is {host}, not {wanted}",
-                resolution="allow_emulation: true",
+                resolution="set allow_emulation: true, or run a worker on such a host",
                 retryable=False,
             )
         # If binfmt_misc is not visible from here, the engine's host may still have it.

@@ -37,7 +37,7 @@ class Pull:
                 answered = answered or bool(event)
                 stop.check()
                 if not answered and answer_by.reason:
-                    raise EngineFailed(f"no registry answered for {self._reference} in {answer_within:.0f} s")
+                    raise EngineFailed(f"no registry answered for {self._reference} within {answer_within:.0f} s")
                 if "error" in event:
                     raise EngineFailed(f"{self._reference} could not be pulled", details=str(event["error"]))
                 # "progress" events arrive many times a second per layer.

@@ -119,7 +119,7 @@ def deny_networks(engine: Engine, container: str, networks: Iterable[str], *, la
             engine.remove_container(made)
     if code:
         category = NoHelper if code == _NO_HELPER else ProvisionFailed
-        raise category("a machine's network cannot be sealed", details=said or f"exit code {code}")
+        raise category("the denied networks cannot be blocked", details=said or f"exit code {code}")
 
 
 def _argv(messages: list[str]) -> list[str]:

@@ -41,13 +41,11 @@ def why_nothing_starts(client: StartApi, container: str, *, said: str) -> Machin
     if limit and current + _FEW_PROCESSES > limit:
         return MachineRuined(
             Kind.PROCESS_LIMIT_EXCEEDED,
-            "the machine has as many processes as it may, so that no more could be started",
+            "the machine reached its process limit and could start no more processes",
             evidence=f"{current} of {limit}",
         )
     if _starts_when_new(client, container):
-        return MachineRuined(
-            None, "nothing can be started in the machine any more, as it could when it was new", evidence=said
-        )
+        return MachineRuined(None, "no command can be started in the machine any more", evidence=said)
     return None
 
 

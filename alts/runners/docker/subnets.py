@@ -30,4 +30,4 @@ def free_subnet(pool: str, taken: Iterable[str], *, choose: random.Random | None
         subnet = ipaddress.IPv4Network((int(whole.network_address) + number * size, PREFIX))
         if not any(subnet.overlaps(network) for network in near):
             return str(subnet)
-    raise ProvisionFailed(f"no network is left for another machine: {pool} is used up")
+    raise ProvisionFailed(f"no network is free for another machine: {pool} is used up")

@@ -133,7 +133,9 @@ class KeyFile:
 def _of_pem(content: bytes, algorithm: str) -> _PublicKeys:
     """Raises ValueError, and never quotes the content."""
     if b"PRIVATE KEY" in content:
-        raise ValueError("is a private key: the scheduler only checks tokens, and must not be able to make them")
+        raise ValueError(
+            "is a private key; give the public key, with which the scheduler can check tokens but not make them"
+        )
     try:
         key = load_pem_public_key(content)
     except (ValueError, UnsupportedAlgorithm):
@@ -146,7 +148,7 @@ def _of_jwks(content: bytes, algorithm: str) -> _PublicKeys:
     try:
         entries = json.loads(content)["keys"]
     except (ValueError, KeyError, TypeError, RecursionError):
-        raise ValueError("is no JWKS: a JSON object with a list of keys is accepted") from None
+        raise ValueError("is not a JWKS (a JSON object with a list of keys)") from None
     found: dict[str | None, Any] = {}
     for entry in entries if isinstance(entries, list) else ():
         if not isinstance(entry, dict) or not _is_ours(entry, algorithm):
@@ -158,13 +160,13 @@ def _of_jwks(content: bytes, algorithm: str) -> _PublicKeys:
     if not found:
         raise ValueError(f"has no key for {algorithm}")
     if None in found and len(found) > 1:
-        raise ValueError("has several keys, and one of them no kid to tell it by")
+        raise ValueError("has several keys, and one of them has no kid")
     return found
 
 
 def _is_ours(entry: Mapping[str, Any], algorithm: str) -> bool:
     if entry.get("kty") == "oct" or "d" in entry:
-        raise ValueError("holds a secret or a private key: the scheduler must not be able to make callers' tokens")
+        raise ValueError("holds a secret or a private key; leave only public keys in it")
     kind = {"RS256": ("RSA", None), "ES256": ("EC", "P-256"), "EdDSA": ("OKP", "Ed25519")}[algorithm]
     return (
         (entry.get("kty"), entry.get("crv")) == kind
@@ -191,7 +193,7 @@ def _fit(key: Any, algorithm: str) -> Any:
         return key
     if algorithm == "EdDSA" and isinstance(key, Ed25519PublicKey):
         return key
-    raise ValueError(f"is no key for {algorithm}")
+    raise ValueError(f"is not a key for {algorithm}")
 
 
 def algorithm_of_private_key(pem: bytes) -> str:
@@ -208,4 +210,4 @@ def algorithm_of_private_key(pem: bytes) -> str:
                 raise
         else:
             return algorithm
-    raise ValueError("is a key for something else: RSA, EC on the curve P-256 and Ed25519 are accepted")
+    raise ValueError("is a key of another type: RSA, EC on the curve P-256 and Ed25519 are accepted")

@@ -20,7 +20,9 @@ def check_strength(key: str, value: SecretStr, algorithm: str) -> None:
     secret = value.get_secret_value()
     # With a public key as HMAC secret, anyone who can read that key could sign tokens.
     if "-----BEGIN" in secret:
-        raise ConfigurationError(key, "is a key file's content, no secret", resolution="see jwt_public_key_file")
+        raise ConfigurationError(
+            key, "is the content of a key file, not a secret", resolution="use jwt_public_key_file"
+        )
     # A repeated word is long but weak. The hexadecimal form of a random key always has eight different characters.
     if len(secret.encode()) < needed or len(set(secret)) < 8:
         raise ConfigurationError(

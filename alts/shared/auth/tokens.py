@@ -162,7 +162,9 @@ def _caller(token: str, keys: Keys, leeway: float, times: Sequence[float]) -> Ca
     scopes = claims.get("scope", " ".join(CALLER_SCOPES))
     email = claims.get("email") or claims.get("sub")
     if not isinstance(scopes, str) or not isinstance(email, str) or not _NAME.match(email):
-        raise InvalidToken("the token's email (or sub) and scope claims must be text, and name somebody")
+        raise InvalidToken(
+            "the token's email (or sub) and scope claims must be text, and the email (or sub) must not be empty"
+        )
     return Caller(email=email, scopes=frozenset(scopes.split()) & key.grants)
 
 

@@ -30,7 +30,7 @@ _STANZA_LINE = re.compile(r"(?P<key>[A-Za-z][A-Za-z-]*):[ \t]*(?P<value>.*)\Z")
 
 _URL_HELP = (
     "only http:// and https:// URLs without credentials or query are accepted, optionally followed by a suite and "
-    "components, e.g. 'http://deb.debian.org/debian bookworm main', or a whole deb822 stanza"
+    "components, for example 'http://deb.debian.org/debian bookworm main', or a whole deb822 stanza"
 )
 _STANZA_FIELDS = ("types", "uris", "suites", "components", "architectures", "trusted", "signed-by", "enabled")
 
@@ -102,7 +102,7 @@ class Repository(BaseModel):
         if key is None:
             return None
         if info.data.get("trusted"):
-            raise ValueError("a repository is either trusted as it is or checked with a gpg_key: give one of both")
+            raise ValueError("give either trusted or gpg_key, not both")
         if key.startswith(("http://", "https://")):
             _check_url(key)
             return key
@@ -130,7 +130,7 @@ def parse_source(text: str) -> Source:
     text = text.strip(" \t\n")
     source = _of_stanza(text) if "\n" in text else _of_line(text)
     if len(source.line) > _LONGEST_LINE:
-        raise ValueError(f"a URL with suite, components and architectures may have {_LONGEST_LINE} characters")
+        raise ValueError(f"a URL with suite, components and architectures may have at most {_LONGEST_LINE} characters")
     _check_url(source.url)
     if not _SUITE.match(source.suite) or not all(_COMPONENT.match(component) for component in source.components):
         raise ValueError("suite and components may hold only letters, digits and . _ ~ + / -")
@@ -143,11 +143,9 @@ def parse_source(text: str) -> Source:
 
 def _check_url(url: str) -> None:
     if len(url) > _LONGEST_URL:
-        raise ValueError(f"a URL may have {_LONGEST_URL} characters")
+        raise ValueError(f"a URL may have at most {_LONGEST_URL} characters")
     if _CREDENTIALS.match(url):
-        raise ValueError(
-            "credentials in a URL are not accepted: they would be on the machine, where every package can read them"
-        )
+        raise ValueError("credentials in a URL are not accepted: every package on the machine could read them")
     if not _URL.match(url):
         raise ValueError(_URL_HELP)
     parts = urlsplit(url)  # raises ValueError for brackets without an IPv6 address in them
@@ -198,9 +196,9 @@ def _of_stanza(text: str) -> Source:
     fields = dict(_stanza_fields(text))
     types = fields.get("types", "").split()
     if "deb" not in types or set(types) - {"deb", "deb-src"}:
-        raise ValueError("a deb822 stanza must say 'Types: deb'; sources beside it are not asked for")
+        raise ValueError("a deb822 stanza must have 'Types: deb', without deb-src")
     if fields.get("enabled", "yes") != "yes":
-        raise ValueError("a repository that is not enabled cannot be tested from")
+        raise ValueError("a disabled repository cannot be used: remove 'Enabled: no'")
     for key in ("URIs", "Suites"):
         if len(fields.get(key.lower(), "").split()) != 1:
             raise ValueError(f"a deb822 stanza must have exactly one word in {key}")
@@ -243,5 +241,5 @@ def _stanza_fields(text: str) -> Iterator[tuple[str, str]]:
 
 def _signed_by(value: str) -> str | None:
     if value.startswith("/") or (value and "\n" not in value):
-        raise ValueError("Signed-By must hold the armored key itself; a file's key, or its URL, belongs into gpg_key")
+        raise ValueError("Signed-By must hold the armored key itself; give a key file's content, or a URL, in gpg_key")
     return value or None

@@ -129,8 +129,8 @@ class TaskSpec(BaseModel):
                 host = repository.host
                 if seen.setdefault(host, repository.priority) != repository.priority:
                     raise ValueError(
-                        f"two repositories on {host} have different priorities, but apt tells repositories apart "
-                        "by host (apt_preferences(5)): give both the same, or none"
+                        f"two repositories on {host} have different priorities, but apt pins a whole "
+                        "host (apt_preferences(5)): give both the same priority, or none"
                     )
         return repositories
 

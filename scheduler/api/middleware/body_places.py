@@ -30,5 +30,5 @@ class Places:
                     await stack.enter_async_context(own)
                     await stack.enter_async_context(self._all)
             except TimeoutError:
-                raise SchedulerBusy("too many large requests are under way", resolution="try again later") from None
+                raise SchedulerBusy("too many large requests are in progress", resolution="try again later") from None
             yield

@@ -138,7 +138,7 @@ def test_whatever_else_is_answered_is_unavailable_and_the_task_not_claimed(
 
 
 def test_a_conflict_means_that_somebody_else_has_the_task() -> None:
-    detail = {"detail": "attempt 1 does not own the task any more"}
+    detail = {"detail": "attempt 1 no longer owns the task"}
 
     with answering(409, detail) as ledger, pytest.raises(StaleAttempt, match="attempt 1"):
         ledger.heartbeat(TASK_ID, 1)

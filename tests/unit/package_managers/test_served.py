@@ -88,19 +88,24 @@ NO_METADATA = {
         "its InRelease is an HTML page",
     ),
     "nothing": (FLAT, NOT_SIGNED, line(f"{LIST}InRelease.FAILED", b""), "its InRelease is empty"),
-    "noise": (FLAT, NOT_SIGNED, line(f"{LIST}InRelease.FAILED", b"\x00\xff" * 300), "its InRelease is something else"),
+    "noise": (
+        FLAT,
+        NOT_SIGNED,
+        line(f"{LIST}InRelease.FAILED", b"\x00\xff" * 300),
+        "its InRelease has unknown content",
+    ),
     "endless": (
         FLAT,
         ENDLESS,
         line(f"{LIST}InRelease.FAILED", b"x" * 600, size=10_027_008),
-        "its InRelease does not come to an end",
+        "its InRelease is larger than 10 MB",
     ),
     # The middle of apt's output may be missing if the output is too long.
     "endless-and-cut": (
         FLAT,
         ENDLESS.partition("\n")[2],
         line(f"{LIST}InRelease.FAILED", SIGNED, size=476_315_648),
-        "its InRelease does not come to an end",
+        "its InRelease is larger than 10 MB",
     ),
     "page-in-place-of-an-index": (
         FLAT,
@@ -210,7 +215,7 @@ def test_dnf_s_index_is_looked_at_once_more_and_only_then() -> None:
             "repomd.xml parser error: Parse error at line: 1 (Extra content at the end",
             "does not serve package metadata",
         ),
-        ("Curl error (23): Failed writing received data to disk/application", "cannot hold what the repository serves"),
+        ("Curl error (23): Failed writing received data to disk/application", "serves more than the machine can store"),
     ],
 )
 def test_dnf_s_repository_without_metadata_is_said_to_have_none(why: str, message: str) -> None:

@@ -162,7 +162,7 @@ def test_a_package_that_came_with_the_machine_is_not_proved_and_that_is_said() -
     result = run(FakeInstance(debian.programs))
 
     assert outcomes(result)["right_package"] is Outcome.SKIPPED
-    assert reason(result, "right_package").startswith("hello 2.10-3 was already installed")
+    assert reason(result, "right_package").startswith("hello 2.10-3 came with the base image")
 
 
 def test_what_was_installed_is_proved() -> None:
@@ -267,7 +267,7 @@ def ruining(debian: FakeDebian, program: str) -> FakeInstance:
     """Return a machine in which the program fills the disk."""
 
     def fill(argv: Sequence[str]) -> Answer:
-        raise MachineRuined(Kind.DISK_LIMIT_EXCEEDED, "the machine has filled more than the 1 MB that it may")
+        raise MachineRuined(Kind.DISK_LIMIT_EXCEEDED, "the machine used more than its disk limit of 1 MB")
 
     return FakeInstance({**debian.programs, program: fill})
 
@@ -284,7 +284,7 @@ def test_a_machine_that_is_used_up_by_the_package_fails_it_and_nothing_more_is_a
 
     assert outcome_of_stages(result.stages) is Outcome.FAILED
     assert only_finding(result) is Kind.DISK_LIMIT_EXCEEDED
-    assert reason(result, "remove") == "right_package did not come to an end"
+    assert reason(result, "remove") == "right_package did not finish"
 
 
 _EXIT_CODES = {"sh: 26: cat: not found\n": 127, "something else\n": 1}
@@ -352,7 +352,7 @@ def test_a_machine_whose_first_process_ends_is_held_against_the_package_only_onc
     program: str, outcome: Outcome, kind: Kind
 ) -> None:
     def end(argv: Sequence[str]) -> Answer:
-        raise MachineRuined(None, "something that ran in the machine has ended its first process")
+        raise MachineRuined(None, "a process in the machine ended its first process (PID 1)")
 
     result = run(FakeInstance({**FakeDebian().programs, program: end}))
 
@@ -376,7 +376,7 @@ def test_a_deadline_may_be_set_for_a_stage_in_every_plan() -> None:
 
 
 def test_a_deadline_for_a_stage_that_no_plan_has_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match=r"stage_timeouts\.instal: there is no such stage"):
+    with pytest.raises(ConfigurationError, match=r"stage_timeouts\.instal: no plan has a stage of this name"):
         with_timeouts(PLANS, {"instal": 5.0})
 
 

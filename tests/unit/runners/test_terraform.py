@@ -140,7 +140,7 @@ def test_where_the_engine_is_lost_that_is_what_is_said(tmp_path: Path, fails_at:
     trouble = "the Docker engine could not be reached at unix:///x: connection refused"
     module = ScriptedModule(tmp_path, fails_at=fails_at, engine_trouble=trouble)
 
-    with pytest.raises(ProvisionFailed, match=f"while the machine was prepared, {trouble}") as caught:
+    with pytest.raises(ProvisionFailed, match=f"while the machine was being prepared: {trouble}") as caught:
         enter(module, tmp_path)
 
     assert caught.value.retryable
@@ -153,7 +153,7 @@ def test_where_the_machine_is_lost_that_is_what_is_said(tmp_path: Path) -> None:
     machine.kill()
     module = ScriptedModule(tmp_path, machine=machine)
 
-    with pytest.raises(InstanceLost, match="the machine was lost while it was prepared") as caught:
+    with pytest.raises(InstanceLost, match="the machine was lost while it was being prepared") as caught:
         enter(module, tmp_path)
 
     assert caught.value.retryable

@@ -12,7 +12,7 @@ from tests.support.builders import SECRET
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"nowhere\.yaml: is not there.*example_config\.yaml"):
+    with pytest.raises(ConfigurationError, match=r"nowhere\.yaml: does not exist.*example_config\.yaml"):
         load_config(tmp_path / "nowhere.yaml")
 
 

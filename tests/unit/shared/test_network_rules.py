@@ -178,7 +178,7 @@ def test_a_name_that_leads_to_a_denied_address_is_refused_and_the_package_not_bl
 ) -> None:
     spec = a_spec(repositories=[{"url": "http://b.example/", field: "http://a.example/x"}])
 
-    with pytest.raises(RepositoryUnreachable, match=r"a\.example/x leads to an address") as refusal:
+    with pytest.raises(RepositoryUnreachable, match=r"a\.example/x resolves to an address") as refusal:
         check_hosts(spec, DEFAULT_RULES, stop=Stop(5), resolve=resolving(a_example=found, b_example=["10.0.0.1"]))
 
     assert not refusal.value.retryable
@@ -260,7 +260,7 @@ def test_a_redirect_to_a_denied_address_is_not_followed(target: str) -> None:
         url = f"http://key.example:{port}/to/{target.format(port=inner)}"
         names = resolving(key_example=["127.0.0.2"], inner_example=["127.0.0.1"])
 
-        with pytest.raises(RepositoryUnreachable, match="leads to an address") as refusal:
+        with pytest.raises(RepositoryUnreachable, match="resolves to an address") as refusal:
             download(url, stop=Stop(5), rules=RULES, resolve=names)
 
         assert asked == []
@@ -275,7 +275,7 @@ def test_a_name_that_changes_its_address_between_looking_and_connecting_gains_no
 
     with site("127.0.0.1") as (inner, asked):
         # Nobody listens at the checked address. A second look-up of the name would give the other one.
-        with pytest.raises(RepositoryUnreachable, match="cannot be had"):
+        with pytest.raises(RepositoryUnreachable, match="could not be fetched"):
             download(f"http://key.example:{inner}/key", stop=Stop(5), rules=RULES, resolve=rebinding)
 
         assert asked == []

@@ -96,7 +96,7 @@ def test_an_announcement_that_was_not_heard_is_said_again(scene: Scene) -> None:
 def test_a_worker_that_ends_says_so(scene: Scene) -> None:
     scene.bench.worker.stop_claiming()
 
-    assert scene.look() == (False, "this worker is ending")
+    assert scene.look() == (False, "this worker is shutting down")
 
 
 def test_without_an_engine_an_invitation_is_declined_and_costs_no_attempt(scene: Scene) -> None:

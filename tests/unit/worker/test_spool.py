@@ -167,8 +167,8 @@ def test_a_full_spool_says_so_before_it_is_and_refuses_when_it_is(new_spool: New
 
     spool.put("artifacts/t/1/install.log", bytes(5 << 19))
 
-    assert spool.trouble == "the artifact store is away, and 2 MB wait for it"
-    with pytest.raises(StorageUnavailable, match="no room for more"):
+    assert spool.trouble == "the artifact store does not answer, and 2 MB wait for it"
+    with pytest.raises(StorageUnavailable, match="the spool is full"):
         spool.put("artifacts/t/1/remove.log", bytes(1 << 20))
     assert len(files(tmp_path / "spool")) == 1
     store.refusals = 0
@@ -195,7 +195,7 @@ def test_what_disk_and_store_do_not_take_is_held_until_the_store_is_back(new_spo
     spool.put("artifacts/t/1/install.log", b"in memory")
     spool.put("artifacts/t/1/remove.log", b"in memory too")
     until(lambda: bool(spool.trouble), seconds=10, interval=0.01)
-    assert spool.trouble == "the artifact store is away, and the spool's disk takes nothing"
+    assert spool.trouble == "the artifact store does not answer, and the spool's disk cannot be written"
     (tmp_path / "spool").mkdir()
     spool.put("artifacts/t/1/report.json", b"on disk again")
 

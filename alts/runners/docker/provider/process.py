@@ -60,7 +60,7 @@ class ProviderProcess:
         """
         with self._locked(stop):
             if self._closed:
-                raise InfrastructureError("the docker provider is closed: this worker is ending")
+                raise InfrastructureError("the docker provider is closed: this worker is shutting down")
             if self._process is not None and self._process.poll() is not None:
                 log.warning("docker provider died", extra={"exit_code": self._process.returncode})
                 self._put_away(self._process)
@@ -146,7 +146,7 @@ class ProviderProcess:
         stop.check()
         if not line.endswith(b"\n"):
             said = (self._folder / LOG_NAME).read_text(encoding="utf-8", errors="replace")
-            raise InfrastructureError("the docker provider does not start", details=said[-_LOG_TAIL:])
+            raise InfrastructureError("the docker provider did not start", details=said[-_LOG_TAIL:])
         return line.decode().strip()
 
     def _put_away(self, process: subprocess.Popen[bytes]) -> None:

@@ -61,7 +61,7 @@ def test_what_is_there_in_another_version_is_named() -> None:
     )
 
     # An epoch outweighs everything: 1:1.0-1 is newer than 3.
-    assert finding.message == "bad needs good (>= 3): it cannot be installed together with the rest"
+    assert finding.message == "bad needs good (>= 3): apt cannot install it together with the other packages"
 
     [finding] = explained(
         "bad",
@@ -69,7 +69,7 @@ def test_what_is_there_in_another_version_is_named() -> None:
         depends="bad\n  Depends: good\ngood\n",
         policy=policy(good="1.0"),
     )
-    assert finding.message == "bad needs good (>= 3): only 1.0 can be had"
+    assert finding.message == "bad needs good (>= 3): only 1.0 is available"
 
 
 def test_a_virtual_package_that_only_another_version_provides_is_not_said_to_be_nowhere() -> None:
@@ -78,7 +78,7 @@ def test_a_virtual_package_that_only_another_version_provides_is_not_said_to_be_
         "bad", f" bad : Depends: perlapi-5.32.0\n{HELD}", depends="bad\n  Depends: <perlapi-5.32.0>\n"
     )
 
-    assert finding.message == "bad needs perlapi-5.32.0: what provides it cannot be installed together with the rest"
+    assert finding.message == "bad needs perlapi-5.32.0: apt cannot install any package that provides it"
 
 
 def test_every_alternative_is_accounted_for() -> None:
@@ -90,7 +90,7 @@ def test_every_alternative_is_accounted_for() -> None:
         policy=policy(one="", two="1.0"),
     )
 
-    assert finding.message == "bad needs one: no repository has it, or two (>= 3): only 1.0 can be had"
+    assert finding.message == "bad needs one: no repository has it, or two (>= 3): only 1.0 is available"
 
 
 def test_only_what_is_at_fault_itself_is_named_and_in_a_fixed_order() -> None:
@@ -131,7 +131,7 @@ def test_a_package_that_would_break_the_system_is_in_conflict_with_it() -> None:
     )
 
     assert finding.kind is Kind.PACKAGE_CONFLICT
-    assert finding.message == "bad cannot be installed beside what the machine needs (Breaks: libc6)"
+    assert finding.message == "installing bad would break packages of the machine (Breaks: libc6)"
 
 
 def test_nothing_is_asked_where_nothing_is_unmet() -> None:

@@ -343,7 +343,7 @@ def test_verify_tells_missing_modified_and_conffile_apart() -> None:
         (Kind.MODIFIED_FILE, Severity.ERROR),
     ]
     assert findings[3].message == "/etc/gone.conf is missing"
-    assert findings[4].message == "/usr/share/a b (c) is not as it was shipped"
+    assert findings[4].message == "/usr/share/a b (c) differs from the file in the package"
 
 
 def test_a_verify_that_does_not_work_is_our_trouble() -> None:
@@ -395,9 +395,14 @@ def test_a_script_that_a_container_cannot_please_is_no_fault_of_the_package(spec
     ours, theirs = APT.install(spec, CANDIDATE).judge(done(fetched + MOUNTED))
 
     assert ours.kind is Kind.INTERNAL
-    assert ours.message.startswith("resolvconf: its post-installation script failed: it must replace /etc/resolv.conf")
+    assert ours.message.startswith(
+        "resolvconf: its post-installation script failed, exit status 1: it replaces /etc/resolv.conf"
+    )
     assert ours.evidence == "ln: failed to create symbolic link '/etc/resolv.conf': Device or resource busy"
-    assert (theirs.kind, theirs.message) == (Kind.SCRIPTLET_FAILED, "hello: its post-installation script failed")
+    assert (theirs.kind, theirs.message) == (
+        Kind.SCRIPTLET_FAILED,
+        "hello: its post-installation script failed, exit status 1",
+    )
 
 
 @pytest.mark.parametrize("fetched", [FROM_TASK, FROM_TASK + FROM_DEBIAN, ""], ids=["brought", "both", "unknown"])

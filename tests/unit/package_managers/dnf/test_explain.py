@@ -76,7 +76,7 @@ OUTPUTS = {
     ),
     "conflict": (CONFLICT, Kind.PACKAGE_CONFLICT, "bad conflicts with bash"),
     "rivals": (RIVALS, Kind.PACKAGE_CONFLICT, "bad needs rival-b, rival-b conflicts with rival-a"),
-    "protected": (PROTECTED, Kind.PACKAGE_CONFLICT, "bad would remove what the system cannot do without: dnf"),
+    "protected": (PROTECTED, Kind.PACKAGE_CONFLICT, "installing bad would remove protected packages: dnf"),
 }
 
 
@@ -106,7 +106,7 @@ def test_what_can_be_had_instead_is_said() -> None:
 
     [argv] = queries.argvs
     assert argv[-1] == "--whatprovides=good"
-    assert finding.message == "bad needs good >= 7: only 1.9-1, 1.10-1 can be had"
+    assert finding.message == "bad needs good >= 7: only 1.9-1, 1.10-1 is available"
 
 
 def test_what_is_missing_is_asked_for_once() -> None:

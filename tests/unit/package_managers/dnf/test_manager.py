@@ -406,7 +406,7 @@ def test_changed_and_missing_files_are_found_configuration_only_warned_of_and_gh
         (Kind.MODIFIED_FILE, Severity.ERROR),
         (Kind.MISSING_FILE, Severity.ERROR),
     ]
-    assert findings[1].message == "/usr/share/bad/a b is not as it was shipped: content differs"
+    assert findings[1].message == "/usr/share/bad/a b differs from the file in the package: content"
 
 
 def test_only_another_time_of_a_file_is_no_finding() -> None:

@@ -100,7 +100,7 @@ def library(
 
 NEEDS = Elf(needed=("liba.so.1",))
 PROGRAM = Elf(needed=("liba.so.1",), interpreter=LOADER)
-MISSED = "{} needs liba.so.1, which this machine does not have"
+MISSED = "{} needs liba.so.1, which is not installed"
 
 
 @pytest.mark.parametrize(
@@ -180,12 +180,12 @@ def test_another_c_library_s_programs_are_left_alone() -> None:
         ("", "empty"),
         ("lib", "relative"),
         (".", "relative"),
-        ("/tmp/build/lib", "anybody"),
-        ("/srv/open/lib", "anybody"),
-        ("$ORIGIN/../../tmp/x", "anybody"),
-        ("/home/me/lib", "built on"),
-        ("/builddir/build/BUILD/a/.libs", "built on"),
-        ("/usr/src/a/.libs", "built on"),
+        ("/tmp/build/lib", "any user"),
+        ("/srv/open/lib", "any user"),
+        ("$ORIGIN/../../tmp/x", "any user"),
+        ("/home/me/lib", "build machine"),
+        ("/builddir/build/BUILD/a/.libs", "build machine"),
+        ("/usr/src/a/.libs", "build machine"),
     ],
 )
 def test_a_search_path_that_others_may_fill_is_bad(element: str, word: str) -> None:
@@ -219,9 +219,7 @@ def test_a_program_needs_its_loader(path: str, loader: str, found: int) -> None:
     assert (finding is not None) == bool(found)
     if finding:
         assert (finding.kind, finding.severity) == (Kind.MISSING_LIBRARY, Severity.ERROR)
-        assert (
-            finding.message == "/usr/bin/a needs the loader /lib/ld-musl-x86_64.so.1, which this machine does not have"
-        )
+        assert finding.message == "/usr/bin/a needs the loader /lib/ld-musl-x86_64.so.1, which is not installed"
 
 
 @pytest.mark.parametrize(
@@ -244,7 +242,7 @@ def test_a_script_needs_its_interpreter(first: bytes, missing: str) -> None:
     finding = interpreter_finding("/usr/bin/a", first, tree("/usr/bin/python3", "/usr/bin/env"))
 
     assert (finding.message if finding else "") == (
-        f"/usr/bin/a is a script for {missing}, which this machine does not have" if missing else ""
+        f"/usr/bin/a needs the interpreter {missing}, which is not installed" if missing else ""
     )
 
 
@@ -273,7 +271,7 @@ def test_a_link_that_leads_nowhere_is_broken() -> None:
     [finding] = links("../nowhere/file")
 
     assert (finding.kind, finding.severity) == (Kind.BROKEN_SYMLINK, Severity.ERROR)
-    assert finding.message == "/usr/share/a/link leads to /usr/share/nowhere/file, which is not there"
+    assert finding.message == "/usr/share/a/link points to /usr/share/nowhere/file, which does not exist"
     assert finding.evidence == "/usr/share/a/link -> ../nowhere/file"
 
 
@@ -364,7 +362,7 @@ class TestStage:
 
     def test_a_program_of_another_machine_needs_a_loader_too(self) -> None:
         assert [finding.message for finding in self.of_contents({"/usr/bin/a": ELF_32})] == [
-            "/usr/bin/a needs the loader /lib/ld-linux.so.2, which this machine does not have"
+            "/usr/bin/a needs the loader /lib/ld-linux.so.2, which is not installed"
         ]
         assert self.of_contents({"/usr/bin/a": ELF_32, "/lib/ld-linux.so.2": b"x" * 60}) == ()
 

@@ -58,7 +58,7 @@ def test_what_was_added_together_is_told_once() -> None:
     after = files(etc__x=FOLDER, etc__x__y=FOLDER, etc__x__y__conf=FILE, **{"etc__x-a": FILE})
 
     assert found(files(), after) == [
-        (Kind.LEFTOVER_FILE, Severity.ERROR, "/etc/x was left behind, with what is in it"),
+        (Kind.LEFTOVER_FILE, Severity.ERROR, "/etc/x was left behind, with its contents"),
         (Kind.LEFTOVER_FILE, Severity.ERROR, "/etc/x-a was left behind"),
     ]
 
@@ -111,7 +111,7 @@ def test_what_was_changed_and_not_put_back_is_told(now: FileState, evidence: str
     [leftover] = find_leftovers(files(etc__a=FILE), files(etc__a=now), RULES, owned=())
 
     assert leftover.finding.kind is Kind.LEFTOVER_FILE
-    assert leftover.finding.message == "/etc/a was changed and not put back"
+    assert leftover.finding.message == "/etc/a was changed and not restored"
     assert leftover.finding.evidence == evidence
 
 
@@ -142,7 +142,7 @@ def test_what_is_gone_is_missed() -> None:
     before = files(opt__x=FOLDER, opt__x__y=FILE)
 
     assert found(before, files()) == [
-        (Kind.MISSING_FILE, Severity.ERROR, "/opt/x was there before the package came, and is gone")
+        (Kind.MISSING_FILE, Severity.ERROR, "/opt/x existed before the installation and is gone")
     ]
 
 
@@ -151,7 +151,7 @@ def test_an_empty_folder_that_nobody_owns_may_go_with_the_package() -> None:
 
     assert found(before, files()) == []
     assert found(before, files(), frozenset({"/opt"})) == [
-        (Kind.MISSING_FILE, Severity.ERROR, "/opt was there before the package came, and is gone")
+        (Kind.MISSING_FILE, Severity.ERROR, "/opt existed before the installation and is gone")
     ]
 
 
@@ -161,7 +161,7 @@ def test_a_changed_file_of_another_package_is_told() -> None:
     )
 
     assert (leftover.finding.kind, leftover.finding.severity) == (Kind.MODIFIED_FILE, Severity.ERROR)
-    assert leftover.finding.message == "/etc/a, which is another package's, was changed and not put back"
+    assert leftover.finding.message == "/etc/a, which belongs to another package, was changed and not restored"
     assert leftover.changed
 
 
@@ -182,8 +182,8 @@ def test_a_user_who_was_there_before_must_stay_as_he_was() -> None:
     leftovers = find_leftovers(before, after, RULES, owned=())
 
     assert [(one.finding.kind, one.finding.message) for one in leftovers] == [
-        (Kind.LEFTOVER_USER, "the group sudo was changed and not put back"),
-        (Kind.LEFTOVER_USER, "the user games was changed and not put back"),
+        (Kind.LEFTOVER_USER, "the group sudo was changed and not restored"),
+        (Kind.LEFTOVER_USER, "the user games was changed and not restored"),
     ]
     assert leftovers[0].finding.evidence == "sudo:27:, then sudo:27:games"
     # No dependency is to blame just because the name exists without the package, too.
@@ -413,7 +413,10 @@ class TestStage:
         instance = FakeInstance({**debian.programs, verb if verb.startswith("/") else "apt-get": failing})
         [finding] = leftovers(StageContext(a_spec(), instance, Apt(), Stop(60), StageLog(), seen)).findings
 
-        assert finding.message == "/etc/hello.conf was left behind; its dependencies cannot be tried without it"
+        assert (
+            finding.message
+            == "/etc/hello.conf was left behind; perhaps left by a dependency, which could not be tested alone"
+        )
 
     def test_dependencies_are_taken_away_too(self) -> None:
         debian = FakeDebian()
@@ -454,7 +457,10 @@ class TestStage:
         [finding] = self.run(debian).findings
 
         assert finding.severity is Severity.WARNING
-        assert finding.message == "/etc/hello.conf was left behind; its dependencies cannot be removed"
+        assert (
+            finding.message
+            == "/etc/hello.conf was left behind; perhaps left by a dependency, which could not be removed"
+        )
 
     def test_a_mirror_that_is_away_when_dependencies_are_tried_is_ours(self) -> None:
         debian = FakeDebian()

@@ -44,7 +44,7 @@ def test_the_version_is_what_the_program_says(make: Make) -> None:
 
 
 def test_a_program_that_says_no_version_is_no_terraform(make: Make) -> None:
-    with pytest.raises(ProvisionFailed, match="does not say its version") as caught:
+    with pytest.raises(ProvisionFailed, match="did not report its version") as caught:
         make("echo 'OpenTofu v1.9'").version(Stop(10))
 
     assert "OpenTofu" in caught.value.details
@@ -161,7 +161,7 @@ def test_the_configured_terraform_goes_before_the_one_in_path(tmp_path: Path) ->
 
 
 def test_a_configured_terraform_that_is_not_there_is_the_configurations_fault(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="is not a program") as caught:
+    with pytest.raises(ConfigurationError, match="is not an executable program") as caught:
         find_terraform(str(tmp_path / "gone"), folder=tmp_path)
 
     assert caught.value.key == "terraform"

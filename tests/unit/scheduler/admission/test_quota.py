@@ -46,7 +46,7 @@ def test_what_was_accepted_since_the_count_counts_too() -> None:
 
     assert counter.asked == 1
     counter.unfinished = 10
-    with pytest.raises(TooManyRequests, match="10 of your tasks"):
+    with pytest.raises(TooManyRequests, match="10 unfinished tasks"):
         take(quota)
 
 

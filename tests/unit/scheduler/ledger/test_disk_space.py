@@ -15,7 +15,7 @@ def test_a_full_disk_is_told_with_what_is_needed_and_forgotten_once_it_has_room(
     free, clock = [3 << 20], HandClock()
     room = Room(tmp_path, needed_mb=32, free=lambda _folder: free[0], clock=clock)
 
-    with pytest.raises(LedgerUnavailable, match=r"3 MB are free at .*, and 32 MB are needed"):
+    with pytest.raises(LedgerUnavailable, match=r"3 MB are free at .*, 32 MB are required"):
         room.check()
 
     free[0] = 32 << 20

@@ -268,7 +268,9 @@ def test_a_request_that_this_version_does_not_take_any_more_ends_the_task(databa
 
     row = ledger.tasks.get(task_id)
     assert row.outcome is Outcome.ERRORED
-    assert row.reason == "the request is not offered any more"
+    assert (
+        row.reason == "this version of the service does not accept the stored request any more; submit the task again"
+    )
 
 
 def test_stages_that_this_version_cannot_read_do_not_stop_the_lapse(

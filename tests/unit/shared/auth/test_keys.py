@@ -360,7 +360,7 @@ def test_a_key_set_that_cannot_be_used_says_why(tmp_path: Path, entries: Sequenc
         ("", "no public key"),
         ("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n", "no public key"),
         (key_pair("RS256").private_pem, "private"),
-        (key_pair("EdDSA").public_pem, "no key for RS256"),
+        (key_pair("EdDSA").public_pem, "not a key for RS256"),
         (key_pair("RS256", bits=1024).public_pem, "too weak: at least 2048"),
         ("x" * 2_000_000, "larger"),
     ],

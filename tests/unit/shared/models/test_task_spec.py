@@ -193,7 +193,7 @@ def test_what_a_line_or_a_stanza_says_becomes_fields(
         ),
         ("Types: deb\nURIs: http://a.example/\nSuites: ./\nSigned-By: /usr/share/keyrings/x.gpg", "gpg_key"),
         ("Types: deb\nURIs: http://a.example/\nSuites: ./\nCheck-Valid-Until: no", "choose one of: types, uris"),
-        ("Types: deb\nURIs: http://a.example/\nSuites: ./\nEnabled: no", "not enabled"),
+        ("Types: deb\nURIs: http://a.example/\nSuites: ./\nEnabled: no", "a disabled repository"),
         ("Types: deb\nURIs: file:/x\nSuites: ./", "only http:// and https:// URLs"),
         ("Types: deb\nURIs: http://a.example/\nSuites: ./\n\nTypes: deb\nURIs: http://b.example/\nSuites: ./", "one"),
     ],

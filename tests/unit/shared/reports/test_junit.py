@@ -19,7 +19,7 @@ STAGES = (
     StageResult(stage="prepare", outcome=Outcome.PASSED, seconds=1.5, log="file:///logs/prepare.log"),
     StageResult(stage="integrity", outcome=Outcome.FAILED, findings=(FINDING,), reason="/usr/bin/hello is missing"),
     StageResult(stage="remove", outcome=Outcome.ERRORED, reason="the machine is gone"),
-    StageResult(stage="purge", outcome=Outcome.SKIPPED, reason="remove was errored"),
+    StageResult(stage="purge", outcome=Outcome.SKIPPED, reason="the outcome of remove is errored"),
     StageResult(stage="leftovers", outcome=Outcome.CANCELLED, reason="cancelled on request"),
 )
 
@@ -41,7 +41,7 @@ def test_every_stage_is_a_case_with_the_result_that_fits() -> None:
     assert found["prepare"].is_passed
     assert found["prepare"].time == 1.5
     assert [type(case.result[0]) for case in list(found.values())[1:]] == [Failure, Error, Skipped, Error]
-    assert found["purge"].result[0].message == "remove was errored"
+    assert found["purge"].result[0].message == "the outcome of remove is errored"
 
 
 def test_a_failure_names_kind_reason_and_evidence() -> None:

@@ -155,7 +155,7 @@ def test_one_that_does_not_start_tells_why(tmp_path: Path) -> None:
     (folder / "socket.d").mkdir()
     (folder / "socket.d" / "socket").mkdir()
 
-    with pytest.raises(InfrastructureError, match="does not start") as caught:
+    with pytest.raises(InfrastructureError, match="did not start") as caught:
         ProviderProcess(folder, docker_host=HOST).environment(Stop(60))
 
     assert "Error" in caught.value.details
