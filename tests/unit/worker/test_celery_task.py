@@ -26,8 +26,8 @@ def bench(tmp_path: Path) -> WorkerBench:
     return WorkerBench(tmp_path)
 
 
-def a_debian_that_does_at_install(action: Sequence[object]) -> FakeInstance:
-    """Return a machine with a slow installation, which first calls the action's parts."""
+def a_debian_that_does_at_install(action: Sequence[object], *, seconds: float = 30) -> FakeInstance:
+    """Return a machine with an installation of so many seconds, which first calls the action's parts."""
     debian = FakeDebian()
     programs = dict(debian.programs)
     apt_get = programs["apt-get"]
@@ -38,7 +38,7 @@ def a_debian_that_does_at_install(action: Sequence[object]) -> FakeInstance:
         for call in action:
             assert callable(call)
             call()
-        return Answer(seconds=30)
+        return Answer(seconds=seconds)
 
     return FakeInstance({**programs, "apt-get": slow})
 
@@ -273,7 +273,7 @@ def test_every_line_of_an_attempt_names_it_also_from_the_heartbeats_thread(tmp_p
     ledger = DeafLedger()
     bench = WorkerBench(tmp_path, ledger=ledger)
     task_id = ledger.add(a_spec())
-    bench.runner.instances = [a_debian_that_does_at_install([lambda: ledger.asked.wait(10)])]
+    bench.runner.instances = [a_debian_that_does_at_install([lambda: ledger.asked.wait(10)], seconds=0)]
 
     with captured_lines() as lines:
         bench.run(task_id)
