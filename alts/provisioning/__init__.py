@@ -1,4 +1,4 @@
-"""Terraform and Ansible, and what they are given: signing keys, repository hosts.
+"""Terraform, Ansible, signing keys and repository hosts.
 
 Imports alts.host, alts.core and alts.shared.
 """

@@ -1,4 +1,4 @@
-"""Ansible, through ansible-runner: the only file that knows its settings and events."""
+"""Run Ansible through ansible-runner. Only this file knows its settings and events."""
 
 from __future__ import annotations
 
@@ -22,18 +22,19 @@ from alts.host.process import kill_by_variable
 from alts.shared.errors import ProvisionFailed
 
 _SETTINGS_NAME = "ansible.cfg"
-_LOOK_INTERVAL = 0.1  # seconds between two looks at the Stop
+_LOOK_INTERVAL = 0.1  # seconds between two checks of the Stop
 _DETAIL_LINES = 30
 
-# One argument of execve(2) may have 128 KiB (MAX_ARG_STRLEN), and a batch is one; the rest is for its commands.
+# Bytes. A batch is one argument of execve(2), which may have 128 KiB (MAX_ARG_STRLEN). The batch's commands need the
+# rest.
 _BATCH_LIMIT = 90_000
 _PATH = re.compile(r"/[A-Za-z0-9._+@/-]*[A-Za-z0-9._+@-]\Z")
 _MODE = re.compile(r"0[0-7]{3}\Z")
 
 _MARK = "AWX_ISOLATED_DATA_DIR"
-"""ansible-runner tells its callback plugin by it where the run's files are: all of a run's processes have it."""
+"""Variable with the folder of a run's files, for ansible-runner's callback plugin. All processes of a run have it."""
 
-# What ansible-runner itself puts into the environment and its callback plugin reads there.
+# Variables that ansible-runner sets and its callback plugin reads.
 _RUNNER_VARIABLES = (
     "ANSIBLE_CALLBACK_PLUGINS",
     "ANSIBLE_STDOUT_CALLBACK",
@@ -44,10 +45,11 @@ _RUNNER_VARIABLES = (
 
 
 def prepare_variables(files: Sequence[InstanceFile]) -> dict[str, object]:
-    """What resources/ansible/prepare.yml wants to know: {"batches": [[{"path", "content_base64", ...}, ...], ...]}.
+    """Return the variables of resources/ansible/prepare.yml: {"batches": [[{"path", "content_base64", ...}, ...]]}.
 
-    Contents are in base64, so that nothing in them can be a template or a shell's word. A batch is what one command
-    can carry; a long file goes in pieces. There is always a batch, if an empty one: it shows that the machine answers.
+    Contents are in base64, so they can contain neither a template nor a shell word. One command writes a batch. A long
+    file is split into pieces. There is at least one batch, which may be empty: its command shows that the machine
+    answers.
     Raises ValueError for a path or a mode that is not plain.
     """
     batches: list[list[dict[str, str]]] = [[]]
@@ -89,11 +91,11 @@ def run_playbook(
     stop: Stop,
     sink: OutputSink,
 ) -> str:
-    """Run a playbook on a machine. Returns ansible's version as the run itself reports it, e.g. "2.19.14".
+    """Run a playbook on a machine. Returns the version that ansible reports in the run, e.g. "2.19.14".
 
     `connection`: the machine's variables in the inventory, e.g. {"ansible_connection": ..., "ansible_host": ...}.
-    `variables` are templates to ansible: what callers say must be encoded in them. All files go into a new folder
-    below `folder`. The playbook must show ansible_version.full by a debug task.
+    Ansible treats `variables` as templates, so callers' data must be encoded in them. All files go into a new folder
+    below `folder`. The playbook must show ansible_version.full with a debug task.
     Raises ProvisionFailed with the output of the failing task in `details`, or Stopped.
     """
     stop.check()
@@ -106,7 +108,7 @@ def run_playbook(
     except (AnsibleRunnerException, ExceptionPexpect, OSError) as error:
         raise ProvisionFailed("ansible could not be run", details=f"{error}\n{heard.tail()}") from error
     finally:
-        # ansible's workers run in sessions of their own: ansible-runner's kill, after a cancel, does not reach them.
+        # ansible's workers run in their own sessions, so ansible-runner's kill after a cancel does not reach them.
         kill_by_variable(_MARK, config.env[_MARK])
     if status == "canceled" and (reason := stop.reason):
         raise Stopped(reason)
@@ -120,7 +122,7 @@ def run_playbook(
 
 
 class _Heard:
-    """What the events of a run said."""
+    """Output, failure and version from the events of a run."""
 
     def __init__(self, sink: OutputSink) -> None:
         self.output = BoundedOutput(sink)
@@ -128,7 +130,7 @@ class _Heard:
         self.version: str | None = None
 
     def __call__(self, event: Mapping[str, Any]) -> bool:
-        """Whether ansible-runner shall keep a file of the event: never."""
+        """Handle an event. Returns False: ansible-runner writes no file of the event."""
         text = str(event.get("stdout", "")).replace("\r\n", "\n")
         if text:
             self.output.write(text + "\n")
@@ -144,7 +146,7 @@ class _Heard:
 
 
 def _explained(task: str, result: Mapping[str, Any], text: str) -> str:
-    """The task's name and what its command printed; ansible's own words where no command ran."""
+    """Return the task's name and its command's output; ansible's own message if no command ran."""
     said = [str(result[key]).strip() for key in ("stdout", "stderr", "msg") if result.get(key)]
     lines = ("\n".join(said) or text).splitlines()
     return "\n".join([f"{task}:", *lines[-_DETAIL_LINES:]])
@@ -153,18 +155,18 @@ def _explained(task: str, result: Mapping[str, Any], text: str) -> str:
 def _config(
     home: Path, playbook: Path, inventory: Mapping[str, object], variables: Mapping[str, object]
 ) -> RunnerConfig:
-    """What ansible-runner is to run, with everything that it or ansible writes below `home`.
+    """Return the configuration of a run. ansible-runner and ansible write only below `home`.
 
-    ansible_runner.run() is of no use here: it silences the root logger and, in the main thread, takes over signals.
+    ansible_runner.run() is not used: it silences the root logger and, in the main thread, takes over signals.
     """
     for name in ("home", "tmp", "env"):
         (home / name).mkdir()
     settings = {"pexpect_timeout": _LOOK_INTERVAL, "suppress_output_file": True, "suppress_ansible_output": True}
-    # JSON is YAML, so ansible's and ansible-runner's loaders read it. Given as an argument, the settings are ignored.
+    # JSON is YAML, so ansible's and ansible-runner's loaders read it. Settings given as an argument are ignored.
     for name, data in (("env/settings", settings), ("env/extravars", variables), ("inventory.yml", inventory)):
         (home / name).write_text(json.dumps(data), encoding="utf-8")
     environment = {
-        # ansible-playbook stands next to the Python that runs the worker, also where no virtualenv is activated.
+        # ansible-playbook is next to the worker's Python, even if no virtualenv is activated.
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
         "HOME": str(home / "home"),
         "TMPDIR": str(home / "tmp"),
@@ -185,6 +187,6 @@ def _config(
         quiet=True,
     )
     config.prepare()
-    # ansible-runner starts from the worker's whole environment, and writes it to a file: the worker's secrets too.
+    # ansible-runner starts from the worker's whole environment, secrets included, and writes it to a file.
     config.env = environment | {name: config.env[name] for name in _RUNNER_VARIABLES if name in config.env}
     return config

@@ -1,4 +1,4 @@
-"""Where a task's repositories are: asked before a machine is made for them."""
+"""Check a task's repository addresses before a machine is made."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from alts.shared.network_rules import NetworkRules
 
 
 def check_hosts(spec: TaskSpec, rules: NetworkRules, *, stop: Stop, resolve: Resolve = addresses_of) -> None:
-    """Whether every repository, and every key's address, leads only to where the rules allow.
+    """Check that all addresses of repositories and keys are allowed by the rules.
 
-    A name that is not known here is left to the machine, whose package manager says so.
-    Raises RepositoryUnreachable, not to be tried again: neither the package's fault nor gone in a minute. Or Stopped.
+    A name that does not resolve here passes: the package manager in the machine reports it.
+    Raises Stopped, or RepositoryUnreachable, which is not retryable: the cause is neither the package nor transient.
     """
     urls = [url for repository in spec.repositories for url in (repository.source[0], repository.gpg_key or "")]
     hosts = {urlsplit(url).hostname or "": url for url in urls if url.startswith(("http://", "https://"))}

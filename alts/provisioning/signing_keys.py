@@ -1,4 +1,4 @@
-"""The keys that sign a task's repositories, fetched where the task names only their address."""
+"""Fetch the signing keys that a task gives by address."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ Fetch = Callable[[str, Stop], bytes]
 
 
 def with_keys(spec: TaskSpec, *, stop: Stop, fetch: Fetch) -> TaskSpec:
-    """The same task with every gpg_key as armored text.
+    """Return the task with every gpg_key as armored text.
 
-    Raises RepositoryUnreachable where an address does not answer or has something else, or Stopped.
+    Raises RepositoryUnreachable if an address does not answer or its content is no key, or Stopped.
     """
     repositories = tuple(_with_key(repository, stop, fetch) for repository in spec.repositories)
     return spec.model_copy(update={"repositories": repositories})

@@ -1,4 +1,4 @@
-"""The terraform command and the provider that it is given.
+"""The terraform command.
 
 Imports alts.host, alts.core and alts.shared.
 """

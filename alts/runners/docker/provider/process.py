@@ -22,26 +22,26 @@ from alts.shared.errors import InfrastructureError
 REATTACH_VARIABLE = "TF_REATTACH_PROVIDERS"
 LOG_NAME = "provider.log"
 
-# sun_path of unix(7) has 108 bytes, one of them for the NUL.
+# sun_path of unix(7) has 108 bytes, including the NUL.
 _SOCKET_PATH_LIMIT = 107
 _SOCKET_NAME = "socket"
 
 _READY_SECONDS = 60.0  # from start to ready; 0.6 s on an idle machine
-_END_SECONDS = 70.0  # a little more than it takes to undo what is under way, see alts.runners.docker.provider.server
-_LOOK_SECONDS = 0.2  # between two looks at a Stop
+_END_SECONDS = 70.0  # more than _UNDO_SECONDS of alts.runners.docker.provider.server
+_LOOK_SECONDS = 0.2  # between two checks of a Stop
 _LOG_TAIL = 2000  # characters
 
 log = logging.getLogger(__name__)
 
 
 class ProviderProcess:
-    """Starts the provider when it is first asked for, and again when it has died.
+    """Starts the provider when it is first needed, and again if it has died. Thread-safe.
 
-    It ends with this process, however that ends. Safe to use from several threads.
+    The provider ends with this process, even if this process is killed.
     """
 
     def __init__(self, folder: Path, *, docker_host: str, python: str = sys.executable) -> None:
-        """`folder` is made where it is missing, and holds the log; the socket goes below it where the path is short."""
+        """`folder`: for the log, and for the socket if its path is short enough. It is made if missing."""
         self._folder = folder.absolute()
         self._docker_host = docker_host
         self._python = python
@@ -52,11 +52,11 @@ class ProviderProcess:
         self._closed = False
 
     def environment(self, stop: Stop) -> dict[str, str]:
-        """What attaches a terraform to the running provider: {"TF_REATTACH_PROVIDERS": ...}.
+        """Return the variable that attaches a terraform to the running provider: {"TF_REATTACH_PROVIDERS": ...}.
 
-        Ask before every terraform: after a restart the socket is where it was, but a terraform that was told of the
-        dead process cancels its work within a second.
-        Raises InfrastructureError where the provider does not start, or was closed, and Stopped.
+        Call this before every terraform. A restarted provider has the same socket, but a terraform that has the dead
+        process's id cancels its work within a second.
+        Raises InfrastructureError if the provider does not start or is closed, or Stopped.
         """
         with self._locked(stop):
             if self._closed:
@@ -70,7 +70,7 @@ class ProviderProcess:
             return {REATTACH_VARIABLE: self._value}
 
     def close(self) -> None:
-        """End the provider, once what is under way has ended or is undone. Harmless when it is closed already."""
+        """End the provider after its calls under way have ended or are undone. Idempotent."""
         with self._lock:
             self._closed = True
             if self._process is not None:
@@ -81,7 +81,7 @@ class ProviderProcess:
 
     @contextlib.contextmanager
     def _locked(self, stop: Stop) -> Iterator[None]:
-        """Somebody else may be waiting for a provider that hangs while it starts."""
+        """Hold the lock. The wait can be long if the provider hangs at its start. Raises Stopped."""
         while not self._lock.acquire(timeout=_LOOK_SECONDS):
             stop.check()
         try:
@@ -90,7 +90,7 @@ class ProviderProcess:
             self._lock.release()
 
     def _start(self, stop: Stop) -> tuple[subprocess.Popen[bytes], str]:
-        """The running provider, and the value that attaches a terraform to it."""
+        """Start the provider. Returns its process and the value that attaches a terraform to it."""
         self._folder.mkdir(parents=True, exist_ok=True)
         socket = self._prepare_socket()
         argv = [
@@ -104,7 +104,7 @@ class ProviderProcess:
         ]
         environment = {
             "PATH": os.environ.get("PATH", os.defpath),
-            # -m has to find the package also where it is run from a checkout, without being installed.
+            # -m must find the package even in a checkout, without an installation.
             "PYTHONPATH": str(Path(alts.__file__).parent.parent),
         }
         with (self._folder / LOG_NAME).open("ab") as log_file:
@@ -129,7 +129,7 @@ class ProviderProcess:
         return process, value
 
     def _prepare_socket(self) -> Path:
-        """Make the socket's folder, for our user alone: access to it is access to the provider."""
+        """Make the socket's folder for our user alone. Access to the folder is access to the provider."""
         if self._socket is None:
             socket = self._folder / "socket.d" / _SOCKET_NAME
             if len(os.fsencode(socket)) > _SOCKET_PATH_LIMIT:
@@ -150,9 +150,9 @@ class ProviderProcess:
         return line.decode().strip()
 
     def _put_away(self, process: subprocess.Popen[bytes]) -> None:
-        """End the process (the end of its standard input tells it to), reap it, close what leads to it."""
+        """End the process by closing its standard input. Reap it and close its pipes."""
         if process.stdin is not None:
-            # It may be dead already, and the pipe broken.
+            # The process may be dead and the pipe broken.
             with contextlib.suppress(BrokenPipeError):
                 process.stdin.close()
         try:
@@ -166,7 +166,7 @@ class ProviderProcess:
 
 
 def _read_line(file: IO[bytes], stop: Stop) -> bytes:
-    """What comes until the first newline, the end of the file, or the Stop."""
+    """Read until the first newline, the end of the file, or the Stop."""
     line = b""
     with selectors.DefaultSelector() as selector:
         selector.register(file, selectors.EVENT_READ)

@@ -1,4 +1,4 @@
-"""Containers, images and networks on a docker engine, as Terraform wants to have them made and removed."""
+"""Terraform resources of a Docker engine: containers, images and networks."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from tf.utils import Diagnostics
 from alts.runners.docker.provider.schemas import container_schema, image_schema, labels_of, network_schema
 
 State = dict[str, Any]
-"""A resource's attributes by name; None or Unknown where nothing was said."""
+"""A resource's attributes by name. An attribute without a value is None or Unknown."""
 
-_ENGINE_TIMEOUT = 120  # seconds for one answer of the engine; a loaded one takes long to start a container
-_AFTERTHOUGHT_SECONDS = 5.0  # in which an engine that gave no answer may still make what it was asked for
-_REMOVAL_SECONDS = 30.0  # for a removal that somebody else has begun
+_ENGINE_TIMEOUT = 120  # seconds for one response; a loaded engine takes long to start a container
+_AFTERTHOUGHT_SECONDS = 5.0  # in which an engine that did not respond may still make the container
+_REMOVAL_SECONDS = 30.0  # for a removal that another client has begun
 _MEBIBYTE = 1024 * 1024
 
-# requests' own errors are OSErrors, and so is what the socket below them raises.
+# Errors of requests and of the socket below it are OSErrors.
 _ENGINE_ERRORS = (DockerException, OSError)
 
 log = logging.getLogger(__name__)
 
 
-class Engine:
-    """A docker engine, with a client for each thread: the SDK does not promise that one may be shared."""
+class EngineClients:
+    """Clients of one Docker engine, one for each thread: the SDK does not promise thread safety."""
 
     def __init__(self, host: str) -> None:
         self.host = host
@@ -43,7 +43,7 @@ class Engine:
 
     @property
     def client(self) -> docker.DockerClient:
-        """Raises DockerException where the engine does not answer."""
+        """This thread's client. Raises DockerException if the engine does not answer."""
         if not hasattr(self._local, "client"):
             self._local.client = docker.DockerClient(base_url=self.host, timeout=_ENGINE_TIMEOUT)
         client: docker.DockerClient = self._local.client
@@ -51,13 +51,13 @@ class Engine:
 
 
 class EngineResource(Resource):  # type: ignore[misc]  # tf is untyped
-    """What the resources have in common. Errors of the engine become diagnostics, which terraform shows."""
+    """Base of all resources. Errors of the engine become diagnostics, which terraform shows."""
 
     name: ClassVar[str]
     undone_when_orphaned: ClassVar[bool]
-    """Whether to delete again what was made for a terraform that was killed meanwhile."""
+    """Whether to delete an object again if its terraform was killed while it was made."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: EngineClients) -> None:
         self.engine = engine
 
     @classmethod
@@ -75,7 +75,7 @@ class EngineResource(Resource):  # type: ignore[misc]  # tf is untyped
         return current
 
     def update(self, ctx: Any, current: State, planned: State) -> State:  # noqa: ARG002 - tf's signature
-        # What cannot be changed in place requires a replacement; the rest is only about how to delete.
+        # Only attributes about deletion change in place. All others require a replacement.
         return planned
 
     def delete(self, ctx: Any, current: State) -> State | None:
@@ -88,15 +88,15 @@ class EngineResource(Resource):  # type: ignore[misc]  # tf is untyped
         return old
 
     def make(self, planned: State) -> State:
-        """Make it whole or not at all; gives its state. Raises DockerException or OSError."""
+        """Make the object completely or not at all. Returns its state. Raises DockerException or OSError."""
         raise NotImplementedError
 
     def look_up(self, current: State) -> State | None:
-        """The state as it is now, None where it is gone. Raises DockerException or OSError."""
+        """Return the current state; None if the object is gone. Raises DockerException or OSError."""
         raise NotImplementedError
 
     def remove(self, current: State) -> None:
-        """Remove it; harmless where it is gone. Raises DockerException or OSError."""
+        """Remove the object. Ignores a missing object. Raises DockerException or OSError."""
         raise NotImplementedError
 
 
@@ -142,7 +142,7 @@ class ContainerResource(EngineResource):
             container = self.engine.client.containers.get(current["id"])
         except NotFound:
             return None
-        # A container that has stopped stays in the state: destroy must still remove it.
+        # A stopped container stays in the state, as destroy must still remove it.
         running = bool(container.attrs["State"]["Running"])
         return {
             **current,
@@ -161,7 +161,7 @@ class ContainerResource(EngineResource):
         except APIError as error:
             if error.status_code != 409:
                 raise
-            # "removal ... is already in progress": it is gone when that has ended, and not before.
+            # "removal ... is already in progress": the container is there until that removal ends.
             if not self._gone(current["id"]):
                 raise
 
@@ -191,9 +191,9 @@ class ContainerResource(EngineResource):
         try:
             return client.containers.create(planned["image"], name=planned["name"], **options)
         except APIError:
-            raise  # an answer: nothing was made
+            raise  # a response: nothing was made
         except OSError:
-            # No answer: the engine may have made it all the same, or be about to.
+            # No response: the engine may have made the container or may still make it.
             self._discard_unanswered(planned)
             raise
 
@@ -225,10 +225,10 @@ class ContainerResource(EngineResource):
 
 
 class ImageResource(EngineResource):
-    """`docker_image`: pulled where it is not there."""
+    """`docker_image`: pulled if missing."""
 
     name = "image"
-    # It may have been there before; and an image that is there harms nobody.
+    # The image may be older than this call, and an unused image does no harm.
     undone_when_orphaned = False
 
     @classmethod
@@ -297,7 +297,7 @@ def _known(state: State, name: str) -> Any:
 
 
 def _hardening(planned: State) -> dict[str, Any]:
-    """Options of a container that bound what it may do and fill."""
+    """Return the options that limit a container's capabilities, shared memory and log."""
     shm, driver = _known(planned, "shm_size"), _known(planned, "log_driver")
     [capabilities] = planned.get("capabilities") or [{}]
     return {
@@ -309,7 +309,7 @@ def _hardening(planned: State) -> dict[str, Any]:
 
 
 def _address_pools(planned: State) -> IPAMConfig | None:
-    """Where a network's addresses come from; None where the engine is to choose."""
+    """Return a network's address pools; None lets the engine choose."""
     pools = [
         IPAMPool(subnet=block["subnet"], gateway=_known(block, "gateway"))
         for block in planned.get("ipam_config") or ()
@@ -338,7 +338,7 @@ def _network_data(container: DockerContainer) -> list[dict[str, str]]:
 
 
 def _discard(container: DockerContainer) -> None:
-    """Remove a half-made container; what is in the way is said in the log, for the first trouble matters more."""
+    """Remove a half-made container. A failure is only logged, as the first error matters more."""
     try:
         container.remove(force=True, v=True)
     except NotFound:

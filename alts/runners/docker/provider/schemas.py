@@ -1,6 +1,6 @@
-"""What the provider's resources look like to Terraform. Pure.
+"""Terraform schemas of the provider's resources. Pure.
 
-Names and types are kreuzwerker/docker 3.6's for all that is here, but for `pids_limit`, which that one lacks.
+Names and types are those of kreuzwerker/docker 3.6, except `pids_limit`, which that provider lacks.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tf.types import Bool, List, Map, Number, Set, String, TfType
 
 
 class ObjectList(TfType):  # type: ignore[misc]  # tf is untyped
-    """A list of objects whose attributes are all strings: tf 1.2 has no objects of its own."""
+    """A list of objects whose attributes are all strings. tf 1.2 has no object type."""
 
     def __init__(self, *names: str) -> None:
         self._names = names
@@ -76,7 +76,7 @@ def container_schema() -> Schema:
             _optional("pids_limit", Number()),
             _optional("shm_size", Number()),  # MB
             _optional("log_driver", String()),
-            # Read says false of a container that does not run: the difference makes Terraform replace it.
+            # Reading a stopped container returns false, and Terraform replaces it because of the difference.
             _defaulted("must_run", Bool(), default=True),
             _optional("remove_volumes", Bool(), requires_replace=False),
             _optional("destroy_grace_seconds", Number(), requires_replace=False),
@@ -124,5 +124,5 @@ def network_schema() -> Schema:
 
 
 def labels_of(state: Mapping[str, Any]) -> dict[str, str]:
-    """The `labels` blocks of a resource as the mapping that docker wants."""
+    """Return the `labels` blocks of a resource as a mapping for the Docker SDK."""
     return {block["label"]: block["value"] for block in state.get("labels") or ()}

@@ -1,4 +1,4 @@
-"""The provider as Terraform's protocol 6 has it: tf's service, with what tf 1.2.0 lacks."""
+"""The provider as a service of Terraform's protocol 6. Adds to tf's servicer what tf 1.2.0 lacks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tf.utils import Diagnostics, read_dynamic_value
 from alts.runners.docker.provider import ADDRESS
 from alts.runners.docker.provider.resources import (
     ContainerResource,
-    Engine,
+    EngineClients,
     EngineResource,
     ImageResource,
     NetworkResource,
@@ -26,9 +26,9 @@ log = logging.getLogger(__name__)
 
 
 class DockerProvider(Provider):  # type: ignore[misc]  # tf is untyped
-    """The resources of one engine. Many terraforms share it, so `host` may only say again which engine that is."""
+    """The resources of one engine. Many terraforms share it, so `host` may only repeat that engine's address."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: EngineClients) -> None:
         self._engine = engine
 
     def get_model_prefix(self) -> str:
@@ -41,7 +41,7 @@ class DockerProvider(Provider):  # type: ignore[misc]  # tf is untyped
         return provider_schema()
 
     def validate_config(self, diags: Diagnostics, config: dict[str, Any]) -> None:
-        """Nothing can be said before the configuration is whole: see configure_provider."""
+        """Do nothing: values may still be unknown. See configure_provider."""
 
     def configure_provider(self, diags: Diagnostics, config: dict[str, Any] | None) -> None:
         host = (config or {}).get("host")
@@ -63,7 +63,7 @@ class DockerProvider(Provider):  # type: ignore[misc]  # tf is untyped
 
 
 class DockerServicer(ProviderServicer):  # type: ignore[misc]  # tf is untyped
-    """tf's servicer, which does not replace when only nested blocks change, and does not undo what nobody waits for."""
+    """tf's servicer. Also replaces if only nested blocks change, and undoes objects of terraforms that are gone."""
 
     def PlanResourceChange(self, request: Any, context: Any) -> Any:  # noqa: N802 - the protocol's name
         response = super().PlanResourceChange(request, context)
@@ -80,7 +80,7 @@ class DockerServicer(ProviderServicer):  # type: ignore[misc]  # tf is untyped
         response = super().ApplyResourceChange(request, context)
         made = read_dynamic_value(response.new_state)
         if made and not context.is_active() and read_dynamic_value(request.prior_state) is None:
-            # Terraform was killed while it waited: nobody will ever write this into a state.
+            # Terraform was killed while it waited, so no state will have this object.
             self._undo(request.type_name, made)
         return response
 
