@@ -138,7 +138,7 @@ def test_broad_excepts_are_only_where_a_bug_must_not_lose_tasks() -> None:
 
 
 # Rooms that work with any kind of machine. alts.images makes images for Docker, and the configuration names its keys.
-ANY_MACHINE = ("core", "host", "provisioning", "checks", "pipeline", "runners", "worker")
+ANY_MACHINE = ("core", "host", "client", "provisioning", "checks", "pipeline", "runners", "worker", "embedded")
 KINDS = re.compile(r"docker|container", re.IGNORECASE)
 
 

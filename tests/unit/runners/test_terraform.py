@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+import threading
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 from structlog.contextvars import bound_contextvars
 
-from alts.core.instance import Instance
+from alts.core.instance import Instance, InstanceFile
 from alts.core.output import OutputSink
 from alts.core.stop import Stop, Stopped
 from alts.runners.base import MachineRequest
@@ -17,8 +18,15 @@ from alts.runners.docker.composition import docker_runner
 from alts.runners.docker.module import docker_connection
 from alts.runners.registry import RUNNERS
 from alts.runners.terraform import MachinePlan, TerraformMachines
-from alts.shared.errors import ImageUnavailable, InfrastructureError, InstanceLost, ProvisionFailed
-from tests.support.builders import an_order
+from alts.shared.errors import (
+    ImageUnavailable,
+    InfrastructureError,
+    InstanceLost,
+    ProvisionFailed,
+    RepositoryUnreachable,
+)
+from alts.shared.models.task_spec import TaskSpec
+from tests.support.builders import a_spec, an_order
 from tests.support.fakes import FakeInstance
 from tests.support.log_lines import captured_lines
 
@@ -45,7 +53,11 @@ class ScriptedModule:
         failure: InfrastructureError | None = None,
         engine_trouble: str = "",
         machine: FakeInstance | None = None,
+        may_seal: threading.Event | None = None,
     ) -> None:
+        """`may_seal`: what seal() waits for."""
+        self.sealed = threading.Event()
+        self._may_seal = may_seal
         self.removed: list[tuple[str, int]] = []
         self._engine_trouble = engine_trouble
         self._machine = machine or FakeInstance(name="machine")
@@ -82,6 +94,8 @@ class ScriptedModule:
 
     def seal(self, request: MachineRequest, outputs: Mapping[str, object]) -> str:
         logging.getLogger("alts.test").info("sealing")
+        assert self._may_seal is None or self._may_seal.wait(30)
+        self.sealed.set()
         return ""
 
     def tools(self) -> Mapping[str, str]:
@@ -184,6 +198,54 @@ def test_without_an_image_terraform_is_not_even_started(tmp_path: Path) -> None:
 
     with pytest.raises(ImageUnavailable):
         enter(module, tmp_path)
+
+    assert module.calls == []
+
+
+def test_a_machine_is_sealed_while_it_is_prepared(tmp_path: Path) -> None:
+    preparing = threading.Event()
+    module = ScriptedModule(tmp_path, may_seal=preparing)
+    order = an_order(tmp_path / "work")
+    order.work_folder.mkdir()
+
+    def files_for(spec: TaskSpec) -> Sequence[InstanceFile]:
+        assert not module.sealed.is_set()
+        preparing.set()
+        return ()
+
+    machines = TerraformMachines(module, terraform=module.terraform, files_for=files_for)
+    with (
+        machines.make(order.request, stop=Stop(60), log=lambda text: None) as made,
+        # Ansible is real, and finds no engine.
+        pytest.raises(ProvisionFailed, match="ansible"),
+    ):
+        machines.prepare(made, order, stop=Stop(60), log=lambda text: None)
+
+    assert module.sealed.is_set()
+
+
+def test_a_machine_is_destroyed_only_when_its_sealing_has_ended(tmp_path: Path) -> None:
+    may_seal = threading.Event()
+    module = ScriptedModule(tmp_path, may_seal=may_seal)
+    order = an_order(tmp_path / "work")
+    order.work_folder.mkdir()
+
+    machines = TerraformMachines(module, terraform=module.terraform, files_for=lambda spec: ())
+    with machines.make(order.request, stop=Stop(60), log=lambda text: None):
+        assert not module.sealed.is_set()
+        threading.Timer(0.2, may_seal.set).start()
+
+    assert module.sealed.is_set()
+    assert module.calls[-1] == "destroy"
+
+
+def test_a_repository_at_a_denied_address_is_refused_before_a_machine_is_made(tmp_path: Path) -> None:
+    module = ScriptedModule(tmp_path)
+    machines = TerraformMachines(module, terraform=module.terraform, files_for=lambda spec: ())
+    spec = a_spec(repositories=[{"name": "mine", "url": "http://169.254.169.254/debian", "trusted": True}])
+
+    with pytest.raises(RepositoryUnreachable):
+        machines.check(spec, stop=Stop(60))
 
     assert module.calls == []
 

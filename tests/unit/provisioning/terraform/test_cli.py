@@ -12,7 +12,6 @@ import pytest
 
 from alts.core.stop import Stop, Stopped, StopReason
 from alts.provisioning.terraform.cli import Terraform, find_terraform, launcher_for_wheel, write_override
-from alts.runners.docker.module import provider_override
 from alts.shared.errors import ConfigurationError, InfrastructureError, ProvisionFailed
 from tests.support.checkout import ROOT
 
@@ -184,20 +183,11 @@ def test_the_wheels_terraform_gives_its_exit_code(tmp_path: Path) -> None:
     assert done.returncode == 1
 
 
-def test_the_embedded_provider_is_asked_to_limit_processes(tmp_path: Path) -> None:
-    write_override(tmp_path, provider_override(None))
+def test_an_override_is_written_where_terraform_merges_it_over_the_module(tmp_path: Path) -> None:
+    write_override(tmp_path, {"terraform": {"required_version": ">= 1.5"}})
 
     override = json.loads((tmp_path / "runner_override.tf.json").read_text())
-    assert override == {"resource": {"docker_container": {"instance": {"pids_limit": "${var.pids}"}}}}
-
-
-def test_the_registrys_provider_gets_its_version_and_nothing_that_it_does_not_know(tmp_path: Path) -> None:
-    write_override(tmp_path, provider_override("~> 3.6"))
-
-    override = json.loads((tmp_path / "runner_override.tf.json").read_text())
-    wanted = {"source": "registry.terraform.io/kreuzwerker/docker", "version": "~> 3.6"}
-    assert override == {"terraform": {"required_providers": {"docker": wanted}}}
-    assert "pids_limit" not in "".join(path.read_text() for path in MODULE.glob("*.tf"))
+    assert override == {"terraform": {"required_version": ">= 1.5"}}
 
 
 def test_every_variable_of_the_module_is_declared_once() -> None:
