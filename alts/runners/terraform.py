@@ -124,7 +124,7 @@ class TerraformMachines:
                 tools, outputs = self._create(terraform, plan.variables, stop)
                 sealing = pool.submit(copy_context().run, self._module.seal, request, outputs)
                 yield Provisioned(
-                    instance=self._module.connect(outputs),
+                    instance=self._connect(outputs),
                     image=plan.image,
                     tools=tools,
                     connection=self._module.connection(outputs),
@@ -165,6 +165,13 @@ class TerraformMachines:
             return tools, self._apply(terraform, variables, stop)
         except ProvisionFailed as error:
             raise (self._blaming_the_engine(error) or error) from error.__cause__
+
+    def _connect(self, outputs: Mapping[str, object]) -> Instance:
+        try:
+            return self._module.connect(outputs)
+        except ProvisionFailed as error:
+            lost = InstanceLost(f"the machine was lost while it was being prepared: {error}", details=error.details)
+            raise (self._blaming_the_engine(error) or lost) from error
 
     def _blaming_the_engine(self, error: ProvisionFailed) -> InfrastructureError | None:
         """Return the error that replaces a tool's failure if the engine is down; None if it answers."""

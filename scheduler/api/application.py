@@ -21,7 +21,7 @@ from scheduler.api.dependencies import Parts, Services
 from scheduler.api.fair_process import be_fair
 from scheduler.api.middleware.body_limit import PATIENCE, BodyLimit
 from scheduler.api.middleware.gate import Gate
-from scheduler.api.routes import artifacts, health, tasks, workers
+from scheduler.api.routers import ROUTERS
 from scheduler.api.threads import ARTIFACT_PATIENCE, ARTIFACT_THREADS, WORKER_THREADS, Threads, limit_sync_routes
 
 DESCRIPTION = """Tests whether a package installs, works and is removed cleanly on a distribution.
@@ -73,6 +73,6 @@ def create_app(services: Services, *, artifact_patience: float = ARTIFACT_PATIEN
         Gate, reader=TokenReader(TokenKeys(config), config.jwt_leeway, services.clock), rate_limit=rate_limit
     )
     errors.install(app)
-    for routes in (tasks, artifacts, workers, health):
-        app.include_router(routes.router)
+    for router in ROUTERS:
+        app.include_router(router)
     return app

@@ -14,9 +14,10 @@ from alts.package_managers.apt import debconf
 from alts.package_managers.apt import explain as apt_why
 from alts.package_managers.apt import output as apt_output
 from alts.package_managers.apt import served as apt_served
+from alts.package_managers.apt.downloads import brought_by_task, repository_findings
 from alts.package_managers.apt.dpkg import DpkgState
 from alts.package_managers.apt.programs import APT_CACHE, APT_GET
-from alts.package_managers.apt.sources import ARCHIVES, LIST_LAST, brought_by_task, files_for, repository_findings
+from alts.package_managers.apt.sources import ARCHIVES, LIST_LAST, files_for
 from alts.package_managers.apt.versions import compare, version_key
 from alts.package_managers.base import Candidate, Identity, Operation, Queries, Query
 from alts.shared.models.distributions import DEB_ARCHITECTURES

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from alts.core.command import Completed
-from alts.package_managers.apt.sources import ARCHIVES, brought_by_task, repository_findings
+from alts.package_managers.apt.downloads import brought_by_task, repository_findings
+from alts.package_managers.apt.sources import ARCHIVES
 from alts.package_managers.apt.stanzas import read_stanzas
 from alts.package_managers.base import Candidate, Identity, InstalledPackage
 from alts.shared.models.report import Finding, Kind, Severity

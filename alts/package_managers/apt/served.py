@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 from alts.package_managers import served
-from alts.package_managers.apt.sources import brought_by_task
+from alts.package_managers.apt.downloads import FETCH_FAILED, brought_by_task
 from alts.package_managers.base import Query
 from alts.package_managers.served import Served
 from alts.shared.models.report import Finding, Kind
@@ -30,7 +30,7 @@ for url do
 done
 rm -f "$file"
 """
-_FAILED = re.compile(r"^E: Failed to fetch (?P<url>\S+/Packages\S*)\s", re.MULTILINE)
+_INDEX = re.compile(r"/Packages[^/]*$")
 _QUOTED = re.compile(r"[\\\\|{}\[\]<>\"^~_=!@#$%&*]")  # apt-pkg/contrib/strutl.cc, URItoFileName
 
 
@@ -82,4 +82,5 @@ def _of(repository: Repository, name: str, came: Mapping[str, Served]) -> Served
 
 def _indexes(spec: TaskSpec, output: str) -> list[str]:
     """Return the URLs of the task's own indexes that apt could not use."""
-    return [url for url in dict.fromkeys(_FAILED.findall(output)) if brought_by_task(spec, url)]
+    failed = [match["url"] for line in output.splitlines() if line[:2] == "E:" and (match := FETCH_FAILED.match(line))]
+    return [url for url in dict.fromkeys(failed) if _INDEX.search(url) and brought_by_task(spec, url)]

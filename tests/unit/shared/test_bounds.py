@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from alts.shared.bounds import AtMost, has_more_values
-from scheduler.api.routes import artifacts, health, tasks, workers
+from scheduler.api.routers import ROUTERS
 
 COLLECTIONS = (list, tuple, set, frozenset, dict, Mapping, Sequence)
 BODIES = {
     f"{route.path}": route.body_field.field_info.annotation
-    for routes in (tasks, artifacts, workers, health)
-    for route in routes.router.routes
+    for router in ROUTERS
+    for route in router.routes
     if isinstance(route, APIRoute) and route.body_field is not None
 }
 
