@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ from tests.corpus import deb_builder, every_fault, rpm_builder
 from tests.corpus.debs import DEBS
 from tests.support.acceptance import STANDIN
 from tests.support.embedded import EmbeddedService
+from tests.support.mirror import mirror
+from tests.support.plain_runner import plain_runner
+from tests.support.small_archive import machine_files, names_in_fields, small_archive
 from tests.support.stack import schedule, wait_for
 
 FEW, MANY = 3, 20
@@ -65,7 +69,16 @@ def results(
 ) -> Iterator[Mapping[str, Results]]:
     """Of every chosen case, by its id; the cases take turns, so that each has all sorts of neighbours."""
     chosen = [case for case in CASES if any(f"[{case.id}]" in item.name for item in request.session.items)]
-    with EmbeddedService(tmp_path_factory.mktemp("service")) as service, service.client as client:
+    folder = tmp_path_factory.mktemp("service")
+    wanted = names_in_fields(*DEBS, every_fault.DEB) | {*MORE_NAMES["real"]}
+    with (
+        small_archive(wanted) as archive,
+        mirror(folder, archive) as debian,
+        EmbeddedService(
+            folder, registry={"docker": partial(plain_runner, apt_files=machine_files(archive, debian.url))}
+        ) as service,
+        service.client as client,
+    ):
         tasks = []
         for turn in range(MANY):
             for case in chosen:

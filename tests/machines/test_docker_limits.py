@@ -103,7 +103,7 @@ def test_a_machine_in_which_nothing_starts_any_more_is_ruined_where_a_new_one_st
     with Machine(debian_image()) as machine:
         assert machine.instance.run(["sh", "-c", f"{script}; :"], stop=Stop(30)).ok
 
-        with pytest.raises(MachineRuined, match="as it could when it was new"):
+        with pytest.raises(MachineRuined, match="no command can be started in the machine any more"):
             machine.instance.run(["true"], stop=Stop(30))
 
 
