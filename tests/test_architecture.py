@@ -68,7 +68,7 @@ HOMES = {
     "alembic": {"scheduler.ledger.schema"},
     "subprocess": {"alts.host.process", "alts.runners.docker.provider.process"},
 }
-"""A library → the only modules that may import it."""
+"""Library → the only modules that may import it."""
 
 
 def module_of(path: Path) -> str:
@@ -104,7 +104,7 @@ def importers_of(package: str) -> set[str]:
 
 
 def test_imports_keep_the_contracts() -> None:
-    # In a process of its own: import-linter turns off every logger that exists (logging.config.dictConfig).
+    # Runs in a separate process, because import-linter disables every existing logger (logging.config.dictConfig).
     command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache", "--no-logo"]
 
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -161,7 +161,7 @@ def words_of(tree: ast.Module) -> Iterator[str]:
 
 def test_outside_its_folder_nothing_knows_that_a_machine_is_a_container() -> None:
     of_docker = ROOT / "alts/runners/docker"
-    # The registry is where the folder is named.
+    # The registry names the folder.
     files = [
         file
         for file in SOURCES

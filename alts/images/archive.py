@@ -1,7 +1,7 @@
-"""A root folder's tar as an image that Docker can load, of the right architecture. Pure, but for reading the tar.
+"""Wrap a root folder's tar as an image for `docker load`, with the right architecture. Pure except for reading the tar.
 
-`docker import` labels everything with the engine's own architecture, and then takes an i386 image for a missing one.
-The format: https://github.com/moby/docker-image-spec/blob/v1.2.0/v1.2.md#combined-image-json--filesystem-changeset-format
+`docker import` labels every image with the engine's own architecture. Docker then treats an i386 image as missing.
+Format: https://github.com/moby/docker-image-spec/blob/v1.2.0/v1.2.md#combined-image-json--filesystem-changeset-format
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ _BLOCK = 512  # bytes; tar pads every member to it
 
 
 def docker_archive(layer: Path, *, reference: str, architecture: str) -> Iterator[bytes]:
-    """The archive in pieces: one layer, named `reference`, for an architecture in Docker's words, such as "386".
+    """Yield the image archive in chunks: one layer, named `reference`.
 
-    The same tar always makes the same image id: the date is the file's own.
+    `architecture`: Docker's name, e.g. "386". The image's date is the tar's mtime, so the same tar always gives the
+    same image id.
     """
     digest = _digest(layer)
     created = datetime.fromtimestamp(layer.stat().st_mtime, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -47,7 +47,7 @@ def bootstrap(
         return tar
     draft = Path(tempfile.mkdtemp(prefix=prefix, dir=folder))
     try:
-        # apt fetches as the user _apt, who must get to the folder; with mkdtemp's 0700 it would do so as root.
+        # apt fetches as the user _apt, which needs access to the folder. With mkdtemp's 0700, apt would fetch as root.
         draft.chmod(0o755)
         finish = draft / "finish.sh"
         finish.write_text(recipe.finish, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""How a base image comes to be in the engine: it is there, it is pulled, or it is bootstrapped from a mirror."""
+"""Provide a base image in the engine: use the existing one, pull it, or bootstrap it from a mirror."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Image", "ImageEngine", "ImageResolver", "image_resolver"]
 
 
 def image_resolver(config: Config, engine: ImageEngine, builds: BuildEngine) -> ImageResolver:
-    """The resolver that the configuration describes."""
+    """Build the resolver that the configuration describes."""
     return ImageResolver(
         engine,
         cache_folder=config.cache_folder / "images",

@@ -1,4 +1,4 @@
-"""mmdebstrap: makes a Debian root folder, as a tar, from a mirror. The only file that knows its flags."""
+"""Run mmdebstrap, which makes a Debian root folder's tar from a mirror. Only this file knows its flags."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from alts.host.process import run_process
 from alts.shared.errors import ImageUnavailable, InfrastructureError
 
 FLAGS = (
-    # Mounting needs CAP_SYS_ADMIN, which a worker in a container does not have; and a folder in which nothing of the
-    # host is mounted can be removed without a second thought when we were killed half way. Whether i386 runs on amd64
-    # it would ask arch-test, which is rarely there; a machine that cannot run it fails soon enough. And at its end it
-    # removes whatever policy-rc.d there is, ours too, unless told to keep off.
+    # chroot/mount: mounting needs CAP_SYS_ADMIN, which a worker in a container does not have. Without host mounts the
+    # folder is also safe to remove after a killed run.
+    # check/qemu: mmdebstrap asks arch-test if i386 runs on amd64, but arch-test is rarely installed. A machine that
+    # cannot run i386 fails soon enough.
+    # chroot/policy-rc.d: mmdebstrap removes any policy-rc.d at its end, including ours.
     "--skip=chroot/mount,check/qemu,chroot/policy-rc.d",
-    # What the official images hold: priority "required", and apt.
+    # The content of the official images: priority "required", and apt.
     "--variant=minbase",
 )
-"""What every root is made with: part of what decides its content."""
+"""Flags for every root. They influence its content, so recipes hash them into their names."""
 
 _INTERRUPT_GRACE = 5.0  # seconds to end apt and dpkg, which run in sessions of their own
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
@@ -40,8 +41,9 @@ def make_root(
 ) -> None:
     """Write the tar of a root folder with the required packages and apt.
 
-    `finish`: a shell script that is run on the folder (its path in $1) before it is packed. `scratch`: an empty folder
-    for what is needed meanwhile; the caller removes it. Raises ImageUnavailable or Stopped.
+    `finish`: a shell script that runs on the folder (path in $1) before packing.
+    `scratch`: an empty folder for temporary files; the caller removes it.
+    Raises ImageUnavailable or Stopped.
     """
     argv = root_argv(target, codename=codename, architecture=architecture, mirror=mirror, finish=finish)
     try:
@@ -59,10 +61,13 @@ def make_root(
 
 
 def root_argv(target: Path, *, codename: str, architecture: str, mirror: str | None, finish: Path) -> Sequence[str]:
-    """mmdebstrap(1). Paths go to a shell inside, quoted; everything else is ours."""
+    """Build the command line; see mmdebstrap(1).
+
+    mmdebstrap passes hooks to a shell, so paths in them are quoted. All other words are our own.
+    """
     return (
         "mmdebstrap",
-        # The superuser needs no user namespace, which many a container does not get.
+        # root needs no user namespace, which many containers do not get.
         f"--mode={'root' if os.geteuid() == 0 else 'auto'}",
         *FLAGS,
         f"--architectures={architecture}",

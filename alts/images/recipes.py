@@ -1,4 +1,4 @@
-"""What an image made here is made of: all that decides its content, and a name made from that. Pure."""
+"""Recipes: the inputs that determine an image's content, and a name derived from them. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from alts.images.mmdebstrap import FLAGS
 from alts.shared.models.distributions import DEB_ARCHITECTURES
 from alts.shared.models.platform import Platform
 
-# mmdebstrap's own default (mmdebstrap(1), "MIRROR"), which it completes with -updates and -security by itself.
+# mmdebstrap's own default (mmdebstrap(1), "MIRROR"). mmdebstrap adds the -updates and -security suites by itself.
 _ARCHIVES: Mapping[str, str] = {"debian": "http://deb.debian.org/debian", "ubuntu": "http://archive.ubuntu.com/ubuntu"}
 _UBUNTU_PORTS = "http://ports.ubuntu.com/ubuntu-ports"  # every architecture but amd64 and i386
 
@@ -18,35 +18,35 @@ KEYRINGS: Mapping[str, str] = {
     "debian": "debian-archive-keyring.gpg",
     "ubuntu": "ubuntu-archive-keyring.gpg",
 }
-"""Distribution → the file of keys, of the package of that name, with which its archive is verified."""
+"""Distribution → keyring file that verifies its archive. The package of the same name ships it."""
 
 
 STANDIN = "rpm-standin"
-"""The distribution that is made from another one's packages."""
+"""The distribution built from the packages of another one."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A root folder of Debian, made by mmdebstrap."""
+    """A root folder of Debian or Ubuntu, made by mmdebstrap."""
 
     distribution: str
     version: str
     codename: str
     architecture: str
-    """In dpkg's words: "amd64", "i386", "arm64"."""
+    """dpkg's name: "amd64", "i386", "arm64"."""
     mirror: str | None
-    """Of the main suite alone; None for mmdebstrap's default, with the suites for updates and security."""
+    """Mirror of the main suite alone. None: mmdebstrap's default, with the updates and security suites."""
     finish: str
-    """The shell script that finishes the folder, its path in $1."""
+    """Shell script that finishes the root folder. $1 is the folder's path."""
 
     @property
     def name(self) -> str:
-        """Such as "debian-12-amd64-0123456789ab": a file's name, and what tells one recipe from another."""
+        """Unique name of the recipe, used as a file name, e.g. "debian-12-amd64-0123456789ab"."""
         return f"{self.distribution}-{self._tag}"
 
     @property
     def reference(self) -> str:
-        """The image's name: "alts/debian:12-amd64-0123456789ab"; "alts/debian:12-amd64-main-..." of one suite alone."""
+        """The image's name: "alts/debian:12-amd64-0123456789ab", or "alts/debian:12-amd64-main-..." for one suite."""
         return f"alts/{self.distribution}:{self._tag}"
 
     @property
@@ -69,20 +69,20 @@ class StandinRecipe:
 
     version: str
     base: str
-    """The version of Debian whose image and packages it is made of."""
+    """The version of Debian that supplies the image and the packages."""
     architecture: str
-    """In dpkg's words: "amd64"."""
+    """dpkg's name: "amd64"."""
     files: Mapping[str, bytes]
-    """The script, build.sh, and what it needs beside it: path → content."""
+    """Path → content of the script, build.sh, and of the files that it uses."""
 
     @property
     def name(self) -> str:
-        """Such as "rpm-standin-9-amd64-0123456789ab"."""
+        """Unique name of the recipe, used as a file name, e.g. "rpm-standin-9-amd64-0123456789ab"."""
         return f"{STANDIN}-{self._tag}"
 
     @property
     def reference(self) -> str:
-        """Such as "alts/rpm-standin:9-amd64-0123456789ab"."""
+        """The image's name, e.g. "alts/rpm-standin:9-amd64-0123456789ab"."""
         return f"alts/{STANDIN}:{self._tag}"
 
     @property
@@ -102,10 +102,10 @@ AnyRecipe = Recipe | StandinRecipe
 
 
 def recipes_for(platform: Platform, *, mirrors: Mapping[str, str], finish: str) -> tuple[Recipe, ...]:
-    """How to make the image for a task, the best way first; none for a distribution that cannot be bootstrapped.
+    """Return the recipes for a task's image, best first; empty if the distribution cannot be bootstrapped.
 
-    `mirrors`: distribution → mirror, as configured. Without one, a second recipe makes do without updates and
-    security: old releases lose those suites first.
+    `mirrors`: distribution → configured mirror. Without a mirror, a second recipe omits the updates and security
+    suites, because old releases lose those first.
     """
     fallback = _ARCHIVES.get(platform.dist_name)
     if fallback is None:

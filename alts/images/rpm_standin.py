@@ -1,6 +1,6 @@
 """Make the tar of the RPM-native stand-in's root folder in a container, once, and keep it in the cache.
 
-Nothing of it runs on the host but through the Docker engine: what makes RPMs is Debian's own rpm, dnf and createrepo.
+Everything runs in the Docker engine, nothing directly on the host. Debian's own rpm, dnf and createrepo make the RPMs.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from alts.shared.models.distributions import DEB_ARCHITECTURES
 from alts.shared.models.platform import Platform
 
 BUILD_LABEL = "alts.build"
-"""On the container: the recipe's name. The holder of the recipe's lock owns containers with it."""
+"""Container label with the recipe's name as value. The holder of the recipe's lock owns these containers."""
 
 _BASE = "12"  # the version of Debian
-_BUILD_SECONDS = 900.0  # 20 s where the mirror is near
+_BUILD_SECONDS = 900.0  # takes 20 s with a near mirror
 _FOLDER = "/alts-build"
 _OUTPUT = "/alts-build.tar"
 
@@ -37,14 +37,14 @@ class Builder(Instance, Protocol):
     """Build container interface."""
 
     def push(self, path: str, archive: bytes) -> None:
-        """Unpack a tar into the folder `path`, which is there."""
+        """Unpack a tar into the existing folder `path`."""
 
     def fetch(self, path: str) -> Iterable[bytes]:
         """Read a file as a one-member tar, in chunks."""
 
 
 class BuildEngine(Protocol):
-    """What the builder needs of an engine; alts.runners.docker.engine.Engine has the words."""
+    """Engine operations that the builder needs. See alts.runners.docker.engine.Engine."""
 
     def builder(self, image: str, *, labels: Mapping[str, str], seconds: float) -> AbstractContextManager[Builder]: ...
 
@@ -59,7 +59,7 @@ def standin_recipe(platform: Platform) -> StandinRecipe:
         architecture=DEB_ARCHITECTURES[platform.dist_arch],
         files={
             str(path.relative_to(folder)): path.read_bytes()
-            # What tools leave beside them (caches of Python and of checkers) is no part of the recipe.
+            # Files that tools leave beside them (caches of Python and of checkers) are not part of the recipe.
             for path in (folder / "build.sh", folder / "make_spec.py", *sorted((folder / "overlay").rglob("*")))
             if path.is_file()
         },
@@ -106,7 +106,7 @@ def _build(recipe: StandinRecipe, builder: Builder, target: Path, *, stop: Stop,
 
 
 def _archive(files: Mapping[str, bytes]) -> bytes:
-    """A tar of the files, in the build's folder."""
+    """Pack the files into a tar, below the build's folder."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for path, content in sorted(files.items()):

@@ -1,4 +1,4 @@
-"""What every ArtifactStore does: the folder, and S3 against a real server."""
+"""The contract of ArtifactStore, run against the folder store and against S3 on a real server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every machine does, the fake one and real ones."""
+"""The contract of Instance, run against the fake machine and real ones."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ CONTENT = b"the content\n\x00\xff"
 
 @dataclass
 class Subject:
-    """A machine, and words to make it do what the contract talks about."""
+    """A machine, and the commands that the contract runs on it."""
 
     instance: Instance
     says: Callable[[str, int], Sequence[str]]
-    """argv that prints the text and ends with the code."""
+    """argv that prints the text and exits with the code."""
     takes: Callable[[float], Sequence[str]]
-    """argv that takes so many seconds."""
+    """argv that runs for the given number of seconds."""
     kill: Callable[[], None]
     file: str
-    """Has CONTENT."""
+    """Path of a file that contains CONTENT."""
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What a worker may rely on, whichever ledger it talks to: in memory, on SQL, or over HTTP."""
+"""The contract of Ledger for workers, run against the fake, against SQL, and over HTTP."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ STAGES = (StageResult(stage="install", outcome=Outcome.PASSED, seconds=1.5, exit
 
 
 class Inside(Protocol):
-    """The ledger as its owner sees it."""
+    """The ledger from the scheduler's side."""
 
     def get(self, task_id: str) -> Any: ...
 
@@ -39,13 +39,13 @@ class Inside(Protocol):
 
 @dataclass
 class Desk:
-    """A ledger from both sides. Three attempts, leases of 30 s, retries after 10 s."""
+    """A ledger from the worker's and the scheduler's side. Three attempts, leases of 30 s, retries after 10 s."""
 
     ledger: Ledger
     inside: Inside
     clock: HandClock
     sql: SqlLedger | None = None
-    """The whole ledger behind both sides, unless it is a fake."""
+    """The whole ledger behind both sides. None for the fake."""
 
     def add(self, spec: TaskSpec | None = None) -> str:
         spec = spec or a_spec()
@@ -55,7 +55,7 @@ class Desk:
         return self.sql.tasks.add(spec, queue=QUEUE, submitted_by="me@example.org")
 
     def lapse(self) -> tuple[str, ...]:
-        """Let those leases lapse that were not prolonged in time; the tasks' ids."""
+        """Expire the leases that were not renewed in time. Return the ids of their tasks."""
         if isinstance(self.inside, FakeLedger):
             return self.inside.expire_leases()
         assert self.sql is not None
@@ -69,7 +69,7 @@ class Desk:
 
 @dataclass
 class Server:
-    """A running scheduler, whose ledger is changed from test to test."""
+    """A running scheduler. Each test replaces its ledger."""
 
     url: str
     app: FastAPI

@@ -19,7 +19,7 @@ from alts.runners.docker.errors import engine_errors
 from alts.shared.errors import InfrastructureError, ProvisionFailed
 
 
-class NoHelper(InfrastructureError):  # noqa: N818 - what is the matter
+class NoHelper(InfrastructureError):  # noqa: N818 - the name states the problem
     """The machine's image has neither perl nor Python to set routes with."""
 
 
