@@ -1,4 +1,4 @@
-"""Builds the packages of tests.corpus.debs, and repositories that are as they should be, or not."""
+"""Build the packages of tests.corpus.debs, and correct and faulty repositories of them."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tests.corpus.debs import Deb
 from tests.support.deb_repository import bridge_address, build_deb, serving, write_index
 
 Body = Mapping[str, Any]
-"""One of a request's `repositories`."""
+"""One entry of a request's `repositories`."""
 
 
 @contextmanager
 def repositories(folder: Path, debs: Iterable[Deb]) -> Iterator[Mapping[str, Body]]:
-    """Serves the packages in every way that a row of the table may ask for."""
+    """Serve the packages in each kind of repository. Yield kind, as in Row.repository → request entry."""
     plain, signed, unsigned, lying = (folder / name for name in ("plain", "signed", "unsigned", "lying"))
     build(plain, debs)
     for copy in (signed, unsigned, lying):
@@ -53,7 +53,7 @@ def repositories(folder: Path, debs: Iterable[Deb]) -> Iterator[Mapping[str, Bod
 
 
 def build(folder: Path, debs: Iterable[Deb]) -> None:
-    """The packages, and an index of them as they are: also of the one that is cut short."""
+    """Build the packages and an index of them. The entry of a truncated package describes the truncated file."""
     folder.mkdir(parents=True)
     cut = []
     for deb in debs:
@@ -82,7 +82,7 @@ def build(folder: Path, debs: Iterable[Deb]) -> None:
 
 
 def write_release(folder: Path) -> None:
-    """A Release file for a flat repository; nothing signs it yet."""
+    """Write an unsigned Release file for a flat repository."""
     index = (folder / "Packages").read_bytes()
     (folder / "Release").write_text(
         f"Origin: corpus\nSuite: stable\nDate: {formatdate(usegmt=True)}\n"
@@ -92,7 +92,7 @@ def write_release(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class SigningKey:
-    """A key that exists for one test."""
+    """A temporary GPG key."""
 
     home: Path
     public: str
@@ -102,7 +102,7 @@ class SigningKey:
         _gpg(self.home, "--armor", "--detach-sign", "--output", f"{release}.gpg", str(release))
 
     def clearsigned(self, text: bytes) -> bytes:
-        """The text with its signature around it, as an InRelease file has it."""
+        """Return the text with an inline signature, as in an InRelease file."""
         with tempfile.NamedTemporaryFile(dir=self.home) as file:
             file.write(text)
             file.flush()
@@ -111,7 +111,7 @@ class SigningKey:
 
 @contextmanager
 def signing_key() -> Iterator[SigningKey]:
-    # A short path: gpg's agent has a socket in it, and a socket's path may have 108 letters (unix(7)).
+    # gpg's agent makes a socket in the folder, and a socket's path is limited to 108 bytes (unix(7)): use a short path.
     with tempfile.TemporaryDirectory(prefix="alts-gpg-") as folder:
         home = Path(folder)
         try:
@@ -139,7 +139,7 @@ def _with_another_checksum(index: str, package: str) -> str:
 
 @contextmanager
 def _silent_server() -> Iterator[str]:
-    """Takes connections and says nothing."""
+    """Run a server that accepts connections and never answers. Yield its URL."""
     with socket.create_server((bridge_address(), 0), backlog=64) as listener:
         host, port = listener.getsockname()
         yield f"http://{host}:{port}/"

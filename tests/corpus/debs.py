@@ -1,4 +1,4 @@
-"""Debian packages as a distribution should, and should not, ship them: specs to build them by, and what to expect.
+"""Specs of good and bad Debian packages, and the expected verdicts.
 
 ROWS is the table: package → expected outcome and kinds.
 """
@@ -16,42 +16,42 @@ DAEMON = "setsid sleep 86400 </dev/null >/dev/null 2>&1 &"
 
 @dataclass(frozen=True)
 class Deb:
-    """What a .deb is built from."""
+    """The content of a .deb."""
 
     name: str
     version: str = "1.0"
     fields: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str | bytes] | None = None
-    """None for one file of documentation."""
+    """Path → content. None: one documentation file."""
     links: Mapping[str, str] = field(default_factory=dict)
     scripts: Mapping[str, str] = field(default_factory=dict)
     cut_short: bool = False
-    """Only half of the file is there, and the index knows."""
+    """Truncate the package to half its size. The index describes the truncated file."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A package, and what a test of it must say: no more, no less."""
+    """A package and the exact expected verdict."""
 
     package: str
     kinds: tuple[str, ...] = ()
-    """Of all findings but those for information, sorted."""
+    """Kinds of all findings except those of severity info, sorted."""
     outcome: str = "failed"
     repository: str = "plain"
-    """One of what tests.corpus.deb_builder.repositories serves."""
+    """A key of tests.corpus.deb_builder.repositories."""
     says: str = ""
-    """A part of the first finding's message."""
+    """Substring of the first finding's message."""
     version: str | None = None
     distribution: str = "12"
-    """The version of the distribution that it is tested on."""
+    """Version of the distribution under test."""
 
     plan: str = "standard"
     slow: bool = False
-    """It takes as long as it is waited for."""
+    """The test runs until its time limit."""
 
     @property
     def id(self) -> str:
-        """Unlike every other row's, and fit to be a test's name."""
+        """Return a unique id that is valid in a test's name."""
         ways = [self.package, *([self.repository] if self.repository != "plain" else [])]
         ways += [self.plan] if self.plan != "standard" else []
         return "-".join(
@@ -64,7 +64,7 @@ class Row:
 
 
 AMD64 = {"Architecture": "amd64"}
-# What would be nobody's fault but the mirror's and the machine's, if apt and not a script said it.
+# From apt, these messages would mean a fault of the mirror or the machine. Here a scriptlet prints them.
 LIES = """\
 echo 'Err:1 http://deb.debian.org/debian bookworm InRelease'
 echo 'E: Failed to fetch http://deb.debian.org/debian/pool/main/h/hello.deb  503  Service Unavailable' >&2
@@ -114,18 +114,18 @@ GOOD = (
             "postrm": "[ $1 != purge ] || rm -rf /var/lib/good-state /var/log/good-state.log",
         },
     ),
-    # systemd-sysusers knows no way to take users away.
+    # systemd-sysusers cannot remove users.
     Deb(
         "good-sysusers",
         fields={"Depends": "systemd-standalone-sysusers"},
         files={"/usr/lib/sysusers.d/good-sysusers.conf": 'u _goodsys - "made for a test" /var/lib/good-sysusers\n'},
         scripts={"postinst": "systemd-sysusers good-sysusers.conf"},
     ),
-    # dpkg takes these folders along where they are empty and no package owns them.
+    # dpkg removes these folders with the package if they are empty and no package owns them.
     Deb(
         "good-places", files={f"{path}/good-places/file": "x" for path in ("/opt", "/srv", "/usr/local/share", "/tmp")}
     ),
-    # More than the logs and the reader keep: what is in the middle is left out, the verdict stays.
+    # More output than the logs and the reader keep. They drop the middle; the verdict is unaffected.
     Deb("huge-output", scripts={"postinst": "yes 'a line that nobody is going to read' | head -c 100000000"}),
 )
 
@@ -192,7 +192,7 @@ CLINGING = (
     ),
 )
 
-# Newer than what Debian has under the same names.
+# Newer than Debian's packages of the same names.
 UPGRADES = (
     Deb("hello", "99.0"),
     Deb(
@@ -220,7 +220,7 @@ ROWS = (
     Row("good-places", outcome="passed"),
     Row("huge-output", outcome="passed", slow=True),
     Row("nobody-has-this", ("package_not_found",)),
-    # As regular expressions they are other packages' names, and with a sign at their end orders to install or remove.
+    # As regular expressions these match other packages. A trailing + or - tells apt to install or remove.
     Row("good.all", ("package_not_found",), says="a package named good.all"),
     Row("g+", ("package_not_found",), says="a package named g+"),
     Row("good-all-", ("package_not_found",), says="a package named good-all-"),
@@ -285,9 +285,9 @@ ROWS = (
     Row("leftover-cron", ("leftover_file",)),
     Row("hello", outcome="passed", plan="full"),
     Row("hello-traditional", ("scriptlet_failed",), plan="full", says="pre-installation"),
-    # When it is reinstalled, and when it is installed again after the purge.
+    # Fails on reinstall, and again on the installation after the purge.
     Row("once-only", ("scriptlet_failed", "leftover_file", "scriptlet_failed"), plan="full"),
-    # The oldest and the newest Debian have words of their own.
+    # The oldest and the newest Debian word their messages differently.
     Row("good-signed", outcome="passed", repository="signed_and_trusted"),
     Row("good-signed", outcome="passed", repository="signed_and_trusted", distribution="11"),
     Row("good-signed", outcome="passed", repository="signed_and_trusted", distribution="13"),

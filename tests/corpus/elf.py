@@ -1,11 +1,11 @@
-"""Tiny ELF files with whatever they say they need, written by hand: a test machine may have no compiler."""
+"""Write tiny ELF files with arbitrary dependencies, by hand: a test machine may lack a compiler."""
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
 
-# elf(5) and the System V ABI; the program is x86_64, and so is the loader's path.
+# Source: elf(5) and the System V ABI. The program and the loader's path are for x86_64.
 _LOADER = b"/lib64/ld-linux-x86-64.so.2\0"
 _EXIT_0 = bytes.fromhex("b83c000000 31ff 0f05".replace(" ", ""))  # mov eax, 60; xor edi, edi; syscall
 _HEADER, _PROGRAM_HEADER = 64, 56
@@ -17,7 +17,7 @@ _DT_STRSZ, _DT_SYMENT, _DT_SONAME, _DT_RPATH, _DT_RUNPATH = 10, 11, 14, 15, 29
 def elf(
     *, needed: Sequence[str] = (), soname: str | None = None, rpath: str | None = None, runpath: str | None = None
 ) -> bytes:
-    """An x86_64 file that the loader accepts: a program that ends with 0, or with a `soname` a library."""
+    """Return an x86_64 file that the loader accepts: a program that exits with 0, or a library if `soname` is given."""
     strings = b"\0"
     entries: list[tuple[int, int]] = []
     words = [(_DT_NEEDED, name) for name in needed]
@@ -32,7 +32,7 @@ def elf(
     code_at = loader_at + (len(_LOADER) if interpreted else 0)
     strings_at = code_at + len(_EXIT_0)
     symbols_at = _aligned(strings_at + len(strings))
-    hash_at = symbols_at + 24  # one symbol, the undefined one
+    hash_at = symbols_at + 24  # one symbol, the undefined symbol
     dynamic_at = _aligned(hash_at + 16)
     entries += [
         (_DT_HASH, hash_at),
@@ -48,7 +48,7 @@ def elf(
     headers = [_program_header(_PT_LOAD, 0, size, flags=7, align=0x1000)]
     headers.append(_program_header(_PT_DYNAMIC, dynamic_at, len(dynamic), flags=6, align=8))
     if interpreted:
-        # The loader finds out by PT_PHDR where a program was put.
+        # The loader derives a program's load address from PT_PHDR.
         headers.insert(0, _program_header(_PT_PHDR, _HEADER, program_headers * _PROGRAM_HEADER, flags=4, align=8))
         headers.insert(1, _program_header(_PT_INTERP, loader_at, len(_LOADER), flags=4, align=1))
     identity = b"\x7fELF\x02\x01\x01" + bytes(9)

@@ -1,4 +1,4 @@
-"""A package with every fault that does not keep the others from being found, for either family."""
+"""One package per family with every fault that does not hide the other faults."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _DELETED = f"/usr/share/{NAME}/deleted"
 _CONFIGURATION = f"/etc/{NAME}/main.conf"
 _TEXTS = {_CHANGED: "made for a test\n", _DELETED: "made for a test\n", _CONFIGURATION: "answer = 42\n"}
 _LINKS = {f"/usr/share/{NAME}/{number}": f"../nowhere/{number}" for number in range(3)}
-# The working folder's name, the time and the process's number are others in every run.
+# The working folder's name, the time and the process id differ in every run.
 _INSTALLED = f"""\
 rm {_DELETED}
 date +%N >> {_CHANGED}

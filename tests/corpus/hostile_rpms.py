@@ -1,7 +1,7 @@
-"""RPMs that mean harm, or look like it: specs to build them by, and what to expect.
+"""Specs of hostile and hostile-looking RPMs, and the expected verdicts.
 
-ROWS is the table: package → expected outcome and kinds, and why. Its pair for the other family is
-tests.corpus.hostile_debs. In a spec a per cent sign is written twice.
+ROWS is the table: package → expected outcome and kinds, and the reason. tests.corpus.hostile_debs is the Debian
+counterpart. In a spec, a percent sign is written twice.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Builds the packages of tests.corpus.rpms in a container of the stand-in, with its own rpmbuild and createrepo_c."""
+"""Build the packages of tests.corpus.rpms in a container of the stand-in, with its own rpmbuild and createrepo_c."""
 
 from __future__ import annotations
 
@@ -18,14 +18,13 @@ from tests.support.deb_repository import bridge_address, serving
 from tests.support.leftovers import THIS_RUN
 
 BUILD_SECONDS = 300.0
-# Of this process alone: a builder removes all that carries its labels, and another run may be building, too.
+# Unique to this process: a builder removes every container with its labels, and another run may build concurrently.
 LABELS = {"alts.build": "test-corpus", **THIS_RUN}
 SIGNER, STRANGER = "signer@example.com", "stranger@example.com"
 
-# gpg without questions; the keys live as long as the container. createrepo_c and gpg come from the stand-in's own
-# repository, inside the image. A package that is cut short after createrepo_c had seen it whole keeps its promise
-# in the index as little as a mirror that lost the end of a file does, but that is the checksum's row: here the index
-# is made of the short file.
+# gpg runs without prompts; the keys last as long as the container. createrepo_c and gpg come from the stand-in's own
+# repository, inside the image. The package is truncated before createrepo_c runs, so the index describes the truncated
+# file. An index that does not match its file is a different case: wrong_checksum.
 BUILD = r"""
 set -eu
 export LC_ALL=C.UTF-8 GNUPGHOME=/corpus/gnupg
@@ -57,7 +56,7 @@ tar -cf /corpus.tar plain signed wrong_signature wrong_checksum *.asc
 
 
 def build(folder: Path, rpms: Iterable[Rpm], *, image: str, docker_host: str) -> None:
-    """Folders with a repository each, and the keys, in `folder`: plain, signed, wrong_signature, wrong_checksum."""
+    """Write one folder per repository (plain, signed, wrong_signature, wrong_checksum), and the keys, to `folder`."""
     engine = Engine(docker_host)
     try:
         builds = DockerBuilds(engine)
@@ -71,7 +70,7 @@ def build(folder: Path, rpms: Iterable[Rpm], *, image: str, docker_host: str) ->
 
 
 def specification(rpm: Rpm) -> str:
-    """The spec of one package; its files wait in /corpus/files/<name>."""
+    """Return the package's spec. It expects the files in /corpus/files/<name>."""
     lines = [
         "%global __os_install_post %{nil}",
         "%global debug_package %{nil}",
@@ -103,7 +102,7 @@ def _files(rpm: Rpm) -> Mapping[str, str | bytes]:
 
 
 def _own_folders(rpm: Rpm) -> list[str]:
-    """Of those that hold its files, the ones that are named after the package: they go with it."""
+    """Return the parent folders named after the package. The package owns them, so rpm removes them with it."""
     folders = {str(Path(path).parent) for path in (*_files(rpm), *rpm.links)}
     return sorted(folder for folder in folders if Path(folder).name == rpm.name)
 
@@ -134,7 +133,7 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes, mode: int) -> None:
 
 
 def _unpack(container: BuildContainer, folder: Path) -> None:
-    """What is fetched is a tar with our tar in it."""
+    """Unpack /corpus.tar to `folder`. `fetch` wraps it in another tar."""
     with tarfile.open(fileobj=io.BytesIO(b"".join(container.fetch("/corpus.tar")))) as outer:
         inner = outer.extractfile("corpus.tar")
         assert inner is not None
@@ -143,14 +142,14 @@ def _unpack(container: BuildContainer, folder: Path) -> None:
 
 
 def keys(folder: Path) -> Iterator[str]:
-    """The armored keys of who signs and of who only says so."""
+    """Yield the armored public keys: first the signer's, then the stranger's."""
     for who in (SIGNER, STRANGER):
         yield (folder / f"{who}.asc").read_text()
 
 
 @contextmanager
 def repositories(folder: Path) -> Iterator[Mapping[str, list[dict[str, Any]]]]:
-    """What stands in a request for each word in Row.repository; served for as long as the `with` lasts."""
+    """Serve the repositories. Yield kind, as in Row.repository → value of `repositories` in a request."""
     signer, stranger = keys(folder)
     with ExitStack() as stack:
         url = stack.enter_context(serving(folder))
@@ -165,6 +164,6 @@ def repositories(folder: Path) -> Iterator[Mapping[str, list[dict[str, Any]]]]:
             "unsigned": [{"url": f"{url}plain/"}],
             "wrong_checksum": [{"url": f"{url}wrong_checksum/", "trusted": True}],
             "nowhere": [{"url": f"{url}nowhere/", "trusted": True}],
-            # Takes the connection and never says a word.
+            # Accepts connections and never answers.
             "silent": [{"url": f"http://{silent.getsockname()[0]}:{silent.getsockname()[1]}/", "trusted": True}],
         }

@@ -1,6 +1,6 @@
-"""RPMs as a distribution should, and should not, ship them: specs to build them by, and what to expect.
+"""Specs of good and bad RPMs, and the expected verdicts.
 
-ROWS is the table: package → expected outcome and kinds. Its pair for the other family is tests.corpus.debs.
+ROWS is the table: package → expected outcome and kinds. tests.corpus.debs is the Debian counterpart.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ LIBRARIES = "/usr/lib64"
 
 @dataclass(frozen=True)
 class Rpm:
-    """What an RPM is built from."""
+    """The content of an RPM."""
 
     name: str
     version: str = "1.0"
@@ -26,27 +26,28 @@ class Rpm:
     epoch: int | None = None
     architecture: str = "noarch"
     tags: tuple[str, ...] = ()
-    """More lines of the preamble, such as "Requires: bash"."""
+    """Extra lines of the preamble, e.g. "Requires: bash"."""
     files: Mapping[str, str | bytes] | None = None
-    """Path → content; bytes are a program. None for one file of data."""
+    """Path → content; bytes make a program. None: one data file."""
     attributes: Mapping[str, str] = field(default_factory=dict)
-    """Path → what stands before it in %files, such as "%config(noreplace)"."""
+    """Path → its prefix in %files, e.g. "%config(noreplace)"."""
     links: Mapping[str, str] = field(default_factory=dict)
     scripts: Mapping[str, str] = field(default_factory=dict)
-    """Such as "post" → shell lines."""
+    """Scriptlet, e.g. "post" → shell lines."""
 
 
 Row = partial(AnyRow, distribution="9")
 
 X86_64 = "x86_64"
-# What would be nobody's fault but the mirror's and the machine's, if dnf and not a script said it.
+# From dnf, these messages would mean a fault of the mirror or the machine. Here a scriptlet prints them.
 LIES = """\
 echo "Error: Failed to download metadata for repo 'debian': Status code: 503 for http://mirror.example/repomd.xml" >&2
 echo "Curl error (28): Timeout was reached for http://mirror.example/repomd.xml" >&2
 echo "cp: error writing '/dev/shm/x': No space left on device" >&2
 exit 1
 """
-# What rpmbuild finds in an ELF file would be required by the package, so that it could not even be installed.
+# rpmbuild adds a Requires for each library that an ELF file needs. Without AutoReq: no, the package could not be
+# installed.
 NO_AUTOREQ = ("AutoReq: no",)
 
 GOOD = (
@@ -80,7 +81,7 @@ GOOD = (
             "postun": "[ $1 -gt 0 ] || userdel good",
         },
     ),
-    # Nobody takes away the users that are declared for systemd-sysusers.
+    # Users declared for systemd-sysusers are never removed.
     Rpm(
         "good-sysusers",
         tags=("Requires(pre): shadow-utils",),
@@ -94,8 +95,8 @@ GOOD = (
         scripts={"post": "rm /etc/good-missingok.conf"},
     ),
     Rpm("good-ghost", files={"/var/lib/good-ghost/state": ""}, attributes={"/var/lib/good-ghost/state": "%ghost"}),
-    # More than the logs and the reader keep: what is in the middle is left out, the verdict stays. In long lines, for
-    # dnf writes each into its history by itself, and takes minutes for a million of them.
+    # More output than the logs and the reader keep. They drop the middle; the verdict is unaffected. The lines are long
+    # because dnf writes each line to its history separately, and a million lines take minutes.
     Rpm("huge-output", scripts={"post": "head -c 100000000 /dev/zero | tr '\\0' x | fold -w 100000"}),
 )
 
@@ -112,7 +113,7 @@ UNINSTALLABLE = (
     Rpm("file-conflict", files={"/usr/bin/sha256sum": "not the real one\n"}),
     Rpm("failing-pre", scripts={"pre": "echo it goes wrong >&2; exit 3"}),
     Rpm("failing-post", scripts={"post": "echo it goes wrong >&2; exit 4"}),
-    # rpm runs Lua by itself, and tells of it in words of its own.
+    # rpm has a built-in Lua interpreter with its own error messages.
     Rpm("failing-lua", scripts={"post -p <lua>": "error('it goes wrong')"}),
     Rpm("hungry-post", scripts={"post": "tail /dev/zero"}),
     Rpm("lying-pre", scripts={"pre": LIES}),
@@ -167,14 +168,14 @@ CLINGING = (
     ),
 )
 
-# Newer than what the stand-in has under the same name.
+# Newer than the stand-in's package of the same name.
 UPGRADES = (
     Rpm("logsave", "99.0", scripts={"pre": "[ ! -e /usr/sbin/logsave ] || exit 8"}),
     Rpm("once-only", scripts={"post": "mkdir /var/lib/once-only"}),
 )
 
 FAULTY = "pinentry-curses"
-"""The package of tests.acceptance.test_faults: the stand-in has an older one."""
+"""The package of tests.acceptance.test_faults. The stand-in has an older version."""
 
 FOR_FAULTS = (
     Rpm(FAULTY, "99.0", architecture=X86_64, tags=("Requires: fault-library", "Requires: createrepo_c")),
@@ -202,14 +203,14 @@ ROWS = (
     Row("good-sysusers", outcome="passed"),
     Row("good-missingok", outcome="passed"),
     Row("huge-output", outcome="passed"),
-    # Of the distribution itself, and one that it cannot do without.
+    # Packages of the distribution itself; bash is an essential one.
     Row("createrepo_c", outcome="passed", repository="none"),
     Row("bash", outcome="passed", repository="none"),
     Row("nobody-has-this", ("package_not_found",)),
-    # dnf takes them for a version, or an architecture, of good-noarch.
+    # dnf reads these as a version, or an architecture, of good-noarch.
     Row("good-noarch-1.0", ("package_not_found",), says="a package named good-noarch-1.0"),
     Row("good-noarch.noarch", ("package_not_found",), says="a package named good-noarch.noarch"),
-    # Its name is also version 1.0 of what it needs: the one is removed, and the other one stays.
+    # dnf can also read its name as version 1.0 of good-noarch, its dependency. Only good-noarch-1 may be removed.
     Row("good-noarch-1", outcome="passed"),
     Row("good-noarch", ("version_not_available",), version="9.9"),
     Row("missing-dependency", ("dependency_unmet",), says="needs nothing-has-this >= 7: no repository has it"),
@@ -254,9 +255,9 @@ ROWS = (
     Row("changed-program", ("modified_file",), says="/usr/bin/env"),
     Row("leftover-process", ("process_left_running",)),
     Row("leftover-cron", ("leftover_file",)),
-    # Over the stand-in's older one, with a dependency that leaves something behind.
+    # Upgrades the stand-in's older version, with a dependency that leaves a file behind.
     Row(FAULTY, outcome="passed", plan="full"),
     Row("logsave", ("scriptlet_failed",), plan="full", says="%pre"),
-    # When it is reinstalled, and when it is installed again after the removal.
+    # Fails on reinstall, and again on the installation after the removal.
     Row("once-only", ("scriptlet_failed", "leftover_file", "scriptlet_failed"), plan="full"),
 )

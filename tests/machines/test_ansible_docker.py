@@ -1,4 +1,4 @@
-"""Playbooks on real containers: files arrive as they are, failures are explained, and nothing is left behind."""
+"""Playbooks on real containers: files arrive unchanged, failures are explained, and nothing is left behind."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def content(machine: Container, path: str) -> bytes:
 
 
 def no_process_in(folder: Path, *, within: float = 2.0) -> bool:
-    """Killed processes take a moment to be gone."""
+    """Wait until no process works in the folder: killed processes end with a delay. `within`: seconds."""
     end = time.monotonic() + within
     while processes_in(folder) and time.monotonic() < end:
         time.sleep(0.05)
@@ -84,7 +84,7 @@ def play(tmp_path: Path, machine: Container) -> Play:
         stop: Stop | None = None,
         heard: list[str] | None = None,
     ) -> str:
-        """Run the tasks, else prepare.yml, in a work folder of its own."""
+        """Run the tasks, or prepare.yml if there are none, in a new work folder."""
         work = tmp_path / f"work-{uuid.uuid4().hex[:8]}"
         work.mkdir()
         playbook = PLAYBOOKS / "prepare.yml"
@@ -210,6 +210,6 @@ def test_the_worker_is_as_it_was_and_its_secrets_are_in_no_file(play: Play, tmp_
     assert (dict(os.environ), Path.cwd(), signal.getsignal(signal.SIGINT)) == (environment, folder, interrupt)
     assert set(Path.home().iterdir()) == home
     written = "".join(path.read_text() for path in tmp_path.rglob("*") if path.is_file())
-    # pytest's own variable stands for whatever the worker's environment holds.
+    # pytest's own variable represents the worker's environment.
     assert "PYTEST_CURRENT_TEST" in os.environ
     assert "PYTEST_CURRENT_TEST" not in written

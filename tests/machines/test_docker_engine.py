@@ -43,7 +43,7 @@ def sdk() -> Iterator[docker.DockerClient]:
 
 @pytest.fixture
 def reference(sdk: docker.DockerClient) -> Iterator[str]:
-    """A name for an image that is gone after the test."""
+    """Yield a name for an image. The image is removed after the test."""
     name = f"alts-test:{uuid.uuid4().hex[:12]}"
     yield name
     remove_image(sdk, name)
@@ -168,7 +168,7 @@ def test_containers_are_found_by_all_their_labels_and_removed_with_their_volumes
     assert len(held & made) == 2
     for one in engine.containers({"alts.task": task}):
         engine.remove_container(one.id)
-        # Somebody else may have been quicker.
+        # Another caller may have removed it already.
         engine.remove_container(one.id)
     assert engine.containers({"alts.task": task}) == ()
     assert not held & {volume.name for volume in sdk.volumes.list()}

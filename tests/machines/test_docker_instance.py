@@ -1,4 +1,4 @@
-"""Commands in a real container: killed with all they started, never waited for too long, never half read."""
+"""Commands in a real container: killed with all their children, within their limits, and with complete output."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def machine(kept: KeptMachine) -> Iterator[Machine]:
     [
         "sleep 300",
         "sleep 301 & sleep 302",
-        # As apt does with dpkg: a child in a session of its own.
+        # Like dpkg under apt: a child in its own session.
         "setsid -w sleep 303",
         "setsid -f sleep 304; sleep 305",
         "(setsid sh -c 'sleep 306 & sleep 307' &); sleep 308",
@@ -130,7 +130,7 @@ def test_both_outputs_are_kept_to_the_last_byte_with_many_commands_at_once(machi
 def test_a_short_command_takes_no_time_to_speak_of(machine: Machine) -> None:
     seconds = sorted(machine.instance.run(["true"], stop=Stop(10)).seconds for _ in range(9))
 
-    # 0.04 s on an idle machine; the limit is for one that tests several things at once.
+    # It takes 0.04 s on an idle machine. The limit allows for concurrent tests.
     assert seconds[4] < 0.5
 
 
@@ -205,7 +205,7 @@ def test_of_a_file_that_has_grown_without_end_no_more_is_fetched_than_allowed(ma
 
     with pytest.raises(MachineRuined, match="/root/sparse has grown to more than 100000 bytes"):
         machine.instance.pull("/root/sparse", stop=Stop(60), limit=100_000)
-    # With half a gigabyte a second it would be half an hour.
+    # Reading the whole file at half a gigabyte per second would take half an hour.
     assert time.monotonic() - started < 30
 
 

@@ -1,4 +1,4 @@
-"""Real containers in which something uses up all there is: commands still end, and the cause is told truthfully."""
+"""Exhausted resources in real containers: commands still end, and the reported cause is true."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.docker
 FORKS = "perl -e 'while (1) { my $child = fork; if (defined $child && !$child) { sleep 900; exit } }'"
 KEEPS_FORKING = "while (1) { fork; select undef, undef, undef, 0.02 }"
 BREEDS = "b() { b | b & }; b; sleep 900"
-# Two file systems in memory of 64 MB each, which no process is charged for: killing one after the other helps nobody.
+# Fills two tmpfs of 64 MB each. No process is charged for their memory, so killing processes frees none of it.
 FILLS_MEMORY = "for folder in /dev/shm /dev; do dd if=/dev/zero of=$folder/full bs=1M count=63 & done; wait; sleep 900"
 
 

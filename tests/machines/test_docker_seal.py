@@ -1,4 +1,4 @@
-"""A machine does not reach what tells its host's credentials, whatever runs in it, and can do nothing about that."""
+"""No process in a machine can reach the host's metadata service, which knows credentials, or remove the block."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from tests.support.tools_image import tools_image
 pytestmark = pytest.mark.docker
 
 METADATA = "169.254.169.254"
-# Where this host has the real one, its own must stay in reach.
+# Used on hosts that need to reach a real metadata service.
 STAND_IN = "169.254.77.77"
 
 KNOCK = "exit(IO::Socket::INET->new(PeerAddr => shift, PeerPort => shift, Timeout => 3) ? 0 : 4)"
-# The route's removal, as whoever wants it back would ask for it: RTM_DELROUTE is 25.
+# Removes the unreachable route, as an attacker would: RTM_DELROUTE is 25.
 REMOVE_ROUTE = r"""
 socket(my $s, 16, 3, 0) or die;
 my $body = pack("C8 L", 2, 16, 0, 0, 254, 0, 0, 0, 0) . pack("S S", 8, 1) . pack("C4", 169, 254, 0, 0);
@@ -43,7 +43,7 @@ EPERM = "1"
 
 
 class Quiet(http.server.BaseHTTPRequestHandler):
-    """Answers nothing; that there is a connection is enough."""
+    """Handle no method: an accepted connection is enough."""
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
         pass
@@ -51,7 +51,7 @@ class Quiet(http.server.BaseHTTPRequestHandler):
 
 @contextmanager
 def listening(address: str) -> Iterator[int]:
-    """The port of a server there."""
+    """Run an HTTP server at the address. Yield its port."""
     server = http.server.ThreadingHTTPServer((address, 0), Quiet)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -65,7 +65,7 @@ def listening(address: str) -> Iterator[int]:
 
 @pytest.fixture
 def metadata() -> Iterator[str]:
-    """A link-local address of this host that really is one."""
+    """Add a link-local address to this host's loopback interface. Yield the address."""
     routed = subprocess.run(["ip", "route", "get", METADATA], capture_output=True, text=True, check=False).stdout
     address = STAND_IN if "link" in routed or f"{METADATA} dev" in routed else METADATA
     subprocess.run(["ip", "address", "replace", f"{address}/32", "dev", "lo"], check=True)

@@ -1,4 +1,4 @@
-"""A Debian root that is really made from a mirror, on the worker and inside a worker's container."""
+"""A Debian root made from a real mirror, on the worker and inside a worker's container."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FINISH = resource("images", "debian.sh").read_text()
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The id of an image made from scratch, out of no cache."""
+    """Make an image without a cache. Yield its id."""
     tar = bootstrap(RECIPE, folder=tmp_path_factory.mktemp("images"), stop=Stop(240), log=print)
     reference = f"alts-test:{uuid.uuid4().hex[:12]}"
     engine, sdk = Engine(HOST), docker.DockerClient(base_url=HOST)
@@ -102,7 +102,7 @@ def test_a_stop_in_the_middle_leaves_neither_files_nor_processes(tmp_path: Path)
 
 
 def test_it_can_be_made_inside_an_ordinary_container() -> None:
-    """As a worker of docker-compose.yml does: root, but without the capability to mount."""
+    """A worker of docker-compose.yml runs this way: as root, but without the capability to mount."""
     with Machine(debian_image()) as machine:
         archive = io.BytesIO()
         with tarfile.open(fileobj=archive, mode="w") as tar:

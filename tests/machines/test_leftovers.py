@@ -1,4 +1,4 @@
-"""The check that nothing is left must itself see what is left."""
+"""The leftovers check of the test suite finds actual leftovers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.tools_image import tools_image
 pytestmark = pytest.mark.docker
 
 
-# A file of tests whose only test has nothing to do with what its fixture leaves.
+# A test file. Its fixture leaves things behind; its only test does not use them.
 LEAKY = """
 import docker, pytest
 from pathlib import Path
@@ -127,7 +127,7 @@ def test_a_process_and_a_work_folder_are_seen(tmp_path: Path) -> None:
 
 
 def run_a_file(tmp_path: Path, **values: object) -> subprocess.CompletedProcess[str]:
-    """What pytest says of a file with LEAKY in it, by the rules of this project's tests."""
+    """Run pytest with this project's conftest on a file with the content LEAKY."""
     file = tmp_path / "test_leaky.py"
     file.write_text(LEAKY.format(**values))
     command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.conftest", "-p", "no:cacheprovider", str(file)]

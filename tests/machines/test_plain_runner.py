@@ -1,4 +1,4 @@
-"""A machine of the tests' quick runner is what the service's own runner makes, as far as packages can tell."""
+"""Packages see no difference between machines of the tests' quick runner and of the service's own runner."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.docker
 CONFIG = a_config(cache_folder=str(CACHE_FOLDER), instance_limits={"memory_mb": 256, "cpus": 0.5, "pids": 99})
 REPOSITORY = {"name": "mine", "url": "http://192.0.2.1/debian", "trusted": True, "priority": 700}
 
-# What the engine is told of a machine; all else is its own.
+# Attributes that a runner sets. The engine decides all others.
 CONFIGURED = ("Cmd", "Entrypoint", "Env", "User", "Tty", "OpenStdin", "Volumes", "WorkingDir", "StopSignal")
 LIMITED = (
     *("Memory", "MemorySwap", "NanoCpus", "PidsLimit", "ShmSize", "SecurityOpt", "CapAdd", "CapDrop", "Privileged"),
@@ -34,13 +34,13 @@ LIMITED = (
 
 @dataclass(frozen=True)
 class Seen:
-    """What there is to see of a machine."""
+    """Observed properties of a machine."""
 
     container: Mapping[str, Any]
     network: Mapping[str, Any]
     labels: frozenset[str]
     files: str
-    """Names, modes and contents of what was written for the task."""
+    """Names, modes and contents of the files written for the task."""
 
 
 @pytest.fixture(scope="module")

@@ -132,7 +132,7 @@ def test_an_image_that_is_there_is_used_and_goes_unless_it_is_to_be_kept(
 
 
 def test_an_image_that_cannot_be_pulled_is_told(terraform: Terraform) -> None:
-    # Nobody listens on port 9, "discard".
+    # No server listens on port 9, "discard".
     write_module(terraform, {"docker_image": {"base": {"name": "localhost:9/nothing:latest"}}})
 
     with pytest.raises(ProvisionFailed) as caught:

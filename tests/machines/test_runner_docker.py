@@ -1,4 +1,4 @@
-"""Machines from terraform, ansible and docker, all real: made, used, and gone whatever happens."""
+"""Machines from real terraform, ansible and docker: creation, use, and removal in every case."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ CONFIG = a_config(cache_folder=str(CACHE_FOLDER), instance_limits={"memory_mb": 
 
 @pytest.fixture
 def worker(tmp_path: Path) -> str:
-    """An identity that stands where workers keep theirs: by it the machines are known as this test's."""
+    """Write a worker's identity file. Its content labels this test's machines. Return the content."""
     identity = tmp_path / "work/1/identity"
     identity.parent.mkdir(parents=True)
     identity.write_text(uuid.uuid4().hex)
@@ -73,7 +73,7 @@ def sdk() -> Iterator[docker.DockerClient]:
 
 
 def silent(text: str) -> None:
-    """A log that nobody reads."""
+    """Discard the log."""
 
 
 def networks_of(sdk: docker.DockerClient, order: Order) -> list[str]:
@@ -218,7 +218,7 @@ def test_a_machine_that_is_gone_already_makes_no_trouble_at_the_end(
 
 @pytest.fixture
 def proxied(tmp_path: Path, worker: str, runner: DockerRunner) -> Iterator[tuple[DockerRunner, EngineProxy]]:
-    """A runner whose engine can be lost; what it leaves then, `runner` takes away."""
+    """Yield a runner with an engine that can be disconnected. `runner` removes anything that it leaves behind."""
     with EngineProxy() as proxy:
         config = CONFIG.model_copy(update={"docker_host": proxy.docker_host})
         doomed = docker_runner(config, worker=worker, folder=tmp_path / "doomed")
@@ -227,7 +227,7 @@ def proxied(tmp_path: Path, worker: str, runner: DockerRunner) -> Iterator[tuple
 
 
 def when_reached(proxy: EngineProxy, act: Callable[[], object]) -> threading.Thread:
-    """Do that once the proxy holds the request back that it was told to."""
+    """Call `act` in a thread as soon as the proxy holds the chosen request."""
 
     def wait_and_act() -> None:
         assert proxy.reached.wait(120)
@@ -314,7 +314,7 @@ def test_the_files_that_a_task_needs_are_there(runner_with: Callable[..., Docker
 
 
 class EngineWithoutHelpers(Engine):
-    """Lets nobody into a machine's network."""
+    """Refuse the helper that enters a machine's network."""
 
     def connect(self, *, timeout: int) -> docker.APIClient:
         if timeout == SEAL_TIMEOUT:
@@ -365,7 +365,7 @@ def test_machines_are_made_side_by_side(runner: DockerRunner, tmp_path: Path) ->
 
 
 def a_leftover(sdk: docker.DockerClient, image: str, *, task: str, attempt: str, worker: str) -> str:
-    """A machine with a network of its own."""
+    """Start a labelled container with its own network. Return the container's id."""
     labels = {"alts.task": task, "alts.attempt": attempt, "alts.worker": worker, **THIS_RUN}
     network = sdk.networks.create(f"leftover-{uuid.uuid4().hex[:8]}", labels=labels)
     command = ["sleep", "infinity"]

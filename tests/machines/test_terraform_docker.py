@@ -1,4 +1,4 @@
-"""The module and the embedded provider with the real terraform and the real engine, also when things are killed."""
+"""The module and the embedded provider with the real terraform and engine, also if processes are killed."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def proxy() -> Iterator[EngineProxy]:
 
 
 class Site:
-    """A provider, and modules that are attached to it."""
+    """A provider and the modules attached to it."""
 
     def __init__(self, folder: Path, image: str, docker_host: str) -> None:
         self.docker_host = docker_host
@@ -82,7 +82,7 @@ class Site:
         )
 
     def remove_networks(self) -> None:
-        """An apply that failed has made the network before; the runner finds it by its label, as it does here."""
+        """Remove networks that a failed apply has made. Like the runner, find them by label."""
         engine = Engine(HOST)
         for network in engine.networks({LABEL: self.name}):
             engine.remove_network(network.id)
@@ -125,7 +125,7 @@ def site(make_site: MakeSite) -> Site:
 
 
 def running_terraform(folder: Path) -> list[int]:
-    """Process ids of the terraforms that work in the folder."""
+    """Return the process ids of terraforms that run in the folder."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -362,7 +362,7 @@ def test_terraform_killed_in_mid_apply_leaks_nothing(
 def test_a_provider_that_ends_in_mid_apply_leaks_nothing(
     make_site: MakeSite, proxy: EngineProxy, engine: docker.DockerClient
 ) -> None:
-    """The worker was killed: the provider ends with it, and undoes what it is about to make."""
+    """If the worker is killed, its provider ends too, and removes the container that it is creating."""
     site = make_site(proxy.docker_host)
     terraform = site.terraform()
     terraform.initialise(Stop(60))

@@ -1,4 +1,4 @@
-"""What the service sees of a RabbitMQ that is away, or does not let it in."""
+"""The service with a RabbitMQ that is unreachable or refuses the login."""
 
 from __future__ import annotations
 
@@ -60,9 +60,9 @@ def test_a_restart_costs_no_invitation_and_the_publisher_finds_its_way_back(tmp_
 
 
 def _invitations(app: Celery, *, count: int) -> list[str]:
-    """The task ids of the next `count` messages."""
+    """Return the task ids of the next `count` messages."""
     found: list[str] = []
-    deadline = time.monotonic() + 30  # a quorum queue elects a leader before it gives anything
+    deadline = time.monotonic() + 30  # a quorum queue elects a leader before it delivers
     with app.connection_for_read() as connection:
         queue = task_queue(QUEUE).bind(connection.default_channel)
         while len(found) < count and time.monotonic() < deadline:
@@ -92,12 +92,12 @@ def test_a_private_rabbitmq_leaves_neither_process_nor_folder() -> None:
 
 
 def _processes_of(folder: Path) -> list[str]:
-    """The command lines of processes that know the folder: it is in their environment."""
+    """Return the command lines of processes whose environment contains the folder."""
     found = []
     for environment in Path("/proc").glob("[0-9]*/environ"):
         try:
             if str(folder).encode() in environment.read_bytes():
                 found.append(environment.with_name("cmdline").read_text())
         except (FileNotFoundError, ProcessLookupError, PermissionError):
-            continue  # it has ended, or is somebody else's
+            continue  # it has ended, or belongs to another user
     return found

@@ -1,4 +1,4 @@
-"""alts.shared.broker against a real RabbitMQ: the queues, and a message's way through them."""
+"""alts.shared.broker against a real RabbitMQ: the queues and the delivery of messages."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def app(config: Config) -> Iterator[Celery]:
 
 @pytest.fixture
 def connection(app: Celery) -> Iterator[Connection]:
-    """A connection to a broker that has the queues, with nothing in them."""
+    """Yield a connection to a broker with empty queues."""
     with app.connection_for_write() as connection:
         _empty_the_queues(connection)
         yield connection
@@ -59,7 +59,7 @@ def connection(app: Celery) -> Iterator[Connection]:
 
 
 def _empty_the_queues(connection: Connection) -> None:
-    # Not deleted: Celery shares connections between apps, and each remembers what it has declared.
+    # Purge instead of delete: Celery shares connections between apps, and each remembers its declarations.
     for queue in QUEUES:
         bound = queue.bind(connection.default_channel)
         bound.declare()
@@ -67,7 +67,7 @@ def _empty_the_queues(connection: Connection) -> None:
 
 
 def _next(connection: Connection, queue: Queue, *, seconds: float = 10.0) -> Message:
-    """The next message, not acknowledged yet, and no other."""
+    """Return the next message, unacknowledged. Take no other message."""
     bound = queue.bind(connection.default_channel)
     deadline = time.monotonic() + seconds
     while (message := bound.get()) is None:
@@ -94,7 +94,7 @@ def test_both_sides_declare_the_same_queues(app: Celery, connection: Connection,
 
     with celery_app(config, architectures=("x86_64",)) as worker, worker.connection_for_read() as reading:
         for queue in worker.amqp.queues.consume_from.values():
-            queue.bind(reading.default_channel).declare()  # RabbitMQ refuses what differs: 406
+            queue.bind(reading.default_channel).declare()  # RabbitMQ refuses a differing declaration: 406
 
         assert list(worker.amqp.queues.consume_from) == [QUEUE]
 
@@ -121,7 +121,7 @@ def test_a_message_that_kills_its_consumers_is_put_aside(app: Celery, connection
 
 
 def _deliver_to_a_consumer_that_dies(app: Celery) -> None:
-    """Take the message and hang up without a word about it, as a process does that is killed."""
+    """Take the message and disconnect without acknowledging it, as a killed process does."""
     with app.connection_for_read() as connection:
         _next(connection, TASKS)
 

@@ -1,4 +1,4 @@
-"""Real processes whose clocks jump by hours, or differ by hours: every task still ends within seconds."""
+"""Clocks of real processes jump by hours, or differ by hours. Every task still ends within seconds."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.services
 
 HOUR = 3600.0
 PATIENCE = 180.0
-"""Seconds for what takes a few on an idle host, with RabbitMQ, S3 and five processes of Python."""
+"""Seconds. An idle host with RabbitMQ, S3 and five Python processes takes a few."""
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_what_was_accepted_while_the_clock_was_ahead_goes_on_when_the_service_is
     service.clock.set(back)
     service.start()
     try:
-        # More than the four slots: some run, some are queued, some wait for their retry when the service dies.
+        # More tasks than the four slots. At the kill some run, some are queued, and some wait for their retry.
         packages = ["chaos-slow"] * 6 + ["chaos-errors-once"] * 4
         task_ids = [schedule(service.client, package_name=package) for package in packages]
         time.sleep(0.5)
@@ -103,7 +103,7 @@ def test_an_idempotency_key_survives_a_start_with_a_clock_that_is_hours_ahead(tm
         service.kill()
         service.clock.set(5 * HOUR)
         service.start()
-        # It makes the service drop keys that have had their time.
+        # This request makes the service drop expired keys.
         service.client.post("/tasks/schedule", json=body, headers={"Idempotency-Key": "another"}).raise_for_status()
 
         again = service.client.post("/tasks/schedule", json=body, headers=headers).raise_for_status()
@@ -115,7 +115,7 @@ def test_an_idempotency_key_survives_a_start_with_a_clock_that_is_hours_ahead(tm
 
 
 class Farm:
-    """Two schedulers on one PostgreSQL and a worker for each, every process with a clock of its own."""
+    """Two schedulers on one PostgreSQL and one worker for each. Every process has its own clock."""
 
     def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
         self._folder = folder
@@ -184,7 +184,7 @@ def test_schedulers_and_workers_whose_clocks_differ_by_hours_work_together(
     with farm(tmp_path, postgresql, rabbitmq, s3) as found, ExitStack() as stack:
         for number, ahead in enumerate((2 * HOUR, -3 * HOUR)):
             stack.callback(found.scheduler(number, ahead=ahead).stop)
-        # S3 refuses requests whose time is off by more than 15 minutes: the workers' clocks are good in this test.
+        # S3 refuses requests with a time off by more than 15 minutes, so the workers' clocks are right in this test.
         for number in range(2):
             stack.callback(found.worker(number, ahead=0).stop)
 
@@ -195,7 +195,7 @@ def test_schedulers_and_workers_whose_clocks_differ_by_hours_work_together(
         assert [result["outcome"] for result in results] == [
             "failed" if package == "chaos-bad" else "passed" for package in packages for _ in found.clients
         ]
-        # No scheduler has taken a lease away that the other one's worker kept alive.
+        # No scheduler has expired a lease that the other scheduler's worker renewed.
         attempts = {package: 2 if package == "chaos-errors-once" else 1 for package in packages}
         assert [result["result"]["attempt"] for result in results] == [
             attempts[package] for package in packages for _ in found.clients

@@ -1,4 +1,4 @@
-"""docker-compose.yml: the stack is built and started as README.md says, and tests a package."""
+"""docker-compose.yml: build and start the stack as README.md says, and test a package."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.leftovers import leftovers
 from tests.support.reports import same_in_substance
 from tests.support.stack import schedule, until, wait_for
 
-# Building all images where nothing is cached takes a few minutes.
+# Building all images without a cache takes a few minutes.
 pytestmark = [pytest.mark.compose, pytest.mark.timeout(1200)]
 
 
@@ -33,10 +33,10 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComposeStack]:
 
 @pytest.fixture(scope="module")
 def result(stack: ComposeStack) -> Iterator[dict[str, Any]]:
-    """What the API says of the finished task, of whose machine nothing is left."""
+    """Yield the API's result of a finished task. Afterwards, check that its machine left nothing behind."""
     until(lambda: "ready." in stack.logs("worker"), seconds=60)
     with stack.client as client:
-        # The first one bootstraps Debian 12 where neither the engine nor a registry has it.
+        # The first task bootstraps Debian 12 if neither the engine nor a registry has it.
         result = wait_for(client, schedule(client), seconds=600)
     if result["outcome"] != "passed":
         print(stack.logs("worker", "scheduler"))
@@ -46,7 +46,7 @@ def result(stack: ComposeStack) -> Iterator[dict[str, Any]]:
 
 def test_every_part_can_be_reached(stack: ComposeStack) -> None:
     with stack.client as client:
-        # The worker's first announcement is on its way when the API answers.
+        # The API can answer before the worker's first announcement arrives.
         until(lambda: client.get("/health").raise_for_status().json()["status"] == "ok", seconds=60)
 
 

@@ -1,4 +1,4 @@
-"""A worker that is asked to end: it ends with 0 in its time, and no task is lost or done twice."""
+"""Draining a worker: it exits with 0 within its limit, and no task is lost or run twice."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BOTH = (signal.SIGTERM, signal.SIGINT)
 
 @pytest.fixture
 def slow(tmp_path: Path) -> Iterator[dict[str, Any]]:
-    """A request for a package that takes a while to install; `installing` sees it."""
+    """Yield a request for a package that installs slowly. `installing` detects its script."""
     with serving_slow_package(tmp_path / "repository", seconds=8) as request:
         yield request
 
@@ -31,7 +31,7 @@ def slow(tmp_path: Path) -> Iterator[dict[str, Any]]:
 def test_what_is_not_done_in_time_is_handed_back_and_the_next_worker_has_it_at_once(
     tmp_path: Path, rabbitmq: PrivateRabbitMQ, s3: PrivateS3, slow: dict[str, Any]
 ) -> None:
-    # A lease that would lapse much later: only a task that was handed back is taken so soon.
+    # The lease expires much later, so only a task that was handed back can be taken so soon.
     with (
         ServiceStack(tmp_path, rabbitmq, s3, drain_timeout=0.5, lease_seconds=NEVER, max_attempts=1) as stack,
         stack.client as client,

@@ -1,4 +1,4 @@
-"""A worker that was frozen for longer than its lease, and wakes, harms nobody: neither report nor machine."""
+"""A worker that wakes after its lease has expired harms no other attempt's report or machine."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.docker, pytest.mark.services]
 
 @pytest.fixture
 def slow(tmp_path: Path) -> Iterator[Mapping[str, Any]]:
-    """A request for a package that takes long enough to freeze somebody meanwhile."""
+    """Yield a request for a package that installs slowly enough to freeze its worker."""
     with serving_slow_package(tmp_path / "repository", seconds=15) as request:
         yield request
 
@@ -31,7 +31,7 @@ def test_it_destroys_its_own_machine_alone_and_its_successors_report_stays(
     tmp_path: Path, rabbitmq: PrivateRabbitMQ, s3: PrivateS3, slow: Mapping[str, Any]
 ) -> None:
     with (
-        # The frozen one holds on to every second invitation: the ledger need not wait long before the next.
+        # The frozen worker holds every second invitation, so invitations are resent after a short delay.
         ServiceStack(tmp_path, rabbitmq, s3, resend_after=2.0) as stack,
         stack.client as client,
         stack.worker("first") as first,
@@ -46,7 +46,7 @@ def test_it_destroys_its_own_machine_alone_and_its_successors_report_stays(
             assert successor in machines_of(tmp_path)
             result = wait_for(client, task_id)
             until(lambda: not machines_of(tmp_path), seconds=60)
-            # It works on as if nothing had been.
+            # The woken worker goes on and cleans up.
             until(lambda: not list((tmp_path / "work").glob("*/tasks/*")), seconds=60)
         again = wait_for(client, schedule(client, package_name="no-such-package"))
         after = client.get(f"/tasks/{task_id}/result").json()

@@ -1,4 +1,4 @@
-"""A service whose ledger's disk is full says so, takes no tasks, shows what it has, and goes on once there is room."""
+"""With a full ledger disk the service says so, refuses tasks and serves reads. It recovers once space is free."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The whole service on RabbitMQ and S3: the same verdict, and nothing lost when a worker is."""
+"""The whole service on RabbitMQ and S3: the same verdict, and nothing is lost with a worker."""
 
 from __future__ import annotations
 
@@ -85,13 +85,13 @@ def test_a_worker_killed_in_mid_install_is_replaced_and_nothing_of_it_is_left(
 
 
 def installing() -> bool:
-    """Whether a machine of this stack runs the slow script now."""
+    """Return whether a machine of this stack runs the slow script now."""
     client = docker.from_env()
     try:
         tops = (machine.top() for machine in client.containers.list(filters={"label": "alts.task"}))
         return any("sleep 8" in " ".join(process) for top in tops for process in top["Processes"] or ())
     except docker.errors.APIError:
-        return False  # a machine went away between the two questions
+        return False  # a machine ended between the two requests
     finally:
         client.close()
 

@@ -1,4 +1,4 @@
-"""Thousands of hostile requests against the API, with a real ledger: whatever comes, it answers as documented."""
+"""Thousands of hostile requests against the API, with a real ledger. Every answer is as documented."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.unit.scheduler.api.test_scopes import NEEDED
 
 pytestmark = pytest.mark.fuzz
 
-# Of each operation. Longer, by hand: ALTS_FUZZ_CASES=5000 make test ARGS='tests/services/test_hostile_api.py'
+# Cases per operation. For a longer run: ALTS_FUZZ_CASES=5000 make test ARGS='tests/services/test_hostile_api.py'
 CASES = int(os.environ.get("ALTS_FUZZ_CASES", "150"))
 CHECKS = [
     schemathesis.checks.not_a_server_error,
@@ -48,14 +48,14 @@ EASY = settings(
     suppress_health_check=list(HealthCheck),
     database=None,
 )
-# Longer than the longest run: a refused token would hide everything else.
+# The lifetime exceeds the longest run, because a refused token would hide all other answers.
 EVERYBODY = bearer(*Scope, lifetime=timedelta(days=1))
 JSON = {"Content-Type": "application/json"}
 
 
 @dataclass
 class Target:
-    """The application, and tasks in it of every state."""
+    """The application, and the ids of tasks in every state."""
 
     app: Any
     client: TestClient
@@ -81,7 +81,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
 @pytest.fixture(scope="module")
 def described(target: Target) -> Any:
     async def without_lifespan(scope: Any, receive: Any, send: Any) -> None:
-        """schemathesis starts and ends the application with every request; relay and reconciler are not needed."""
+        """Skip the lifespan: schemathesis runs it for every request, and relay and reconciler are not needed."""
         if scope["type"] == "http":
             await target.app(scope, receive, send)
             return
@@ -93,7 +93,7 @@ def described(target: Target) -> Any:
 
     @schema.hook
     def map_path_parameters(_context: Any, path_parameters: Any) -> Any:
-        """Half of the ids are of tasks that are there; which half is decided by the id that was generated."""
+        """Replace half of the ids by those of existing tasks. The generated id decides which half it is in."""
         if path_parameters and isinstance(task_id := path_parameters.get("task_id"), str) and len(task_id) % 2:
             return {**path_parameters, "task_id": target.task_ids[len(task_id) // 2 % len(target.task_ids)]}
         return path_parameters
@@ -105,23 +105,23 @@ def described(target: Target) -> Any:
 @pytest.mark.parametrize(("method", "path"), NEEDED, ids=str)
 def test_every_answer_is_as_documented(described: Any, method: str, path: str, mode: GenerationMode) -> None:
     if (path, mode) == ("/health", GenerationMode.NEGATIVE):
-        return  # it takes nothing that could be wrong
+        return  # it has no input that could be wrong
     cases = described[path][method].as_strategy(generation_mode=mode)
-    # schemathesis 4.32 makes "items" with a list of a tuple's "prefixItems", and then refuses its own schema.
+    # schemathesis 4.32 converts a tuple's "prefixItems" to "items" with a list, and then refuses its own schema.
     checks = [check for check in CHECKS if check is not response_schema_conformance or path not in WITH_TUPLES]
 
     @EASY
     @given(case=cases)
     def ask(case: Any) -> None:
         answer = case.call_and_validate(headers=EVERYBODY, checks=checks)
-        # Sometimes it leaves our token out, or sends one of its own: then nothing else may be the answer.
+        # schemathesis sometimes omits our token or sends its own. 401 is then the only valid answer.
         ours = answer.request.headers.get("Authorization") == EVERYBODY["Authorization"]
         assert (answer.status_code == 401) is (not ours and path != "/health")
 
     ask()
 
 
-# Requests that no schema describes.
+# Requests outside the schema.
 
 words = st.text(max_size=40) | st.sampled_from(
     ["\0", "\r\n", "../..", "%00", "hello", "a" * 5000, "'; DROP TABLE tasks; --"]
@@ -168,7 +168,7 @@ HEADERS = [
 
 
 def check(answer: Any) -> None:
-    """Nothing of ours broke, and whatever is said can be read."""
+    """Check that the answer is neither a 5xx nor a 401, and that a JSON body parses."""
     assert answer.status_code < 500, answer.text
     assert answer.status_code != 401
     if answer.content and answer.headers.get("content-type") == "application/json":

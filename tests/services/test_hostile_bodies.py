@@ -1,4 +1,4 @@
-"""Whatever forty callers send at once, within the limits of size: /health answers, and memory stays bounded."""
+"""Forty callers send hostile bodies within the size limits at once. /health answers, and memory stays bounded."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ pytestmark = pytest.mark.fuzz
 
 PROMISED = 0.1  # seconds
 CALLERS = 40
-# What else runs on this machine can make one round slow, but not each of them.
+# Other load on this machine can slow down one round, but not all of them.
 ROUNDS = 8
 MEMORY_MB = 100
 
 
 @pytest.fixture(scope="module")
 def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoneScheduler]:
-    # No limit of requests: with one, most of a crowd is refused before its bodies are read.
+    # No rate limit: it would refuse most requests of a crowd before their bodies are read.
     with LoneScheduler(tmp_path_factory.mktemp("crowd"), caller_requests_per_minute=0) as running:
         yield running
 

@@ -1,4 +1,4 @@
-"""The watch for secrets sees each sort of leak: only then does it mean something that it saw none."""
+"""The watch for secrets detects each kind of leak. Otherwise a clean result would prove nothing."""
 
 from __future__ import annotations
 

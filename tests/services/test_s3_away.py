@@ -1,4 +1,4 @@
-"""S3 away for the whole of a task, and a worker that dies before it is back: nothing is lost, nobody waits."""
+"""S3 is unreachable during a whole task, and the worker dies before S3 is back: nothing is lost or delayed."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def a_config(s3: PrivateS3, **changes: Any) -> Config:
 
 def test_a_summary_is_kept_below_the_folder_for_results(s3: PrivateS3) -> None:
     config = a_config(s3, results_root_directory="summaries/of-tasks")
-    artifact_store(config).check()  # makes the bucket
+    artifact_store(config).check()  # creates the bucket
     task_id = str(uuid.uuid4())
 
     with celery_app(config) as app:

@@ -1,4 +1,4 @@
-"""Secrets that are planted in a real run, and looked for wherever somebody could see them, failures included."""
+"""Plant secrets in a real run and search every visible place for them, also after failures."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ WRONG = "wrong-" + secrets.token_hex(16)
 
 
 def planted(rabbitmq: PrivateRabbitMQ, s3: PrivateS3) -> dict[str, str]:
-    """Every secret that the service is given, by the key that gives it."""
+    """Return the service's secrets: configuration key → secret."""
     return {
         "jwt_secret": secrets.token_hex(32),
         "worker_secret": secrets.token_hex(32),
@@ -43,7 +43,7 @@ def planted(rabbitmq: PrivateRabbitMQ, s3: PrivateS3) -> dict[str, str]:
 
 
 def a_caller(url: str, secret: str) -> tuple[httpx.Client, str]:
-    """A client of the service, and the token that it shows."""
+    """Return a client of the service and the client's token."""
     token = issue_token(
         SecretStr(secret), algorithm="HS256", email="me@example.org", lifetime=timedelta(hours=1), scopes=[Scope.ADMIN]
     )
@@ -52,7 +52,7 @@ def a_caller(url: str, secret: str) -> tuple[httpx.Client, str]:
 
 
 def search_what_is_left(watch: LeakWatch, folder: Path, rabbitmq: PrivateRabbitMQ) -> None:
-    """Logs, ledger, work folder; and the broker's messages on its disk. config.yaml is where the secrets belong."""
+    """Search logs, ledger, work folder and the broker's messages on disk. Skip config.yaml, which holds the secrets."""
     watch.search_files("file", folder, but=[folder / "config.yaml"])
     watch.search_files("message", rabbitmq.folder / "mnesia")
 
@@ -89,7 +89,7 @@ def test_a_run_shows_its_secrets_nowhere(tmp_path: Path, rabbitmq: PrivateRabbit
 
 
 def machine_of(task_id: str, watch: LeakWatch) -> bool:
-    """Whether the task's machine is there; what the engine knows of it is searched."""
+    """Return whether the task's machine exists. Search the engine's record of it."""
     client = docker.from_env()
     try:
         machines = client.containers.list(filters={"label": f"alts.task={task_id}"})
@@ -101,7 +101,7 @@ def machine_of(task_id: str, watch: LeakWatch) -> bool:
 
 
 def search_answers(watch: LeakWatch, client: httpx.Client, task_id: str) -> None:
-    """All that the API says of a task, and of itself."""
+    """Search all that the API returns about a task and about itself."""
     for path in (f"/tasks/{task_id}", f"/tasks/{task_id}/result", "/health", "/docs", "/openapi.json"):
         watch.search("answer", path, client.get(path).text)
     report = client.get(f"/tasks/{task_id}/result").json()["result"]
