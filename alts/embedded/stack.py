@@ -125,7 +125,7 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
 @contextmanager
 def _consuming(celery: Celery, consuming: Consuming, drain: Callable[[], None]) -> Iterator[None]:
     """Run a Celery worker in a thread. At the end `drain` is called first; it returns when no task needs to run on."""
-    # As celery.apps.worker.Worker does, without its banner, signal handlers and logging.
+    # Like celery.apps.worker.Worker, without its banner, signal handlers and logging.
     setup_worker_optimizations(celery)
     controller = WorkController(app=celery, pool_cls="threads", concurrency=CONCURRENCY, without_mingle=True)
     thread = _Thread(controller.start, name="celery")

@@ -1,4 +1,4 @@
-"""What touches the worker's own machine: processes, locks, downloads, name resolution.
+"""Access to the worker's own machine: processes, locks, downloads, name resolution.
 
 Imports alts.core and alts.shared.
 """

@@ -1,4 +1,4 @@
-"""What the stages need of a package manager: commands as argv, with the readers of their output. Pure."""
+"""The package manager interface for the stages: commands as argv, and readers of their output. Pure."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ class Config(_Section):
     min_free_disk_mb: int = Field(default=1024, ge=0)
     reap_interval: float = Field(default=30.0, gt=0)
 
-    # what callers bring along
+    # the repositories of requests
     repository_networks_denied: tuple[Network, ...] = DENIED
     repository_networks_allowed: tuple[Network, ...] = ()
 

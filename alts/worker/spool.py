@@ -42,7 +42,7 @@ class _Waiting:
     held: bytes | None = None
     """The file's content, if the disk has not taken it."""
     context: Context = field(default_factory=copy_context)
-    """What log lines about it carry: the attempt of the thread that put it."""
+    """Context for log lines about it: the attempt of the thread that put it."""
 
 
 class Spool:

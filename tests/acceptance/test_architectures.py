@@ -1,4 +1,4 @@
-"""A machine of another architecture than the host's is truly one, and the report says what it was."""
+"""A machine with another architecture than the host's is genuine, and the report names it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_hello_passes_on_a_true_32_bit_userland(tmp_path: Path) -> None:
     assert report["platform"] == "debian-12 on i686"
     assert report["package"]["architecture"] == "i386"
     assert (report["image"]["architecture"], report["image"]["emulated"]) == ("386", "no")
-    # What `uname -a` and dpkg say of the machine: the kernel is the host's, and must not look like it.
+    # The output of `uname -a` and dpkg in the machine. The kernel is the host's, but must not report its architecture.
     assert "i686 GNU/Linux" in log
     assert "x86_64 GNU/Linux" not in log
     assert "\ni386\n" in log

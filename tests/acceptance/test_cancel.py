@@ -1,4 +1,4 @@
-"""A cancel of a running task, at whatever moment: the machine is gone with the verdict (figures: bench/cancel.py)."""
+"""Cancel a running task at any moment. By the verdict its machine is gone (figures: bench/cancel.py)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.stack import schedule, until, wait_for
 
 pytestmark = pytest.mark.docker
 
-# The promise is five seconds; a machine that runs other tests, too, may take longer.
+# Seconds. The service promises five; concurrent tests may make it slower.
 BOUND = 20.0
 
 
@@ -30,7 +30,7 @@ def client(tmp_path: Path) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def deaf(tmp_path: Path) -> Iterator[dict[str, Any]]:
-    """A request for a package whose scripts take no notice of signals."""
+    """Yield a request for a package with scripts that ignore signals."""
     folder = tmp_path / "repository"
     folder.mkdir()
     build_deb(folder, "deaf", scripts={"preinst": DEAF, "postinst": DEAF * 20, "prerm": DEAF})
@@ -56,7 +56,10 @@ def stages(client: httpx.Client, task_id: str) -> list[str]:
 
 
 def in_a_script(client: httpx.Client, task_id: str) -> bool:
-    """A while after the last stage before install: apt-get update takes less, the package's own scripts a minute."""
+    """Return whether a script runs: 3 s after the stage before install.
+
+    apt-get update takes less than 3 s, the package's own scripts take a minute.
+    """
     if "snapshot" not in stages(client, task_id):
         return False
     time.sleep(3)

@@ -1,4 +1,4 @@
-"""Deliberately bad Debian packages, and good ones, through the whole plan on real machines."""
+"""Deliberately bad Debian packages and good ones run through the whole plan on real machines."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from tests.support.mirror import mirror
 from tests.support.plain_runner import plain_runner
 from tests.support.small_archive import machine_files, names_in_fields, small_archive
 
-# The first row waits for all: they run several at once.
+# The first test waits for all rows, which run concurrently.
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(2700)]
 
-# A hanging script is waited for: as short as a busy test machine allows (seconds).
+# Seconds. Hanging scripts run until these limits, so they are as short as a busy test machine allows.
 STAGE_TIMEOUTS = {"install": 60.0, "remove": 45.0}
 
 
 @pytest.fixture(scope="module")
 def reports(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Mapping[str, Report]:
-    """What a test of every row that was chosen says, by the row's id; several run at once."""
+    """Test the selected rows, several at once. Return row id → report."""
     chosen = {item.name for item in request.session.items if item.path == request.path}
     folder = tmp_path_factory.mktemp("corpus")
     limits = {"memory_mb": 512}
@@ -40,7 +40,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReq
             instance_limits=limits,
         ) as lab,
     ):
-        # The slow ones first: they wait, and hold nobody else up.
+        # Start slow rows first: they mostly wait and do not hold up other rows.
         rows = sorted(ROWS, key=lambda row: row.slow, reverse=True)
         attempts = {
             row.id: lab.submit(

@@ -1,4 +1,4 @@
-"""Every RPM of the corpus through the whole plan, on machines of the stand-in: exactly the expected verdicts."""
+"""Every RPM of the corpus gets exactly the expected verdict from the whole plan, on machines of the stand-in."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from tests.support.acceptance import STANDIN
 from tests.support.lab import Lab
 from tests.support.plain_runner import plain_runner
 
-# The first row waits for all: they run several at once.
+# The first test waits for all rows, which run concurrently.
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(2700)]
 
-# What hangs must be stopped long before its deadline in production, and nobody else may come near this one.
+# Seconds. Hanging scripts are stopped long before the production deadline; other rows stay far below these limits.
 HANGING = {"install": 60, "remove": 60}
 
 
@@ -28,7 +28,7 @@ Reports = Mapping[Row, Report]
 
 @pytest.fixture(scope="module")
 def reports(rpm_corpus: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Reports:
-    """What a test of every row that was chosen says; several run at once."""
+    """Test the selected rows, several at once. Return row → report."""
     chosen = {item.name for item in request.session.items if item.path == request.path}
     every = any("[" not in name and name != "test_the_table_has_no_row_twice" for name in chosen)
     limits = {"memory_mb": 512}
@@ -38,7 +38,7 @@ def reports(rpm_corpus: Path, tmp_path_factory: pytest.TempPathFactory, request:
             make_runner=plain_runner,
             stage_timeouts=HANGING,
             instance_limits=limits,
-            # A repository that answers nobody, on the machine itself.
+            # For a repository on the machine itself that never answers.
             repository_networks_allowed=["127.0.0.0/8"],
         ) as lab,
         repositories(rpm_corpus) as offered,
@@ -53,7 +53,7 @@ def reports(rpm_corpus: Path, tmp_path_factory: pytest.TempPathFactory, request:
                     "repositories": offered[row.repository],
                 }
             )
-            # The slow ones first: they wait, and hold nobody else up.
+            # Start slow rows first: they mostly wait and do not hold up other rows.
             for row in sorted(ROWS, key=lambda row: row.slow, reverse=True)
             if every or any(name.endswith(f"[{named(row)}]") for name in chosen)
         }

@@ -1,4 +1,4 @@
-"""The same package, tested several times, is judged in the same words every time."""
+"""Repeated tests of a package give the same verdict in the same words."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.small_archive import machine_files, names_in_fields, small_ar
 from tests.support.stack import schedule, wait_for
 
 FEW, MANY = 3, 20
-SECONDS = 1800  # for all of them together on a busy machine
+SECONDS = 1800  # for all tasks together on a busy machine
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(SECONDS + 600)]
 
@@ -51,7 +51,7 @@ Results = Sequence[Mapping[str, Any]]
 
 @pytest.fixture(scope="module")
 def requests(tmp_path_factory: pytest.TempPathFactory, rpm_corpus: Path) -> Iterator[Mapping[str, Mapping[str, Any]]]:
-    """What asks for a package of each family, its name apart."""
+    """Yield family → request without the package's name."""
     folder = tmp_path_factory.mktemp("repositories")
     with ExitStack() as stack:
         debs = stack.enter_context(deb_builder.repositories(folder / "debs", (*DEBS, every_fault.DEB)))
@@ -67,7 +67,7 @@ def requests(tmp_path_factory: pytest.TempPathFactory, rpm_corpus: Path) -> Iter
 def results(
     requests: Mapping[str, Mapping[str, Any]], tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[Mapping[str, Results]]:
-    """Of every chosen case, by its id; the cases take turns, so that each has all sorts of neighbours."""
+    """Yield case id → results, for the selected cases. The cases alternate, so each runs beside various others."""
     chosen = [case for case in CASES if any(f"[{case.id}]" in item.name for item in request.session.items)]
     folder = tmp_path_factory.mktemp("service")
     wanted = names_in_fields(*DEBS, every_fault.DEB) | {*MORE_NAMES["real"]}
@@ -100,7 +100,7 @@ def test_all_tests_of_a_package_have_the_same_findings_byte_for_byte(
 
 
 def said(result: Mapping[str, Any]) -> str:
-    """The verdict with all its findings, as bytes would be compared."""
+    """Return the verdict with all its findings as text for an exact comparison."""
     stages = [
         {key: stage[key] for key in ("stage", "outcome", "reason", "findings", "exit_code")}
         for stage in result["stages"]
@@ -109,7 +109,7 @@ def said(result: Mapping[str, Any]) -> str:
 
 
 def different(texts: Sequence[str]) -> str:
-    """The lines in which the texts differ."""
+    """Return the lines that not every text has."""
     everywhere = set.intersection(*(set(text.splitlines()) for text in texts))
     return "\n".join(sorted({line for text in texts for line in text.splitlines() if line not in everywhere}))
 

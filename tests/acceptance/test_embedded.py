@@ -1,4 +1,4 @@
-"""HTTP in, verdict out, on a real machine: the embedded stack in this process."""
+"""The embedded stack in this process, from HTTP request to verdict, on a real machine."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_a_running_task_can_be_cancelled(service: EmbeddedService, tmp_path: Pat
         wait_until_stage(client, task_id, "system_info")
         assert client.post(f"/tasks/{task_id}/cancel").status_code == 202
         result = wait_for(client, task_id, seconds=30)
-        # Saying it again is harmless.
+        # A repeated cancel is harmless.
         assert client.post(f"/tasks/{task_id}/cancel").status_code == 200
 
     assert (result["state"], result["outcome"]) == ("REVOKED", "cancelled")

@@ -1,4 +1,4 @@
-"""A fault of the infrastructure, at whatever moment, is never blamed on the package."""
+"""An infrastructure fault at any moment is never blamed on the package."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from tests.support.faults import DebFamily, Family, RpmFamily, strikes
 from tests.support.mirror import Fault, Memory, Mirror, mirror
 from tests.support.small_archive import small_archive
 
-# Each case waits for the one before it, and a mirror that hangs is waited for.
+# Each case waits for the previous one, and a hanging mirror costs its whole timeout.
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(1800)]
 
 FAMILIES: Mapping[str, Family] = {"deb": DebFamily(), "rpm": RpmFamily()}
 
 UNREACHABLE = frozenset({Kind.REPOSITORY_UNREACHABLE})
-# What proves where a package came from is gone with it, and that is no more the package's fault.
+# With the repository, the proof of a package's origin is lost too. That is not the package's fault either.
 FORGOTTEN = UNREACHABLE | {Kind.INTERNAL}
 FULL = frozenset({Kind.DISK_FULL})
 LOST = frozenset({Kind.INSTANCE_LOST})
@@ -34,7 +34,7 @@ STAGES = tuple(stage.name for stage in PLANS[PLAN])
 
 @dataclass(frozen=True)
 class Case:
-    """A fault, when it strikes, and which kinds of ours it may be called."""
+    """A fault, the moment it strikes, and the kinds of infrastructure findings that it may cause."""
 
     family: str
     fault: str
@@ -43,7 +43,7 @@ class Case:
     at: str = ""
     """See tests.support.fault_lab.Incident."""
     package: str = ""
-    """Another one than the family's."""
+    """Package to test instead of the family's; "" for the family's."""
 
     @property
     def id(self) -> str:
@@ -52,17 +52,17 @@ class Case:
 
 def cases() -> Iterator[Case]:
     for name, family in FAMILIES.items():
-        # The four at every stage of the longest plan.
+        # These four faults strike at every stage of the longest plan.
         for stage in STAGES:
             yield Case(name, "killed", stage, LOST)
             yield Case(name, "disk-full", stage, FULL | FORGOTTEN)
             yield Case(name, "dns-gone", stage, FORGOTTEN)
             yield Case(name, "mirror-503", stage, FORGOTTEN)
-        # In the midst of a command.
+        # These strike during a command.
         yield Case(name, "killed", "install", LOST, at=family.installing)
         yield Case(name, "killed", "remove", LOST, at=family.removing)
         yield Case(name, "none", "install", FULL, package="fault-big")
-        # A mirror in the middle of its own update, or behind a network that is not what it seems.
+        # A mirror that is being updated, or one behind an interfering network.
         for fault in (Fault.GONE, Fault.GARBAGE, Fault.PORTAL, Fault.SHORT, Fault.RESET, Fault.HANG):
             yield Case(name, f"mirror-{fault}", "install", UNREACHABLE)
             yield Case(name, f"mirror-{fault}", "prepare", UNREACHABLE)
@@ -70,7 +70,8 @@ def cases() -> Iterator[Case]:
 
 CASES = tuple(cases())
 
-# From the beginning on a machine of Terraform's: what strikes in the midst of a command always, everything at length.
+# Cases that also run from the beginning, on a machine made by Terraform. Faults during a command always do; the others
+# are marked long.
 WHOLE = [
     pytest.param(case, id=f"{case.id}-whole", marks=() if case.at else pytest.mark.long)
     for case in CASES
@@ -80,16 +81,16 @@ WHOLE = [
 
 @dataclass(frozen=True)
 class Bench:
-    """What there was to see of all attempts, by the time of the first test."""
+    """The reports of all attempts. They are complete before the first test."""
 
     courses: Mapping[str, Report]
-    """Family → the run without a fault."""
+    """Family → report of the run without a fault."""
     rests: Mapping[str, Report]
-    """Of every chosen case, by its id, gone on from its stage's checkpoint."""
+    """Case id → report of the run from its stage's checkpoint, for the selected cases."""
     calm: Mapping[tuple[str, str], Report]
-    """Family and stage → that stage from its checkpoint, without a fault."""
+    """(family, stage) → report of that stage from its checkpoint, without a fault."""
     wholes: Mapping[str, Report]
-    """Of every chosen case that was run from its beginning, by its id."""
+    """Case id → report of the run from the beginning, for the selected cases of WHOLE."""
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +139,7 @@ def whole(case: Case, lab: FaultLab, served: Mirror) -> Future[Report]:
 def rest(case: Case, lab: FaultLab, courses: Mapping[str, Course], served: Mirror) -> Future[Report]:
     go_on = partial(lab.rest, courses[case.family], again=FAMILIES[case.family].again(served))
     if case.package:
-        # Another package than the course's has all to do but the machine.
+        # A different package than the course's repeats every stage; only the machine is reused.
         return go_on(STAGES[0], incident=incident(case, served), package=case.package)
     return go_on(case.stage, incident=incident(case, served))
 
@@ -154,7 +155,7 @@ def test_without_a_fault_every_stage_has_something_to_do_and_passes(family: str,
     assert report.outcome is Outcome.PASSED, report
     skipped = {stage.stage for stage in report.stages if stage.outcome is Outcome.SKIPPED}
     assert skipped == (set() if family == "deb" else {"purge"})
-    # So that the stage leftovers has had to install the dependencies once more.
+    # The finding proves that the stage leftovers installed the dependencies again.
     assert [finding.kind for stage in report.stages for finding in stage.findings] == [Kind.LEFTOVER_FILE]
 
 

@@ -1,4 +1,4 @@
-"""The README's first command on a clean clone with empty caches, and what it leaves."""
+"""Run the README's first command on a clean clone with empty caches, and check its leftovers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.stack import until
 
 pytestmark = pytest.mark.docker
 
-# What a developer's shell may have set must not reach the clone.
+# Variables of a developer's shell must not reach the clone.
 ENVIRONMENT = {
     name: value for name, value in os.environ.items() if name not in ("ALTS_CONFIG", "MAKEFLAGS", "VIRTUAL_ENV")
 }
@@ -26,7 +26,7 @@ ENVIRONMENT = {
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """The tree as it is here, committed or not, without what git ignores."""
+    """Copy the work tree, including uncommitted changes, without the files that git ignores."""
     folder = tmp_path / "clone"
     names = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
@@ -66,7 +66,7 @@ def test_the_first_command_tests_a_package_and_says_the_verdict(clone: Path) -> 
     assert "verdict: passed" in passed.stdout
     for stage in STANDARD:
         assert f"  {stage.name} " in passed.stdout
-    # make's own exit code is 2 whatever the program's was; it prints that one.
+    # make itself always exits with 2 after a failure, and prints the program's exit code.
     assert failed.returncode != 0, failed.stdout
     assert f"Error {EXIT_CODES['failed']}" in failed.stdout
     assert "verdict: failed" in failed.stdout

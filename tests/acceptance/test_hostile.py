@@ -1,5 +1,7 @@
-"""Packages that mean harm through the embedded stack, all at once and beside good ones: whatever they do is their own
-verdict, and neither the host nor anybody else's test notices."""
+"""Hostile packages run through the embedded stack, concurrently with good ones.
+
+Their actions affect their own verdicts alone, not the host or other tests.
+"""
 
 from __future__ import annotations
 
@@ -40,10 +42,10 @@ from tests.support.plain_runner import plain_runner
 from tests.support.small_archive import machine_files, names_in_fields, small_archive
 from tests.support.stack import FINISHED, schedule
 
-# The first test waits for all: they run several at once.
+# The first test waits for all rows, which run concurrently.
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(3600)]
 
-# What hangs does so when it is installed: that is stopped soon, but not before anybody else may be done (seconds).
+# Seconds. Packages hang during install, so that limit is short, but long enough for every package that does not hang.
 STAGE_TIMEOUTS = {"install": 40.0, "remove": 180.0}
 LIMITS = {"memory_mb": 512, "cpus": 1.0, "pids": 256, "disk_mb": 400}
 PATIENCE = 1500.0
@@ -51,7 +53,7 @@ PATIENCE = 1500.0
 DEBIAN = {"dist_name": "debian", "dist_version": "12", "dist_arch": "x86_64"}
 ROWS = (*hostile_debs.ROWS, *hostile_rpms.ROWS)
 
-# A log has a beginning of four million characters and an end of one (alts.pipeline.stage_log); all else is a few pages.
+# A log keeps its first four million and last one million characters (alts.pipeline.stage_log). The rest is a few pages.
 LARGEST_LOG = 5_200_000
 LARGEST_REPORT = 200_000
 
@@ -60,13 +62,13 @@ Result = Mapping[str, Any]
 
 @dataclass
 class Run:
-    """What is to be seen of the run, once it is over."""
+    """Observations of the run. They are complete once it is over."""
 
     results: dict[str, Result] = field(default_factory=dict)
-    """Package → what the service says."""
+    """Package → result."""
     neighbours: dict[str, Result] = field(default_factory=dict)
     machines: set[str] = field(default_factory=set)
-    """Ids of the containers that there were."""
+    """Ids of all containers seen during the run."""
     left: list[str] = field(default_factory=list)
     settings_before: Mapping[str, str] = field(default_factory=dict)
     settings_after: Mapping[str, str] = field(default_factory=dict)
@@ -75,7 +77,7 @@ class Run:
 
 @pytest.fixture(scope="module")
 def run(rpm_corpus: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Run:
-    """Every package of the tables, or of the rows that alone were chosen; and good ones before, among and after."""
+    """Test every package of the tables, or of the selected rows, with good packages before, among and after them."""
     chosen = {item.name for item in request.session.items if item.path == request.path}
     rows = [row for row in ROWS if any(name.endswith(f"[{row.id}]") for name in chosen)]
     if any("[" not in name for name in chosen):
@@ -98,7 +100,7 @@ def run(rpm_corpus: Path, tmp_path_factory: pytest.TempPathFactory, request: pyt
         ) as service,
         service.client as client,
     ):
-        # The service has as many machines at once itself, which take all that they may: hardly anybody is beside them.
+        # The service itself runs that many machines at once, each with all its resources: take most slots from others.
         for _ in range(AT_ONCE - 1):
             held.enter_context(slots.one(seconds=PATIENCE))
         offered = {"12": (DEBIAN, [debs["plain"]]), "9": (STANDIN, rpms["plain"])}
@@ -124,7 +126,7 @@ def run(rpm_corpus: Path, tmp_path_factory: pytest.TempPathFactory, request: pyt
 
 
 def watch(client: httpx.Client, tasks: Mapping[str, str], over: Run, folder: Path) -> None:
-    """Wait for all of them, and note which machines come and go."""
+    """Wait for all tasks. Record their results and the machines that appear."""
     engine = docker.from_env()
     deadline = time.monotonic() + PATIENCE
     try:
@@ -144,12 +146,12 @@ def watch(client: httpx.Client, tasks: Mapping[str, str], over: Run, folder: Pat
 
 
 def host_settings() -> Mapping[str, str]:
-    """Those that scripts write to; some kernels lack some of them."""
+    """Return path → value of the settings that scripts write to. Some kernels lack some of them."""
     return {path: Path(path).read_text() for path in HOST_SETTINGS if Path(path).exists()}
 
 
 class Generous(http.server.BaseHTTPRequestHandler):
-    """Would tell everything; that there is a connection is enough."""
+    """Stand for a metadata service. An accepted connection is enough."""
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
         pass
@@ -157,7 +159,7 @@ class Generous(http.server.BaseHTTPRequestHandler):
 
 @contextmanager
 def metadata_service() -> Iterator[None]:
-    """Somebody who answers on this host where clouds have theirs, or beside it where that is in use."""
+    """Serve at clouds' metadata address on this host, or at the substitute address if the real one is in use."""
     theirs, stand_in = METADATA_ADDRESSES
     routed = subprocess.run(["ip", "route", "get", theirs], capture_output=True, text=True, check=False).stdout
     address = stand_in if "link" in routed or f"{theirs} dev" in routed else theirs
@@ -174,7 +176,7 @@ def metadata_service() -> Iterator[None]:
 
 
 def serious(result: Result) -> list[Mapping[str, Any]]:
-    """Findings but those for information."""
+    """Return the findings except those of severity info."""
     found = [finding for stage in result["result"]["stages"] for finding in stage["findings"]]
     return [finding for finding in found if finding["severity"] != "info"]
 
@@ -209,7 +211,7 @@ def test_nothing_is_left_on_the_host_and_its_engine_answers(run: Run) -> None:
 
 
 def processes_of(containers: set[str]) -> list[str]:
-    """Those that the kernel counts to a container, by their control groups (cgroups(7)), and their names."""
+    """Return "<name> of <container>" for every process in a container's control group (cgroups(7))."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:

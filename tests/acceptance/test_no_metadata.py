@@ -1,4 +1,4 @@
-"""A mirror that serves a page, or no end, in place of metadata: that is never the package's fault."""
+"""A mirror that serves a web page or endless data instead of metadata is never the package's fault."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.docker
 Result = Mapping[str, Any]
 PAGE = b"<!DOCTYPE html>\n<html><head><title>Log in</title></head><body></body></html>\n"
 
-# Case → how it ends, the kinds of its findings, and words of the first.
+# Case → outcome, kinds of the findings, and a substring of the first message.
 CASES: Mapping[str, tuple[str, list[str], str]] = {
     "deb-page": ("errored", ["repository_unreachable"], "its InRelease is an HTML page"),
     "deb-page-trusted": ("errored", ["repository_unreachable"], "its InRelease is an HTML page"),
@@ -69,7 +69,7 @@ def results(rpm_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 def _deb_repository(folder: Path, index: bytes) -> None:
-    """A repository whose Release file is right, and whose index is something else."""
+    """Write a repository with a correct Release file and `index` in place of its Packages file."""
     folder.mkdir(parents=True)
     build_deb(folder, "good")
     write_index(folder)

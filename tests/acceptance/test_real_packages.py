@@ -1,4 +1,4 @@
-"""Real packages of Debian are judged as a human would: tests/corpus/real_packages.yaml says how, and why."""
+"""Real Debian packages get a human's verdict. tests/corpus/real_packages.yaml has the verdicts and the reasons."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import yaml
 from tests.support.embedded import EmbeddedService
 from tests.support.stack import schedule, wait_for
 
-SECONDS = 2400  # for the whole table; minutes on two idle cores
+SECONDS = 2400  # for the whole table; it takes minutes on two idle cores
 
 pytestmark = [pytest.mark.docker, pytest.mark.long, pytest.mark.timeout(SECONDS + 60)]
 
@@ -22,7 +22,7 @@ TABLE: list[Row] = yaml.safe_load((Path(__file__).parent.parent / "corpus/real_p
 
 
 def name_of(row: Row) -> str:
-    """Such as "hello", "hello 99", "libssl1.1 with bullseye", "hello on 12 i686"."""
+    """Name a row, e.g. "hello", "hello 99", "libssl1.1 with bullseye", "hello on 12 i686"."""
     distribution, architecture = row.get("distribution", ""), row.get("architecture", "")
     words = [row["package"], row.get("version", "")]
     words += ["with", row["repository"]] if "repository" in row else []
@@ -32,10 +32,10 @@ def name_of(row: Row) -> str:
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Mapping[str, Any]]:
-    """What a test of every row that was chosen says, by the row's name; all of them run at once."""
+    """Test the selected rows, all at once. Yield row name → result."""
     chosen = {item.name for item in request.session.items}
     with EmbeddedService(tmp_path_factory.mktemp("real")) as service, service.client as client:
-        # The slow ones first: at the end there is nothing that they could wait for.
+        # Start slow rows first: started last, they would run without others to overlap with.
         rows = sorted(TABLE, key=lambda row: not row.get("slow", False))
         tasks = {
             name_of(row): schedule(client, **request_of(row))
@@ -60,7 +60,7 @@ def test_a_package_is_judged_as_a_human_would(row: Row, results: Mapping[str, An
     result = results[name_of(row)]
 
     findings = [finding for stage in result["result"]["stages"] for finding in stage["findings"]]
-    # What a human would call noise is not said as a warning either.
+    # Noise in a human's judgement must not even be a warning.
     serious = sorted({(finding["severity"], finding["kind"]) for finding in findings if finding["severity"] != "info"})
     expected = sorted(("error", kind) for kind in row.get("kinds", []))
     assert (result["outcome"], serious) == (row["outcome"], expected), result["result"]["stages"]

@@ -1,4 +1,4 @@
-"""A repository that brings what the distribution has, in the very same version: what it brings is what is tested."""
+"""If a repository has a package in the same version as the distribution, the repository's package is tested."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ pytestmark = pytest.mark.docker
 
 Result = Mapping[str, Any]
 
-# In the mirror's Debian 12, and in every image of it.
+# A package of the mirror's Debian 12, and one that every image of it contains.
 IN_THE_DISTRIBUTION, IN_THE_IMAGE = "hello", "hostname"
 BROKEN = "echo rebuilt and broken >&2; exit 3"
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Result]]:
-    """Package → the result of a test with a repository that holds a broken rebuild of it; and of a good one."""
+    """Test packages with a repository of broken rebuilds, and with one of good rebuilds. Yield name → result."""
     folder = tmp_path_factory.mktemp("same")
     broken, good = folder / "packages/broken", folder / "packages/good"
     for packages, scripts in ((broken, {"postinst": BROKEN}), (good, {})):
@@ -50,7 +50,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, R
 
 @functools.cache
 def version_of(name: str) -> str:
-    """The one that a fresh machine has, or would get."""
+    """Return the version that a fresh machine has installed or would install."""
     script = f"dpkg-query -W -f '${{Version}}' {name} 2>/dev/null || {{ apt-get -qq update && apt-cache show {name}; }}"
     with Machine(debian_image()) as machine:
         said = machine.instance.run(["sh", "-c", script], stop=Stop(120)).output

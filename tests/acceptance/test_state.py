@@ -1,4 +1,4 @@
-"""What a package does to a machine, seen on real ones."""
+"""A package's changes to a machine, observed on real machines."""
 
 from __future__ import annotations
 
@@ -40,7 +40,10 @@ PURGES = "[ $1 != purge ] || userdel _stateful"
 
 @pytest.fixture(scope="module")
 def reports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Report]]:
-    """Of packages that change a lot and put it back, that leave things behind, and whose dependency does."""
+    """Test packages that undo their many changes, that leave things behind, or whose dependency leaves things behind.
+
+    Yield package → report.
+    """
     folder = tmp_path_factory.mktemp("state")
     packages = folder / "packages"
     packages.mkdir()
@@ -135,7 +138,7 @@ def test_what_the_package_leaves_beside_its_dependency_is_its_own(reports: Mappi
         ("leftover_user", "info"),
         ("leftover_user", "error"),
     ]
-    # The folder with a process id for a name is different every time, the finding is not.
+    # The folder's name is a process id, which varies. The finding does not vary.
     assert found[1][2] == "/srv/state-untidy"
 
 

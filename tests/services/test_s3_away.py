@@ -1,4 +1,4 @@
-"""S3 is unreachable during a whole task, and the worker dies before S3 is back: nothing is lost or delayed."""
+"""S3 is unreachable during a whole task, and the worker dies before S3 is back: nothing is lost, no verdict waits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the dynamic loader finds the libraries that ELF files need, by the rules of ld.so(8). Pure."""
+"""Check that the dynamic loader finds the libraries that ELF files need, by the rules of ld.so(8). Pure."""
 
 from __future__ import annotations
 

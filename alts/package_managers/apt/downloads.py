@@ -1,4 +1,4 @@
-"""What apt prints about repositories and downloads that fail, as findings. Pure."""
+"""Turn apt's messages about failed repositories and downloads into findings. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a full disk made a command fail."""
+"""Decide whether a full disk made a command fail."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from alts.shared.models.report import Finding, Kind
 
 # Findings of other kinds have a cause that an empty disk would not have removed.
 _UNEXPLAINED = (Kind.INSTALL_FAILED, Kind.REMOVAL_FAILED)
-# Where packages and their scripts write; each may be a file system of its own.
+# Folders that packages and their scripts write to. Each may be a separate file system.
 _FOLDERS = ("/", "/etc", "/usr", "/var", "/var/cache", "/var/lib")
 # A line of `df -Pk` or `df -Pi`: file system, total, used, available, per cent, mount point.
 _DF_LINE = re.compile(r"^\S.*? +(?P<all>\d+) +\d+ +(?P<available>-?\d+) +\d+% (?P<mount>/.*)$", re.MULTILINE)

@@ -1,4 +1,4 @@
-"""Whether a command failed because the machine met its limit of memory or processes, or because it was killed there.
+"""Decide whether a command failed at the machine's limit of memory or processes, or because it was killed there.
 
 The kernel's own counts decide; the output of the command only says when to look at them.
 """

@@ -1,4 +1,4 @@
-"""Whether the machine still has the programs that the stages use."""
+"""Check that the machine still has the programs that the stages use."""
 
 from __future__ import annotations
 

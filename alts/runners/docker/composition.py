@@ -23,7 +23,7 @@ from alts.shared.models.task_spec import TaskSpec
 
 @dataclass(frozen=True)
 class DockerParts:
-    """What a Docker runner is made of."""
+    """The parts of a Docker runner."""
 
     engine: Engine
     inventory: Inventory

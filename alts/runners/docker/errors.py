@@ -1,4 +1,4 @@
-"""What the docker SDK raises, as errors of ours."""
+"""Convert exceptions of the docker SDK to the project's errors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from docker import errors as docker_errors
 
 from alts.shared.errors import ProvisionFailed
 
-# urllib3 errors are not wrapped where the SDK reads a stream without requests.
+# The SDK does not wrap urllib3 errors when it reads a stream without requests.
 ENGINE_ERRORS = (
     docker_errors.DockerException,
     requests.exceptions.RequestException,

@@ -1,4 +1,4 @@
-"""What the engine has of this service's machines, found and removed by label, even after a worker crash."""
+"""Find and remove this service's objects in the engine by label, even after a worker crash."""
 
 from __future__ import annotations
 

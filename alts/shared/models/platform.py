@@ -1,4 +1,4 @@
-"""What a machine runs: a release of a distribution, on an architecture."""
+"""The platform of a machine: a release of a distribution, on an architecture."""
 
 from __future__ import annotations
 
