@@ -54,7 +54,7 @@ class StageContext:
         return done
 
     def ask(self, query: Query[T]) -> T:
-        """Run a query and read its output, whatever its exit code. Raises Stopped or InstanceLost."""
+        """Run a query and read its output, whatever its exit code. Raises what run() raises."""
         return query.read(self.run(query.argv, question=True).output)
 
     def note(self, argv: Sequence[str], path: str, title: str, *, limit: int) -> bytes:
@@ -62,7 +62,7 @@ class StageContext:
 
         `path`: the file on the machine.
         Raises MachineRuined if the file has more than `limit` bytes. If the program fails, raises MachineRuined,
-        DiskFull or StateUnreadable, depending on the cause. Raises Stopped or InstanceLost.
+        DiskFull or StateUnreadable, depending on the cause. Raises Stopped, InstanceLost or MachineRuined like run().
         """
         done = self.instance.run(argv, stop=self.stop, env=self.packages.environment)
         self.log.line(f"[{title}, {done.seconds:.2f} s]")

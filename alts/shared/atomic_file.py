@@ -13,11 +13,12 @@ def write_atomically(path: Path, content: bytes, *, durable: bool, mode: int = 0
 
     `durable`: the file is on disk when this returns, so a power failure cannot take it back. `mode`: permission bits,
     less the umask.
-    Raises OSError. The previous file then stays, and no draft is left. A killed process can leave one (remove_drafts).
+    Raises OSError. The previous file then stays, unless only its folder could not be synced, and no draft is left. A
+    killed process can leave one: remove_drafts, or in a folder that several processes share nobody, removes it.
     """
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.draft")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
         move_into_place(draft, path, durable=durable)

@@ -77,7 +77,7 @@ def _execute(worker: Worker, assignment: Assignment) -> Report | None:
         worker.hand_back(assignment, stopped.reason)
         return None
     except Exception as error:
-        # The only broad except beside alts.shared.periodic: a bug of ours must not lose the task.
+        # The only broad except around an attempt: a bug of ours must not lose the task.
         log.exception("task broke")
         message = f"{type(error).__name__}: {error}"
         return internal_error(assignment, worker=worker.name, message=message)

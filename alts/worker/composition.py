@@ -18,7 +18,7 @@ from alts.pipeline.plans import PLANS, with_timeouts
 from alts.runners.base import Runner
 from alts.runners.registry import RUNNERS, MakeRunner
 from alts.shared.config import Config
-from alts.shared.errors import ConfigurationError
+from alts.shared.errors import AltsError, ConfigurationError
 from alts.shared.models.ledger import Ledger
 from alts.shared.models.routing import queues_of
 from alts.shared.storage.factory import artifact_store
@@ -70,7 +70,8 @@ def open_worker(
         stack.callback(folder.close)
         folder.reset()
         spool = Spool(folder.spool, artifact_store(config), limit=config.spool_limit_mb << 20)
-        stack.callback(spool.close)
+        # The message about a failed start does not wait for uploads.
+        stack.push(lambda _kind, error, _trace: spool.close(seconds=0.0 if isinstance(error, AltsError) else 5.0))
         made = _open_runners(config, folder, runners, stack)
         running = RunningAttempts()
         patience = Patience(threading.Event())

@@ -25,7 +25,7 @@ class Consuming:
         return None if self._consumer is None else self._consumer.pool.limit
 
     def attach(self, consumer: Consumer) -> None:
-        """Use Celery's consumer from now on. Celery makes a new one for each connection."""
+        """Use Celery's consumer from now on. It lasts through reconnects; only its task_consumer is made anew."""
         self._consumer = consumer
         self.want(self._wanted)
 

@@ -51,7 +51,7 @@ class _WorkerProcess:
         self._opened = worker, self._stack.enter_context(upkeep)
 
     def consume(self, sender: Any, **_: object) -> None:
-        """Use the consumer that Celery makes for each connection."""
+        """Attach Celery's consumer, which is ready for the first time."""
         self._consuming.attach(sender)
 
     def on_signal(self, number: int, _frame: object) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Mapping
+from contextvars import Context
 
 from alts.core.stop import StopReason
 from alts.runners.base import Order
@@ -101,8 +102,8 @@ class Worker:
             Heartbeat(self._ledger, assignment, stop=stop, interval=self._config.heartbeat_seconds) as heart,
         ):
             if attempt > 1:
-                # The worker of the previous attempt may have died on this host.
-                self._janitor.remove_dead()
+                # The previous worker may have died on this host. Log lines about it are not about this attempt.
+                Context().run(self._janitor.remove_dead)
             order = Order(task_id, attempt, assignment.spec, folder, assignment.earlier)
             return executor.execute(order, stop=stop, show=heart.show)
 

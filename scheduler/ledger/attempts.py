@@ -41,7 +41,7 @@ class Attempts:
         clock: Callable[[], float],
         outbox_filled: threading.Event,
     ) -> None:
-        """`outbox_filled` is set after every transaction that wrote an invitation which is due soon."""
+        """`outbox_filled` is set after decline, report and release; the relay's poll finds other invitations."""
         self._database = database
         self._rules = rules
         self._workers = workers

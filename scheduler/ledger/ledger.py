@@ -34,7 +34,7 @@ class SqlLedger:
         """Make the parts. Closing the ledger closes the database.
 
         `clock`: seconds since the epoch, for stored times. `monotonic`: for durations.
-        `outbox_filled` is set whenever an invitation was written.
+        `outbox_filled` is set after transactions that may have written an invitation; polling finds the others.
         """
         filled = outbox_filled or threading.Event()
         self._database = database

@@ -103,7 +103,7 @@ def check_workers(present: Callable[[], Sequence[Presence]]) -> None:
     """Raises InfrastructureError if no worker is present, or if one takes no tasks. The message names it and why."""
     seen = present()
     if not seen:
-        raise InfrastructureError("no worker has sent a heartbeat recently")
+        raise InfrastructureError(f"no worker has announced itself for {AWAY_AFTER_SECONDS:.0f} s")
     if waiting := [one for one in seen if not one.ready]:
         ready = len(seen) - len(waiting)
         named = "; ".join(f"{one.worker}: {one.reason or 'takes no tasks'}" for one in waiting)

@@ -84,7 +84,9 @@ def _finding(package: str, rules: Sequence[str], versions: Mapping[str, Sequence
 
 def _had(need: str, versions: Mapping[str, Sequence[str]]) -> str:
     known = versions.get(need, ())
-    return f"only {', '.join(known)} is available" if known else "no repository has it"
+    if not known:
+        return "no repository has it"
+    return f"only {', '.join(known)} {'is' if len(known) == 1 else 'are'} available"
 
 
 def _conflict(package: str, rule: str, rules: Sequence[str]) -> Finding | None:

@@ -9,7 +9,7 @@ from alts.shared.models.distributions import ARCHITECTURES, DISTRIBUTIONS, HOST_
 
 @dataclass(frozen=True)
 class Platform:
-    """A platform of the table of distributions (alts.shared.models.distributions). Raises KeyError for any other."""
+    """A row of the table of distributions (alts.shared.models.distributions), or the properties raise KeyError."""
 
     dist_name: str
     dist_version: str

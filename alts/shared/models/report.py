@@ -23,7 +23,7 @@ class Outcome(StrEnum):
     """By the service's fault: says nothing about the package."""
     CANCELLED = "cancelled"
     SKIPPED = "skipped"
-    """Of a stage only: it did not run. Its `reason` says why."""
+    """For stages only: the stage did not run. Its `reason` says why."""
 
 
 class Severity(StrEnum):
@@ -122,7 +122,7 @@ class StageResult:
     outcome: Outcome
     seconds: float = 0.0
     exit_code: int | None = None
-    """Of the stage's last command; None if no command ended."""
+    """The exit code of the stage's last command; None if no command ended."""
     findings: Annotated[tuple[Finding, ...], AtMost(MOST_VALUES)] = ()
     reason: str = ""
     """One line: why the stage was skipped, cancelled, or did not pass."""

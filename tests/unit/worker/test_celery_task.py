@@ -15,7 +15,9 @@ from alts.runners.base import MachineRequest, Provisioned
 from alts.shared.errors import LedgerUnavailable, ProvisionFailed
 from alts.shared.models.ledger import TaskState
 from alts.shared.models.report import REPORT, Outcome, Report, StageResult
-from tests.support.builders import a_spec
+from alts.worker.pending_reports import PendingReports
+from alts.worker.work_folder import WorkFolder
+from tests.support.builders import a_report, a_spec
 from tests.support.fakes import Answer, FakeDebian, FakeInstance, FakeLedger, FakeRunner, Program
 from tests.support.log_lines import captured_lines
 from tests.support.worker_bench import WorkerBench
@@ -282,6 +284,23 @@ def test_every_line_of_an_attempt_names_it_also_from_the_heartbeats_thread(tmp_p
     assert said[0] == f"task claimed attempt=1 task_id={task_id}"
     assert f"heartbeat not answered attempt=1 error=no answer task_id={task_id}" in said
     assert all("attempt=1 " in line and f"task_id={task_id}" in line for line in said)
+
+
+def test_lines_about_a_dead_worker_name_no_attempt_of_the_living(tmp_path: Path) -> None:
+    bench = WorkerBench(tmp_path)
+    dead = WorkFolder(tmp_path)
+    dead.reset()
+    PendingReports(dead.reports).keep(a_report())
+    dead.close()
+    task_id = bench.ledger.add(a_spec())
+    bench.ledger.claim(task_id, worker="worker-2")
+    bench.ledger.release(task_id, 1, reason="gone")
+
+    with captured_lines() as lines:
+        bench.run(task_id)
+
+    [adopted] = [line.partition(": ")[2] for line in lines if "adopted" in line]
+    assert adopted == "a dead worker's spool adopted artifacts=0 reports=1"
 
 
 def test_a_refused_claim_names_the_task(bench: WorkerBench) -> None:

@@ -106,7 +106,7 @@ def test_what_can_be_had_instead_is_said() -> None:
 
     [argv] = queries.argvs
     assert argv[-1] == "--whatprovides=good"
-    assert finding.message == "bad needs good >= 7: only 1.9-1, 1.10-1 is available"
+    assert finding.message == "bad needs good >= 7: only 1.9-1, 1.10-1 are available"
 
 
 def test_what_is_missing_is_asked_for_once() -> None:
