@@ -67,7 +67,7 @@ def main(
     if len(key.secret.encode()) < needed:
         err.write(
             f"warning: the secret is weak, and the scheduler refuses it: {key.algorithm} needs at least {needed} "
-            f"random bytes, such as from: openssl rand -hex {needed}\n"
+            f"random bytes, e.g. from: openssl rand -hex {needed}\n"
         )
     token = issue_token(
         SecretStr(key.secret),
@@ -87,7 +87,7 @@ def read_lifetime(text: str) -> timedelta:
     seconds = int(found[1]) * _UNITS[found[2]] if found else 0
     if not 0 < seconds <= LONGEST_LIFETIME.total_seconds():
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no lifetime: give a number with d, h, m or s, such as 30d, up to {LONGEST_LIFETIME.days}d"
+            f"{text!r} is not a lifetime: give a number with d, h, m or s, e.g. 30d, up to {LONGEST_LIFETIME.days}d"
         )
     return timedelta(seconds=seconds)
 

@@ -61,7 +61,7 @@ def bootstrap(
             stop=stop,
             sink=log,
         )
-        # Durable: a truncated image in the cache would fail for ever.
+        # Durable: a truncated image in the cache would fail forever.
         move_into_place(draft / "root.tar", tar, durable=True)
     finally:
         shutil.rmtree(draft, ignore_errors=True)

@@ -86,7 +86,7 @@ def build_standin(
     try:
         with engine.builder(base, labels=labels, seconds=_BUILD_SECONDS) as builder:
             _build(recipe, builder, draft / "root.tar", stop=stop, log=log)
-        # Durable: a truncated image in the cache would fail for ever.
+        # Durable: a truncated image in the cache would fail forever.
         move_into_place(draft / "root.tar", tar, durable=True)
     finally:
         shutil.rmtree(draft, ignore_errors=True)

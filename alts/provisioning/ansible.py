@@ -69,7 +69,7 @@ def _pieces(file: InstanceFile) -> Iterator[dict[str, str]]:
     if not _PATH.match(file.path) or ".." in PurePosixPath(file.path).parts:
         raise ValueError(f"not a plain absolute path: {file.path!r}")
     if not _MODE.match(file.mode):
-        raise ValueError(f"not a mode such as 0644: {file.mode!r}")
+        raise ValueError(f"not a mode like 0644: {file.mode!r}")
     content = file.content.encode()
     step = _BATCH_LIMIT // 4 * 3 - 3_000
     for start in range(0, max(len(content), 1), step):

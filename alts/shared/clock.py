@@ -19,7 +19,7 @@ class SteadyClock:
     """Seconds since the epoch: the wall clock's time at the start, advanced by the monotonic clock.
 
     A jump of the wall clock is followed only after it has lasted `settle` seconds. It is followed at all because a
-    process that started with a wrong clock must not stay wrong for ever. Any thread may call it.
+    process that started with a wrong clock must not stay wrong forever. Any thread may call it.
     """
 
     def __init__(

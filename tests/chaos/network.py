@@ -26,7 +26,7 @@ class Mode(StrEnum):
     HANG = "hang"
     """No data gets through, and neither side is told. The held data goes on when the link is mended."""
     LOSE = "lose"
-    """As HANG, but the held data is lost for ever and its connections stay silent. Only new connections work again."""
+    """As HANG, but the held data is lost forever and its connections stay silent. Only new connections work again."""
     SWALLOW = "swallow"
     """Requests arrive. Instead of the answer the connection is reset."""
     SLOW = "slow"
@@ -118,7 +118,7 @@ class Link:
                 await writer.drain()
 
     async def _gate(self, connection: _Connection) -> None:
-        """Wait while no data gets through; wait for ever on a lost connection."""
+        """Wait while no data gets through; wait forever on a lost connection."""
         while connection.dead or self._mode in (Mode.HANG, Mode.LOSE):
             await self._changed.wait()
 

@@ -11,9 +11,10 @@ import pytest
 from pydantic import SecretStr
 
 from alts.shared.auth.keys import TokenKeys
-from alts.shared.auth.tokens import CALLER_SCOPES, OneSecret, Scope, read_token
+from alts.shared.auth.tokens import CALLER_SCOPES, Scope, read_token
 from generate_jwt_token import main, read_lifetime
 from tests.support.builders import SECRET, a_config
+from tests.support.one_secret import OneSecret
 from tests.support.signing import ALGORITHMS, jwks, key_pair, public_file
 
 

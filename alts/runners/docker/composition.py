@@ -31,13 +31,12 @@ class DockerParts:
     module: DockerModule
 
 
-def docker_runner(config: Config, *, worker: str, folder: Path, files_for: FilesFor | None = None) -> DockerRunner:
+def docker_runner(config: Config, *, worker: str, folder: Path) -> DockerRunner:
     """Return the runner that the configuration describes. `folder` holds its provider's socket and log.
 
-    `files_for`: the files that a machine needs for a task; by default those of its package manager.
     Raises ConfigurationError if there is no terraform.
     """
-    return runner_of(docker_parts(config, worker=worker, folder=folder), config, folder=folder, files_for=files_for)
+    return runner_of(docker_parts(config, worker=worker, folder=folder), config, folder=folder)
 
 
 def docker_parts(config: Config, *, worker: str, folder: Path, engine: Engine | None = None) -> DockerParts:
@@ -52,7 +51,10 @@ def docker_parts(config: Config, *, worker: str, folder: Path, engine: Engine | 
 
 
 def runner_of(parts: DockerParts, config: Config, *, folder: Path, files_for: FilesFor | None = None) -> DockerRunner:
-    """Return a runner of these parts. Raises ConfigurationError if there is no terraform."""
+    """Return a runner of these parts. Raises ConfigurationError if there is no terraform.
+
+    `files_for`: the files that a machine needs for a task; by default those of its package manager.
+    """
     lifecycle = TerraformMachines(
         parts.module,
         terraform=find_terraform(config.terraform, folder=folder),

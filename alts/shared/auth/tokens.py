@@ -80,21 +80,6 @@ class Keys(Protocol):
         """Return the key with this name and algorithm, if there is one. `kid` is None for tokens that name no key."""
 
 
-@dataclass(frozen=True)
-class OneSecret:
-    """A single key, for tokens without `kid`. Implements Keys."""
-
-    secret: SecretStr
-    algorithm: str
-    grants: frozenset[Scope] = frozenset(Scope)
-
-    def find(self, algorithm: str, kid: str | None) -> Key | None:
-        """See Keys."""
-        if (algorithm, kid) != (self.algorithm, None):
-            return None
-        return Key(self.algorithm, self.secret, self.grants)
-
-
 def issue_token(
     secret: SecretStr,
     *,

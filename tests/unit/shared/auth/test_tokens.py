@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from alts.shared.auth.tokens import CALLER_SCOPES, OneSecret, Scope, issue_token, read_token
+from alts.shared.auth.tokens import CALLER_SCOPES, Scope, issue_token, read_token
 from alts.shared.errors import InvalidToken
 from tests.support.builders import SECRET
+from tests.support.one_secret import OneSecret
 
 KEY = SecretStr(SECRET)
 KEYS = OneSecret(KEY, "HS256")
