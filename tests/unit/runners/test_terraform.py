@@ -162,6 +162,7 @@ def test_where_the_engine_is_lost_that_is_what_is_said(tmp_path: Path, fails_at:
     assert "failed" in caught.value.details
 
 
+@pytest.mark.slow
 def test_where_the_machine_is_lost_that_is_what_is_said(tmp_path: Path) -> None:
     machine = FakeInstance(name="machine")
     machine.kill()
@@ -184,6 +185,7 @@ def test_a_stop_before_the_machine_is_there_still_cleans_up_in_its_own_time(tmp_
     assert len(module.removed) == 1
 
 
+@pytest.mark.slow
 def test_a_destroy_that_fails_does_not_hide_why_there_is_no_machine(tmp_path: Path) -> None:
     module = ScriptedModule(tmp_path, fails_at="destroy")
 

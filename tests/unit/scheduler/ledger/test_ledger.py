@@ -80,6 +80,7 @@ def test_a_new_task_and_its_invitation_are_seen_by_another_process(database_url:
     other.close()
 
 
+@pytest.mark.slow
 def test_an_accepted_task_survives_kill_9(database_url: str, clock: HandClock) -> None:
     program = (
         "import os, signal, sys\n"
@@ -399,6 +400,7 @@ def test_a_task_that_is_declined_for_days_does_not_fill_its_history(ledger: SqlL
     assert len(ledger.tasks.history(task_id)) == 2 + 7  # 1, 2, 4 ... 64
 
 
+@pytest.mark.slow
 def test_nor_does_the_sending_of_its_invitations(ledger: SqlLedger, clock: HandClock) -> None:
     task_id = sent(ledger)
 

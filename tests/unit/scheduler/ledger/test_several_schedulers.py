@@ -46,6 +46,7 @@ def events(ledger: SqlLedger, task_id: str) -> Counter[Event]:
     return Counter(entry.event for entry in ledger.tasks.history(task_id))
 
 
+@pytest.mark.slow
 def test_relays_that_send_at_once_send_everything_once(ledgers: list[SqlLedger]) -> None:
     ids = added(ledgers[0], 250)
     sent: list[str] = []
@@ -114,6 +115,7 @@ def test_reconcilers_that_look_at_once_expire_and_resend_once(ledgers: list[SqlL
     assert Counter(invited) == Counter(running + queued)
 
 
+@pytest.mark.slow
 def test_everything_at_once_never_waits_in_a_circle(ledgers: list[SqlLedger]) -> None:
     """Relays, claims, heartbeats, reports and cancels touch the same rows. A deadlock would be LedgerUnavailable."""
     ids = added(ledgers[0], 60)

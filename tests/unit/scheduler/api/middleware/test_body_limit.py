@@ -145,6 +145,7 @@ def test_more_values_than_are_accepted_are_not_even_parsed() -> None:
     assert field.threads == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hostile", [one for one in HOSTILE if one.scope is Scope.ADMIN], ids=lambda one: one.name)
 def test_no_answer_has_more_than_a_few_errors(tmp_path: Path, hostile: Any) -> None:
     answer = post(an_app(tmp_path), hostile.path, hostile.body, bearer(Scope.ADMIN))
