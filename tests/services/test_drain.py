@@ -38,7 +38,7 @@ def test_what_is_not_done_in_time_is_handed_back_and_the_next_worker_has_it_at_o
     ):
         with stack.worker("first") as first:
             task_id = schedule(client, **slow)
-            until(installing, seconds=300)
+            until(lambda: installing(task_id), seconds=300)
             first.signal(signal.SIGTERM)
             assert first.exit_code(within=60) == 0, stack.log_of("first")
         with stack.worker("second"):
@@ -58,7 +58,7 @@ def test_what_runs_is_finished_and_nothing_more_is_begun(
     ):
         with stack.worker("first") as first:
             task_id = schedule(client, **slow)
-            until(installing, seconds=300)
+            until(lambda: installing(task_id), seconds=300)
             first.signal(number)
             until(lambda: "no more tasks are taken" in stack.log_of("first"), seconds=20)
             late = schedule(client, package_name="no-such-package")
@@ -81,7 +81,7 @@ def test_a_second_signal_hands_back_at_once(
         stack.worker("first") as first,
     ):
         task_id = schedule(client, **slow)
-        until(installing, seconds=300)
+        until(lambda: installing(task_id), seconds=300)
         first.signal(number)
         until(lambda: "no more tasks are taken" in stack.log_of("first"), seconds=20)
         first.signal(number)

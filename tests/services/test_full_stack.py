@@ -10,6 +10,7 @@ import boto3
 import docker
 import pytest
 
+from alts.runners.docker.inventory import TASK_LABEL
 from tests.support.deb_repository import serving_slow_package
 from tests.support.leftovers import machines_of
 from tests.support.rabbitmq import PrivateRabbitMQ
@@ -69,7 +70,7 @@ def test_a_worker_killed_in_mid_install_is_replaced_and_nothing_of_it_is_left(
     with serving_slow_package(tmp_path / "repository", seconds=8) as request, stack.client as client:
         with stack.worker("first") as first:
             task_id = schedule(client, **request)
-            until(installing, seconds=120)
+            until(lambda: installing(task_id), seconds=120)
             machines_of_first = machines_of(tmp_path)
             first.kill_alone()
         with stack.worker("second"):
@@ -84,11 +85,11 @@ def test_a_worker_killed_in_mid_install_is_replaced_and_nothing_of_it_is_left(
     assert not list((tmp_path / "work").glob("*/tasks/*"))
 
 
-def installing() -> bool:
-    """Return whether a machine of this stack runs the slow script now."""
+def installing(task_id: str) -> bool:
+    """Return whether the task's machine runs the slow script now."""
     client = docker.from_env()
     try:
-        tops = (machine.top() for machine in client.containers.list(filters={"label": "alts.task"}))
+        tops = (machine.top() for machine in client.containers.list(filters={"label": f"{TASK_LABEL}={task_id}"}))
         return any("sleep 8" in " ".join(process) for top in tops for process in top["Processes"] or ())
     except docker.errors.APIError:
         return False  # a machine ended between the two requests
