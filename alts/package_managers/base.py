@@ -16,7 +16,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Query(Generic[T]):
-    """A command that asks the machine for something, and the reader of its output. The reader ignores the exit code."""
+    """A command that asks the machine for something, and the reader of its output. The reader ignores the exit code.
+
+    The command runs no code of a package, and may be run twice.
+    """
 
     argv: Sequence[str]
     read: Callable[[str], T]
@@ -24,7 +27,7 @@ class Query(Generic[T]):
 
 @dataclass(frozen=True)
 class Queries(Generic[T]):
-    """Several commands that answer one question together."""
+    """Several commands that answer one question together. They run no code of a package, and may be run twice."""
 
     argvs: Sequence[Sequence[str]]
     read: Callable[[Sequence[str]], T]

@@ -35,14 +35,17 @@ class StageContext:
     commands: list[Completed] = field(default_factory=list)
     """The commands by which the stage is judged, in the order run."""
 
-    def run(self, argv: Sequence[str], *, question: bool = False) -> Completed:
+    def run(self, argv: Sequence[str], *, question: bool = False, reads_only: bool = False) -> Completed:
         """Run a program on the instance and log it with its output.
 
         `question`: the exit code is an answer, not the result of the stage, so `commands` leaves it out.
+        `reads_only`: it runs no code of a package, see alts.core.instance.Instance.run.
         Raises Stopped if the stage's time is up, InstanceLost, or MachineRuined.
         """
         self.log.line(f"$ {shown(argv)}")
-        done = self.instance.run(argv, stop=self.stop, env=self.packages.environment, sink=self.log.write)
+        done = self.instance.run(
+            argv, stop=self.stop, env=self.packages.environment, sink=self.log.write, reads_only=reads_only
+        )
         if done.output and not done.output.endswith("\n"):
             self.log.line("")
         ending = f"exit code {done.exit_code}" if done.stopped is None else f"killed: {done.stopped.value}"
@@ -55,16 +58,18 @@ class StageContext:
 
     def ask(self, query: Query[T]) -> T:
         """Run a query and read its output, whatever its exit code. Raises what run() raises."""
-        return query.read(self.run(query.argv, question=True).output)
+        return query.read(self.run(query.argv, question=True, reads_only=True).output)
 
     def note(self, argv: Sequence[str], path: str, title: str, *, limit: int) -> bytes:
-        """Run a program of ours that writes a file, and return the file's content. Only `title` goes to the log.
+        """Run a program of ours that writes a file and changes nothing else, and return the file's content.
+
+        Only `title` goes to the log.
 
         `path`: the file on the machine.
         Raises MachineRuined if the file has more than `limit` bytes. If the program fails, raises MachineRuined,
         DiskFull or StateUnreadable, depending on the cause. Raises Stopped, InstanceLost or MachineRuined like run().
         """
-        done = self.instance.run(argv, stop=self.stop, env=self.packages.environment)
+        done = self.instance.run(argv, stop=self.stop, env=self.packages.environment, reads_only=True)
         self.log.line(f"[{title}, {done.seconds:.2f} s]")
         if done.stopped is not None:
             raise Stopped(done.stopped)
@@ -85,7 +90,7 @@ class StageContext:
 
         Raises InfrastructureError if the host ran out of memory, Stopped or InstanceLost.
         """
-        return what_ruined(failed, lambda argv: self.run(argv, question=True))
+        return what_ruined(failed, lambda argv: self.run(argv, question=True, reads_only=True))
 
     def installed(self) -> InstalledPackage | None:
         """Return the package as it is installed on the machine; None if it is not installed.
@@ -93,7 +98,7 @@ class StageContext:
         Raises PackageManagerBroken if the package manager does not answer: no answer does not mean "not installed".
         """
         query = self.packages.installed(self.spec)
-        done = self.run(query.argv, question=True)
+        done = self.run(query.argv, question=True, reads_only=True)
         if not done.ok and not self.packages.says_absent(done):
             raise PackageManagerBroken(done)
         return query.read(done.output)

@@ -6,7 +6,7 @@ import logging
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -123,13 +123,14 @@ class TerraformMachines:
                 terraform = self._command(folder, log, stop)
                 tools, outputs = self._create(terraform, plan.variables, stop)
                 sealing = pool.submit(copy_context().run, self._module.seal, request, outputs)
-                yield Provisioned(
-                    instance=self._connect(outputs),
-                    image=plan.image,
-                    tools=tools,
-                    connection=self._module.connection(outputs),
-                    not_sealed=sealing.result,
-                )
+                with closing(self._connect(outputs)) as instance:
+                    yield Provisioned(
+                        instance=instance,
+                        image=plan.image,
+                        tools=tools,
+                        connection=self._module.connection(outputs),
+                        not_sealed=sealing.result,
+                    )
         finally:
             hurried = stop.reason not in (None, StopReason.DEADLINE)
             if not (hurried and self._destroy_at_once(request)):

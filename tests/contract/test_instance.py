@@ -7,10 +7,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
+from alts.core.command import Completed
 from alts.core.instance import Instance, MachineRuined
+from alts.core.output import OutputSink
 from alts.core.stop import Stop, Stopped, StopReason
 from alts.shared.errors import InstanceLost
 from tests.support.debian_image import debian_image
@@ -74,13 +77,35 @@ def with_content(machine: Machine) -> None:
     machine.instance.run(["sh", "-c", "printf 'the content\\n\\0\\377' >/root/file"], stop=Stop(10))
 
 
-@pytest.fixture(params=["a_fake_machine", pytest.param("a_container", marks=pytest.mark.docker)])
+class OnlyAsked:
+    """A machine of which every command is said to read only, so that its quicker way is taken."""
+
+    def __init__(self, instance: Instance) -> None:
+        self._instance = instance
+
+    def run(self, argv: Sequence[str], *, stop: Stop, sink: OutputSink | None = None) -> Completed:
+        return self._instance.run(argv, stop=stop, sink=sink, reads_only=True)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._instance, name)
+
+
+@pytest.fixture(
+    params=[
+        "a_fake_machine",
+        pytest.param("a_container", marks=pytest.mark.docker),
+        pytest.param("a_container_only_asked", marks=pytest.mark.docker),
+    ]
+)
 def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
     if request.param == "a_fake_machine":
         with a_fake_machine() as subject:
             yield subject
         return
     with a_container(request.getfixturevalue("kept")) as subject:
+        if request.param == "a_container_only_asked":
+            asked: Any = OnlyAsked(subject.instance)
+            subject.instance = asked
         yield subject
 
 
@@ -167,3 +192,9 @@ def test_a_dead_machine_is_lost_whatever_is_asked_of_it(subject: Subject) -> Non
         subject.instance.run(subject.says("", 0), stop=Stop(10))
     with pytest.raises(InstanceLost):
         subject.instance.pull("/root/no-such-file", stop=Stop(10), limit=100_000)
+
+
+def test_a_machine_can_be_asked_again_after_its_connections_were_closed(subject: Subject) -> None:
+    for _ in range(2):
+        assert subject.instance.run(subject.says("here", 0), stop=Stop(10)).output == "here"
+        subject.instance.close()

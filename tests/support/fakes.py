@@ -73,6 +73,7 @@ class FakeInstance:
         stop: Stop,
         env: Mapping[str, str] | None = None,
         sink: OutputSink | None = None,
+        reads_only: bool = False,
     ) -> Completed:
         if self._dies_at is not None and self._dies_at in argv:
             self.kill()
@@ -110,6 +111,9 @@ class FakeInstance:
     def check(self) -> None:
         if not self._up:
             raise InstanceLost(f"{self.name} is gone")
+
+    def close(self) -> None:
+        """There is no connection."""
 
     def kill(self) -> None:
         """End the machine, as if it had been removed from outside."""

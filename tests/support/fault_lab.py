@@ -187,6 +187,7 @@ class _Stricken:
         stop: Stop,
         env: Mapping[str, str] | None = None,
         sink: OutputSink | None = None,
+        reads_only: bool = False,
     ) -> Completed:
         heard = ""
 
@@ -199,7 +200,7 @@ class _Stricken:
                 self.struck = True
                 self._incident.strike(self._instance)
 
-        return self._instance.run(argv, stop=stop, env=env, sink=listening)
+        return self._instance.run(argv, stop=stop, env=env, sink=listening, reads_only=reads_only)
 
     def pull(self, path: str, *, stop: Stop, limit: int) -> bytes:
         return self._instance.pull(path, stop=stop, limit=limit)
@@ -209,3 +210,6 @@ class _Stricken:
 
     def check(self) -> None:
         self._instance.check()
+
+    def close(self) -> None:
+        self._instance.close()

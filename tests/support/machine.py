@@ -107,7 +107,12 @@ class KeptMachine:
         return self._machine
 
     def _is_as_it_was(self, machine: Machine) -> bool:
-        return machine.instance.alive() and machine.changes() == self._as_it_was and machine.processes() == []
+        machine.instance.close()  # its shell ends a moment later
+        return (
+            machine.instance.alive()
+            and machine.changes() == self._as_it_was
+            and eventually(lambda: machine.processes() == [], within=0.5)
+        )
 
 
 def eventually(condition: Callable[[], object], *, within: float = 5.0) -> bool:

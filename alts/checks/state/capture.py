@@ -170,8 +170,16 @@ def _processes(sections: Mapping[str, str]) -> tuple[Process, ...]:
             pid = int(match["pid"])
             command = " ".join(arguments.get(pid, [])).strip() or f"[{match['name']}]"
             found[pid] = Process(pid, int(match["parent"]), command)
-    own = _family({process.pid: process.parent for process in found.values()}, int(sections["self"]))
+    parents = {process.pid: process.parent for process in found.values()}
+    own = _family(parents, _eldest(parents, int(sections["self"])))
     return tuple(process for pid, process in sorted(found.items()) if pid not in own)
+
+
+def _eldest(parents: Mapping[int, int], pid: int) -> int:
+    """Return the topmost ancestor that is not the machine's first process: commands come from outside."""
+    while parents.get(pid, 0) > 1:
+        pid = parents[pid]
+    return pid
 
 
 def _family(parents: Mapping[int, int], root: int) -> set[int]:

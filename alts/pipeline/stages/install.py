@@ -22,7 +22,7 @@ def install(context: StageContext) -> StageAnswer:
     """
     spec, packages, seen = context.spec, context.packages, context.seen
     query = packages.candidates(spec)
-    asked = context.run(query.argv)
+    asked = context.run(query.argv, reads_only=True)
     if not asked.ok:
         finding = Finding(
             kind=Kind.INTERNAL, message="the package lists of the machine cannot be read", evidence=asked.tail(1)
@@ -52,7 +52,11 @@ def _declared(context: StageContext) -> frozenset[str]:
     """Return the users and groups that the new files declare. The removal deletes these files, so read them now."""
     before, after = (context.seen.snapshots[moment].files for moment in (BEFORE, INSTALLED))
     fresh = declarations(path for path, state in after.items() if state.type == "f" and state != before.get(path))
-    return frozenset(declared_names(context.run(("cat", "--", *fresh), question=True).output)) if fresh else frozenset()
+    return (
+        frozenset(declared_names(context.run(("cat", "--", *fresh), question=True, reads_only=True).output))
+        if fresh
+        else frozenset()
+    )
 
 
 def _passed_over(context: StageContext, candidate: Candidate) -> Iterator[Finding]:

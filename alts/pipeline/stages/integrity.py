@@ -72,7 +72,7 @@ def _answer(context: StageContext, query: Query[T]) -> T:
 
     Raises MachineRuined if its program is gone, StateUnreadable if it fails otherwise.
     """
-    done = context.run(query.argv)
+    done = context.run(query.argv, reads_only=True)
     check_tools(done)
     if not done.ok:
         raise StateUnreadable(

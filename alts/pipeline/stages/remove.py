@@ -15,7 +15,7 @@ def remove(context: StageContext) -> StageAnswer:
     """
     spec, packages = context.spec, context.packages
     simulation = packages.protected(spec)
-    if protected := simulation.judge(context.run(simulation.argv, question=True)):
+    if protected := simulation.judge(context.run(simulation.argv, question=True, reads_only=True)):
         return StageAnswer(skipped=protected)
     findings = remove_by(context, packages.remove(spec))
     take(context, REMOVED)

@@ -27,7 +27,7 @@ def right_package(context: StageContext) -> StageAnswer:
             "there is no package file to check its origin with"
         )
     queries = packages.identity(spec, seen.candidate)
-    done = [context.run(argv) for argv in queries.argvs]
+    done = [context.run(argv, reads_only=True) for argv in queries.argvs]
     if failed := next((one for one in done if not one.ok), None):
         check_tools(failed)
         raise StateUnreadable("the machine's package manager cannot be queried", details=failed.tail())

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from alts.core.output import BoundedOutput
 from alts.core.stop import Stop, StopReason
 from alts.runners.docker.frames import STDOUT, FirstLine, FrameReader
 
@@ -29,6 +28,7 @@ _PIECE = 65_536
 # and executes the program (argv[0] and on).
 # stdout and stderr share one pipe, which keeps their order: the engine reads two pipes in any order.
 _WRAPPER = 'read -r _ || exit; echo $$; exec "$@" </dev/null 2>&1'
+_WRAPPER_WITH_INPUT = 'read -r _ || exit; echo $$; exec "$@" 2>&1'
 
 # Kills the process $1 and all its descendants, even in other sessions (apt runs dpkg in one): its session, their
 # children, and every process with the variable $2 in its environment. Fields of stat: proc(5).
@@ -85,17 +85,21 @@ class Command:
         argv: Sequence[str],
         *,
         env: Mapping[str, str],
-        output: BoundedOutput,
+        take: Callable[[bytes], object],
         errors: tuple[type[Exception], ...] = (),
+        has_input: bool = False,
     ) -> None:
-        """`errors`: exception types that the client raises if the engine refuses."""
+        """`take` receives the output. `errors`: exception types that the client raises if the engine refuses.
+
+        `has_input`: the program reads what send() writes; without it, its standard input is empty.
+        """
         self._client = client
         self._errors = errors
         self._container = container
         self._mark = f"ALTS_COMMAND={secrets.token_hex(8)}"
-        self._cmd = ["/bin/sh", "-c", _WRAPPER, "sh", *argv]
+        self._cmd = ["/bin/sh", "-c", _WRAPPER_WITH_INPUT if has_input else _WRAPPER, "sh", *argv]
         self._env = [*(f"{key}={value}" for key, value in env.items()), self._mark]
-        self._output = output
+        self._take = take
         self._frames = FrameReader()
         self._first = FirstLine()
         self._open = True
@@ -129,18 +133,29 @@ class Command:
         """Whether the wrapper shell has printed its process id."""
         return self._first.number is not None
 
+    def send(self, data: bytes) -> None:
+        """Write to the program's standard input. Raises OSError."""
+        self._socket.sendall(data)
+
     def attend(
-        self, stop: Stop, *, too_much: Callable[[], bool] = lambda: False
+        self,
+        stop: Stop,
+        *,
+        too_much: Callable[[], bool] = lambda: False,
+        heard: Callable[[], bool] = lambda: False,
     ) -> tuple[StopReason | None, int | None]:
         """Read the output until the command ends or `stop` is set. Returns the stop reason and the exit code.
 
-        Both are None if `too_much`, polled about ten times a second, got the command killed.
+        Both are None if `too_much`, polled about ten times a second, got the command killed, and if `heard`, polled
+        after each piece of output, ended the reading; the command runs on then.
         A deadline kills the command. A requested stop does not: the caller removes the whole machine next, and a
         machine without spare processes may take long to start the killer.
         Raises CommandSurvives if the kill fails.
         """
         look_at = time.monotonic() + _LOOK_INTERVAL
         while not (reason := stop.reason) and not too_much():
+            if heard():
+                return None, None
             if self._open:
                 self._read(_LOOK_INTERVAL)
             # A background child may hold the output open, and a command may close it and go on. While such a child
@@ -148,7 +163,7 @@ class Command:
             if not self._open or time.monotonic() >= look_at:
                 if (code := self._exit_code(self._id)) is not None:
                     self._drain(_DRAIN_SECONDS)
-                    self._output.feed(self._first.foreign)
+                    self._take(self._first.foreign)
                     return None, code
                 look_at = time.monotonic() + _INSPECT_INTERVAL
                 if not self._open:
@@ -165,7 +180,7 @@ class Command:
         data = self._socket.recv(_PIECE)
         self._open = bool(data)
         for stream, part in self._frames.feed(data):
-            self._output.feed(self._first.feed(part) if stream == STDOUT else part)
+            self._take(self._first.feed(part) if stream == STDOUT else part)
 
     def _drain(self, seconds: float) -> None:
         until = time.monotonic() + seconds

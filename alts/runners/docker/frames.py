@@ -1,4 +1,6 @@
-"""Parser for the Docker attach stream, which multiplexes stdout and stderr over one connection. Pure.
+"""Parsers of what a command in a container sends. Pure.
+
+The Docker attach stream multiplexes stdout and stderr over one connection.
 
 Each frame has a header of 8 bytes, the stream's number and the payload's length as a big-endian 32-bit number:
 https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operation/ContainerAttach
@@ -9,6 +11,7 @@ By hand: the SDK's own reader, docker.utils.socket, waits for data without a tim
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 
 STDOUT = 1
 _HEADER = struct.Struct(">BxxxL")
@@ -66,3 +69,43 @@ class FirstLine:
         if self.number is not None:
             return b""
         return self._text + (b"\n" if self._complete else b"")
+
+
+class MarkedOutput:
+    """Splits one command's output and exit code from the output of the shell that ran it.
+
+    The shell prints the mark in a line of its own before the command, and the mark with the exit code after it.
+    """
+
+    def __init__(self, mark: str, take: Callable[[bytes], object]) -> None:
+        """`take` receives the command's output as it arrives."""
+        self._begin = f"{mark}\n".encode()
+        self._end = f"\n{mark} ".encode()
+        self._take = take
+        self._text = b""
+        self.begun = False
+        """Whether the shell has started the command."""
+        self.exit_code: int | None = None
+        """None until the command has ended."""
+
+    def feed(self, data: bytes) -> None:
+        """Add output of the shell, in chunks of any size."""
+        self._text += data
+        if not self.begun:
+            _, found, rest = self._text.partition(self._begin)
+            if not found:
+                return
+            self.begun, self._text = True, rest
+        if self.exit_code is not None:
+            return
+        output, found, rest = self._text.partition(self._end)
+        if not found:
+            # The end of the text may be the beginning of the mark.
+            keep = len(self._end) - 1
+            output, self._text = self._text[:-keep], self._text[-keep:]
+            self._take(output)
+            return
+        number, newline, _ = rest.partition(b"\n")
+        if newline and number.isdigit():
+            self._take(output)
+            self.exit_code = int(number)

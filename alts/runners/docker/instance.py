@@ -7,7 +7,7 @@ import posixpath
 import re
 import tarfile
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
 
@@ -22,11 +22,16 @@ from alts.runners.docker.death import ended_by_itself, ran_out_of_memory
 from alts.runners.docker.disk import DiskWatch
 from alts.runners.docker.errors import ENGINE_ERRORS, engine_errors, said_by
 from alts.runners.docker.exec import Command, CommandSurvives
+from alts.runners.docker.shell import Shell, ShellCommand, ShellLost
 from alts.runners.docker.startup import why_nothing_starts
 from alts.shared.errors import DiskFull, InstanceLost
 from alts.shared.models.report import Kind
 
 _KILLED = 137  # 128 + SIGKILL
+# Exit codes that may say something of the shell, or of the machine's death: an exec of its own tells more.
+_DOUBTED = (126, 127, _KILLED)
+# A pipe or a device would never end.
+_READER = '[ -f "$1" ] && exec head -c "$2" -- "$1"'
 _STARTS = 5  # attempts to start a command: near the process limit, a start succeeds only by chance
 _START_INTERVAL = 0.5  # seconds between two attempts
 _DEATH_SECONDS = 1.5  # from the end of a machine's commands to its own
@@ -53,6 +58,7 @@ class DockerInstance:
         self._container = container
         self._prefix = prefix
         self._disk = disk
+        self._shell = Shell(client, container, prefix=prefix, errors=ENGINE_ERRORS)
         self._ended = False
         self.name = name
 
@@ -63,13 +69,56 @@ class DockerInstance:
         stop: Stop,
         env: Mapping[str, str] | None = None,
         sink: OutputSink | None = None,
+        reads_only: bool = False,
     ) -> Completed:
         started = time.monotonic()
+        output = BoundedOutput()
+        answered = self._ask(argv, stop=stop, env=env or {}, take=output.feed) if reads_only else None
+        if answered is not None and answered[1] not in _DOUBTED:
+            stopped, exit_code = answered
+            if sink is not None:
+                sink(output.text())
+        else:
+            output, stopped, exit_code = self._execute(argv, stop=stop, env=env or {}, sink=sink)
+        return Completed(
+            argv=tuple(argv),
+            exit_code=exit_code,
+            output=output.text(),
+            seconds=time.monotonic() - started,
+            stopped=stopped,
+        )
+
+    def _ask(
+        self, argv: Sequence[str], *, stop: Stop, env: Mapping[str, str], take: Callable[[bytes], object]
+    ) -> tuple[StopReason | None, int | None] | None:
+        """Run a command in the open shell. Returns its stop reason and its exit code; None if the shell cannot say.
+
+        Raises what _attended() raises.
+        """
+        if stop.reason is not None:
+            return None
+        try:
+            return self._attended(self._shell.command(argv, env=env, take=take), stop=stop)[1:]
+        except ShellLost:
+            return None
+
+    def _execute(
+        self, argv: Sequence[str], *, stop: Stop, env: Mapping[str, str], sink: OutputSink | None
+    ) -> tuple[BoundedOutput, StopReason | None, int | None]:
+        """Run a command with an exec of its own. Returns its output, its stop reason and its exit code."""
         output = BoundedOutput(sink)
         stopped, exit_code = stop.reason, None
         starts = 0
         while stopped is None:
-            begun, stopped, exit_code = self._run([*self._prefix, *argv], stop=stop, env=env or {}, output=output)
+            command = Command(
+                self._client,
+                self._container,
+                [*self._prefix, *argv],
+                env=env,
+                take=output.feed,
+                errors=ENGINE_ERRORS,
+            )
+            begun, stopped, exit_code = self._attended(command, stop=stop)
             if begun or exit_code in (None, _KILLED):
                 break
             starts += 1
@@ -80,20 +129,13 @@ class DockerInstance:
         # A killed machine's commands also end with SIGKILL.
         if exit_code == _KILLED and self._dies():
             raise self._death(output.text()[-2000:])
-        return Completed(
-            argv=tuple(argv),
-            exit_code=exit_code,
-            output=output.text(),
-            seconds=time.monotonic() - started,
-            stopped=stopped,
-        )
+        return output, stopped, exit_code
 
-    def _run(
-        self, argv: Sequence[str], *, stop: Stop, env: Mapping[str, str], output: BoundedOutput
-    ) -> tuple[bool, StopReason | None, int | None]:
-        """Run a command once. Returns whether it started, its stop reason and its exit code. Raises InstanceLost,
-        MachineRuined or DiskFull."""
-        command = Command(self._client, self._container, argv, env=env, output=output, errors=ENGINE_ERRORS)
+    def _attended(self, command: Command | ShellCommand, *, stop: Stop) -> tuple[bool, StopReason | None, int | None]:
+        """Run a command once. Returns whether it started, its stop reason and its exit code.
+
+        Raises InstanceLost, MachineRuined, DiskFull, or ShellLost for a command in the shell.
+        """
         disk = self._disk
         try:
             with command:
@@ -129,6 +171,24 @@ class DockerInstance:
         return InstanceLost(f"no command can be started in {self.name}", details=said)
 
     def pull(self, path: str, *, stop: Stop, limit: int) -> bytes:
+        content = self._read(path, stop=stop, limit=limit)
+        if content is None:
+            content = self._fetch(path, stop=stop, limit=limit)
+        if len(content) > limit:
+            raise _too_long(path, limit)
+        return content
+
+    def _read(self, path: str, *, stop: Stop, limit: int) -> bytes | None:
+        """Read a file in the open shell, at most a byte more than `limit`. Returns None if that did not work."""
+        content = bytearray()
+        answered = self._ask(
+            ("/bin/sh", "-c", _READER, "sh", path, str(limit + 1)), stop=stop, env={}, take=content.extend
+        )
+        return bytes(content) if answered == (None, 0) else None
+
+    def _fetch(self, path: str, *, stop: Stop, limit: int) -> bytes:
+        """Read a file through the engine. Raises what pull() raises."""
+        stop.check()
         for _ in range(_LINKS):
             try:
                 chunks, _stat = self._client.get_archive(self._container, path)
@@ -171,6 +231,9 @@ class DockerInstance:
     def check(self) -> None:
         if not self._ended and not self.alive():
             raise self._death("")
+
+    def close(self) -> None:
+        self._shell.close()
 
     def _end(self) -> None:
         with engine_errors(f"end {self.name}"):

@@ -71,6 +71,13 @@ def test_processes_come_without_zombies_and_without_those_that_look() -> None:
     assert read(capture()).processes == (Process(1, 0, "/sbin/docker-init --"), Process(7, 1, "sleep 9"))
 
 
+def test_the_shell_that_started_the_capture_is_left_out_with_its_other_commands() -> None:
+    parents = {1: 0, 7: 1, 15: 0, 16: 15, 20: 16}
+    stat = "".join(f"{pid} (sh) S {parent} 0 0 0\n" for pid, parent in parents.items())
+
+    assert [process.pid for process in read(capture(stat=stat)).processes] == [1, 7]
+
+
 def test_a_process_without_arguments_has_its_name() -> None:
     assert read(capture(commands="")).processes[1].command == "[a b) c]"
 

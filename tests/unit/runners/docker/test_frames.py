@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alts.runners.docker.frames import STDOUT, FirstLine, FrameReader
+from alts.runners.docker.frames import STDOUT, FirstLine, FrameReader, MarkedOutput
 
 FRAMES = st.lists(st.tuples(st.sampled_from([1, 2]), st.binary(max_size=40)), max_size=8)
 
@@ -59,3 +59,47 @@ def test_half_a_process_id_is_none() -> None:
     first.feed(b"47")
 
     assert first.number is None
+
+
+MARK = "0123456789abcdef"
+
+
+def marked(output: bytes, code: int) -> bytes:
+    return f"{MARK}\n".encode() + output + f"\n{MARK} {code}\n".encode()
+
+
+@given(
+    before=st.binary(max_size=30),
+    output=st.binary(max_size=60),
+    code=st.integers(min_value=0, max_value=255),
+    size=st.integers(min_value=1, max_value=40),
+)
+def test_a_marked_output_is_split_off_wherever_it_is_cut(before: bytes, output: bytes, code: int, size: int) -> None:
+    taken = bytearray()
+    answer = MarkedOutput(MARK, taken.extend)
+    text = before + marked(output, code) + b"after"
+
+    for start in range(0, len(text), size):
+        answer.feed(text[start : start + size])
+
+    assert (bytes(taken), answer.exit_code) == (output, code)
+
+
+def test_a_marked_output_is_passed_on_before_its_end() -> None:
+    taken = bytearray()
+    answer = MarkedOutput(MARK, taken.extend)
+
+    answer.feed(marked(b"x" * 1000, 0)[:900])
+
+    assert answer.begun
+    assert answer.exit_code is None
+    assert len(taken) > 800
+
+
+def test_a_mark_without_a_number_ends_nothing() -> None:
+    taken = bytearray()
+    answer = MarkedOutput(MARK, taken.extend)
+
+    answer.feed(f"{MARK}\nabc\n{MARK} none\n".encode())
+
+    assert answer.exit_code is None
