@@ -73,6 +73,10 @@ class FaultLab(Lab):
         super().__init__(folder, **changes)
         self._plain = plain_runner(self._config, worker=self._work.identity, folder=self._work.shared)
 
+    def close(self) -> None:
+        self._plain.close()
+        super().close()
+
     def course(self, spec: Mapping[str, Any], *, ready: Strike) -> Course:
         """Start a run without a fault. `ready` prepares its machine before the first stage."""
         checkpoints: dict[str, Checkpoint] = {}

@@ -53,6 +53,10 @@ class Lab:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._pool.shutdown(cancel_futures=True)
+        self.close()
+
+    def close(self) -> None:
+        """Release what all attempts had in common. `__exit__` calls it after the last attempt."""
         self.runner.close()
         self._work.close()
 
