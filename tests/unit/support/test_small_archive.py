@@ -35,21 +35,26 @@ Package: unrelated
 Depends: hello
 """
 STANZAS = PACKAGES.strip().split("\n\n")
+SUITE = "http://deb.debian.org/debian/dists/bookworm"
+INDEX = f"{SUITE}/main/binary-amd64/Packages"
 
 
 @dataclass
 class OneSuite(Memory):
     """Debian's server with one suite."""
 
+    packages: str = PACKAGES
+    """Empty if the server has no index."""
+    release: bytes = b"Origin: Debian\nCodename: bookworm\nAcquire-By-Hash: yes\nSHA256:\n abc 1 main/other\n"
     asked: list[str] = field(default_factory=list)
 
     def get(self, url: str) -> Answer:
         self.asked.append(url)
         files = {
-            "main/binary-amd64/Packages.xz": lzma.compress(PACKAGES.encode()),
-            "InRelease": b"Origin: Debian\nCodename: bookworm\nAcquire-By-Hash: yes\nSHA256:\n abc 1 main/other\n",
+            f"{INDEX}.xz": lzma.compress(self.packages.encode()) if self.packages else None,
+            f"{SUITE}/InRelease": self.release,
         }
-        body = files.get(url.removeprefix("http://deb.debian.org/debian/dists/bookworm/"))
+        body = files.get(url)
         return Answer(http.client.NOT_FOUND if body is None else http.client.OK, body or b"", {})
 
 
@@ -71,13 +76,15 @@ def test_what_only_a_name_stands_for_is_provided() -> None:
     assert "exim4" not in closure(["hello"], STANZAS)
 
 
-def test_the_index_has_no_more_and_the_release_file_says_whose_it_is() -> None:
-    memory = OneSuite()
-    archive = SmallArchive(frozenset({"libc6"}), NoKey(Path(), ""), memory)
-    suite = "http://deb.debian.org/debian/dists/bookworm"
+def an_archive(kept: Path, memory: Memory, *, wanted: str = "libc6") -> SmallArchive:
+    return SmallArchive(frozenset({wanted}), NoKey(Path(), ""), memory, kept=kept)
 
-    index = archive.get(f"{suite}/main/binary-amd64/Packages").body.decode()
-    release = archive.get(f"{suite}/InRelease").body.decode()
+
+def test_the_index_has_no_more_and_the_release_file_says_whose_it_is(tmp_path: Path) -> None:
+    archive = an_archive(tmp_path, OneSuite())
+
+    index = archive.get(INDEX).body.decode()
+    release = archive.get(f"{SUITE}/InRelease").body.decode()
 
     assert index == "Package: libc6\nFilename: pool/libc6.deb\n\n"
     assert "Origin: Debian\n" in release
@@ -86,17 +93,45 @@ def test_the_index_has_no_more_and_the_release_file_says_whose_it_is() -> None:
     assert f"{len(index)} main/binary-amd64/Packages" in release
 
 
-def test_a_suite_that_is_not_there_is_not_there() -> None:
-    archive = SmallArchive(frozenset({"libc6"}), NoKey(Path(), ""), OneSuite())
+def test_a_cut_index_is_read_again_by_the_next_archive_with_the_same_packages(tmp_path: Path) -> None:
+    first = an_archive(tmp_path, OneSuite()).get(INDEX)
+    memory = OneSuite()
+
+    assert an_archive(tmp_path, memory).get(INDEX) == first
+    assert f"{INDEX}.xz" not in memory.asked
+    assert b"perl-base" in an_archive(tmp_path, memory, wanted="debconf").get(INDEX).body
+    assert f"{INDEX}.xz" in memory.asked
+
+
+def test_an_index_is_cut_anew_when_debian_s_has_changed(tmp_path: Path) -> None:
+    an_archive(tmp_path, OneSuite()).get(INDEX)
+    newer = OneSuite(packages=PACKAGES.replace("pool/libc6.deb", "pool/libc6-new.deb"), release=b"Date: later\n")
+
+    assert b"libc6-new.deb" in an_archive(tmp_path, newer).get(INDEX).body
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_what_the_server_does_not_have_now_is_asked_for_again(tmp_path: Path) -> None:
+    memory = OneSuite(packages="")
+    archive = an_archive(tmp_path, memory)
+    missing = archive.get(INDEX)
+    memory.packages = PACKAGES
+
+    assert missing.status == http.client.NOT_FOUND
+    assert archive.get(INDEX).status == http.client.OK
+
+
+def test_a_suite_that_is_not_there_is_not_there(tmp_path: Path) -> None:
+    archive = an_archive(tmp_path, OneSuite())
 
     answer = archive.get("http://deb.debian.org/debian/dists/bookworm-updates/InRelease")
 
     assert answer.status == http.client.NOT_FOUND
 
 
-def test_everything_else_is_debian_s_own() -> None:
+def test_everything_else_is_debian_s_own(tmp_path: Path) -> None:
     memory = OneSuite()
-    archive = SmallArchive(frozenset({"libc6"}), NoKey(Path(), ""), memory)
+    archive = an_archive(tmp_path, memory)
 
     archive.get("http://deb.debian.org/debian/pool/libc6.deb")
 
