@@ -120,6 +120,12 @@ class PackageManager(Protocol):
     def remove(self, spec: TaskSpec) -> Operation[tuple[Finding, ...]]:
         """Remove the package. Its dependencies stay."""
 
+    def removal_refused(self, spec: TaskSpec, done: Completed) -> str:
+        """Return why remove() refused to remove what the system needs, in one line; "" if it did not refuse.
+
+        The package manager refuses before it changes anything.
+        """
+
     def purge(self, spec: TaskSpec) -> Operation[tuple[Finding, ...]] | None:
         """Remove the conffiles and data that a removal leaves. Return None if a removal leaves nothing to purge."""
 
@@ -150,9 +156,6 @@ class PackageManager(Protocol):
 
     def installed_packages(self) -> Query[Mapping[str, str]]:
         """Ask for all installed packages: name → version. A foreign architecture is part of the name."""
-
-    def protected(self, spec: TaskSpec) -> Operation[str]:
-        """Simulate the removal. The judgement is why the system needs the package, in one line; "" if it does not."""
 
     def upgrade_base(self, spec: TaskSpec, candidate: Candidate, candidates: Sequence[Candidate]) -> Candidate | None:
         """Return the newest of the distribution's own candidates that is older than `candidate`."""

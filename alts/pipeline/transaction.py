@@ -74,8 +74,14 @@ def _others(context: StageContext) -> list[str]:
 
 def remove_by(context: StageContext, removing: Operation[tuple[Finding, ...]]) -> tuple[Finding, ...]:
     """Remove, and check that the package is gone. Raises what StageContext.run and installed raise."""
+    return removal_findings(context, removing, context.run(removing.argv))
+
+
+def removal_findings(
+    context: StageContext, removing: Operation[tuple[Finding, ...]], done: Completed
+) -> tuple[Finding, ...]:
+    """Judge the command of a removal, and check that the package is gone. Raises what remove_by raises."""
     spec = context.spec
-    done = context.run(removing.argv)
     if findings := removing.judge(done):
         return _ruined(context, done, Kind.REMOVAL_FAILED) or full_disk(context, done, findings) or findings
     left = context.installed()

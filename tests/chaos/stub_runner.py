@@ -128,7 +128,7 @@ def _instance(package: Package, *, seconds: float) -> FakeInstance:
     apt_get = debian.programs["apt-get"]
 
     def timed_apt_get(argv: Sequence[str]) -> Answer:
-        if "install" not in argv or "--simulate" in argv:
+        if "install" not in argv:
             return apt_get(argv)
         if package is BAD:
             return Answer(100, _BROKEN_SCRIPT.format(name=package.name), seconds=seconds)

@@ -94,6 +94,10 @@ class Apt(DpkgState):
         argv = (*APT_GET, "remove", "--", spec.package_name)
         return Operation(argv, partial(_removal_findings, spec, f"{spec.package_name} could not be removed"))
 
+    def removal_refused(self, spec: TaskSpec, done: Completed) -> str:
+        """Read apt's words: it refuses an essential package, and one that essential packages need."""
+        return apt_output.removal_refused(spec.package_name, done)
+
     def purge(self, spec: TaskSpec) -> Operation[tuple[Finding, ...]]:
         """Run `apt-get purge`, which also removes conffiles."""
         argv = (*APT_GET, "purge", "--", spec.package_name)
@@ -118,11 +122,6 @@ class Apt(DpkgState):
     def disk_full_line(self, output: str) -> str:
         """Read the lines of apt and dpkg alone, see alts.package_managers.apt.output."""
         return apt_output.disk_full_line(output)
-
-    def protected(self, spec: TaskSpec) -> Operation[str]:
-        """Run `apt-get --simulate remove`; an essential package or one that others need is refused."""
-        argv = (*APT_GET, "--simulate", "remove", "--", spec.package_name)
-        return Operation(argv, partial(apt_output.removal_refused, spec.package_name))
 
     def upgrade_base(self, spec: TaskSpec, candidate: Candidate, candidates: Sequence[Candidate]) -> Candidate | None:
         """Compare by dpkg's order of versions (Debian Policy 5.6.12)."""

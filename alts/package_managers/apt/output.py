@@ -311,15 +311,19 @@ def _seconds(time: str) -> int:
 
 
 def removal_refused(name: str, done: Completed) -> str:
-    """Return the reason why apt refuses a simulated removal; "" if it does not refuse for the system's sake."""
+    """Return the reason why apt refused a removal; "" if it did not refuse for the system's sake.
+
+    apt refuses before it starts dpkg, and a script of a package can print these words only later.
+    """
     if done.ok:
         return ""
-    lines = done.output.splitlines()
+    output = _before_dpkg(done.output)
+    lines = output.splitlines()
     if any(_LOSES_ESSENTIAL.match(line) for line in lines):
         return f"removing {name} would remove essential packages"
     # Debian 12 and later name the packages that would break.
     if any(_HELD.match(line) for line in lines):
-        broken = sorted({unmet.package for unmet in read_unmet(done.output)})
+        broken = sorted({unmet.package for unmet in read_unmet(output)})
         named = ", ".join(broken[:3]) + (f" and {len(broken) - 3} more" if len(broken) > 3 else "")
         return f"removing {name} would break {named}" if broken else f"the system needs {name}"
     return ""

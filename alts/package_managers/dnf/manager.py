@@ -111,6 +111,10 @@ class Dnf(RpmState):
         """Remove the package alone. Dependencies stay, as with apt: a later stage removes them."""
         return Operation(self._run(self.remove_names, spec.package_name), partial(_removal_findings, spec))
 
+    def removal_refused(self, spec: TaskSpec, done: Completed) -> str:
+        """Read dnf's words about protected packages."""
+        return _removal_refused(spec.package_name, done)
+
     def purge(self, spec: TaskSpec) -> Operation[tuple[Finding, ...]] | None:  # noqa: ARG002
         """Return None: rpm removes what it installed, and knows nothing of other files."""
         return None
@@ -134,11 +138,6 @@ class Dnf(RpmState):
     def disk_full_line(self, output: str) -> str:
         """Read the lines of dnf and rpm alone, see alts.package_managers.dnf.output."""
         return dnf_output.disk_full_line(output)
-
-    def protected(self, spec: TaskSpec) -> Operation[str]:
-        """Run the removal with `--assumeno`; dnf refuses protected packages first."""
-        argv = (self.program, "--assumeno", _KEEP_OTHERS, self.remove_names, spec.package_name)
-        return Operation(argv, partial(_removal_refused, spec.package_name))
 
     def upgrade_base(self, spec: TaskSpec, candidate: Candidate, candidates: Sequence[Candidate]) -> Candidate | None:
         """Compare by rpm's order of versions (rpm-version(7))."""
@@ -285,7 +284,8 @@ def _removal_findings(spec: TaskSpec, done: Completed) -> tuple[Finding, ...]:
 
 
 def _removal_refused(name: str, done: Completed) -> str:
-    match = _PROTECTED.search(done.output)
+    # Before rpm starts, no script can have written the line.
+    match = None if done.ok else _PROTECTED.search(dnf_output.before_rpm(done.output))
     return f"removing {name} would remove protected packages: {match['names'] or match['yum']}" if match else ""
 
 

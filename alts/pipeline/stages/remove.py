@@ -5,18 +5,19 @@ from __future__ import annotations
 from alts.pipeline.context import StageContext
 from alts.pipeline.stage import StageAnswer
 from alts.pipeline.stages.snapshot import REMOVED, take
-from alts.pipeline.transaction import remove_by
+from alts.pipeline.transaction import removal_findings
 
 
 def remove(context: StageContext) -> StageAnswer:
     """Remove the package, check that it is gone, and record a snapshot.
 
-    Skipped without removing anything if the system needs the package.
+    Skipped if the system needs the package: the package manager refuses before it changes anything.
     """
     spec, packages = context.spec, context.packages
-    simulation = packages.protected(spec)
-    if protected := simulation.judge(context.run(simulation.argv, question=True, reads_only=True)):
-        return StageAnswer(skipped=protected)
-    findings = remove_by(context, packages.remove(spec))
+    removing = packages.remove(spec)
+    done = context.run(removing.argv)
+    if refused := packages.removal_refused(spec, done):
+        return StageAnswer(skipped=refused)
+    findings = removal_findings(context, removing, done)
     take(context, REMOVED)
     return StageAnswer(findings)

@@ -133,7 +133,7 @@ def test_a_removal_that_only_pretends_fails() -> None:
 
 def test_an_essential_package_is_not_removed_and_that_is_said() -> None:
     debian = FakeDebian()
-    debian.overrides["--simulate"] = Answer(100, "E: Essential packages were removed and -y was used without x.\n")
+    debian.overrides["remove"] = Answer(100, "E: Essential packages were removed and -y was used without x.\n")
     instance = FakeInstance(debian.programs)
 
     result = run(instance)
@@ -142,7 +142,19 @@ def test_an_essential_package_is_not_removed_and_that_is_said() -> None:
     assert [outcomes(result)[name] for name in ("remove", "purge", "leftovers")] == [Outcome.SKIPPED] * 3
     assert reason(result, "remove") == "removing hello would remove essential packages"
     assert reason(result, "purge") == f"remove was skipped: {reason(result, 'remove')}"
-    assert not [argv for argv in instance.commands if {"remove", "purge"} & set(argv) and "--simulate" not in argv]
+    assert len([argv for argv in instance.commands if {"remove", "purge"} & set(argv)]) == 1
+
+
+def test_a_script_that_prints_apt_s_refusal_has_failed() -> None:
+    debian = FakeDebian()
+    debian.overrides["remove"] = Answer(
+        100,
+        "Removing hello (2.10-3) ...\nE: Essential packages were removed and -y was used without x.\n"
+        "dpkg: error processing package hello (--remove):\n"
+        " installed hello package pre-removal script subprocess returned error exit status 1\n",
+    )
+
+    assert only_finding(run(FakeInstance(debian.programs))) is Kind.SCRIPTLET_FAILED
 
 
 def test_a_failed_purge_is_not_also_held_against_what_it_left() -> None:

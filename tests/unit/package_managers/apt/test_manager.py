@@ -310,7 +310,6 @@ def test_apt_takes_no_name_for_a_regular_expression_whatever_it_is_asked() -> No
         APT.reinstall(spec, candidate).argv,
         APT.remove(spec).argv,
         APT.purge(spec).argv,
-        APT.protected(spec).argv,
         APT.install_others(spec, {"a+": "1"}).argv,
         APT.remove_others_argv(["a+"]),
         *(argv for argv in APT.identity(spec, candidate).argvs if argv[0] == "apt-cache"),
@@ -372,11 +371,17 @@ PROTECTED = {
 
 @pytest.mark.parametrize(("output", "why"), PROTECTED.values(), ids=PROTECTED)
 def test_what_the_system_needs_is_not_to_be_removed(output: str, why: str) -> None:
-    assert APT.protected(SPEC).judge(done(output)) == why
+    assert APT.removal_refused(SPEC, done(output)) == why
+
+
+def test_a_script_s_words_are_no_refusal() -> None:
+    output = f"Removing hello (2.10-3) ...\n{PROTECTED['essential'][0]}"
+
+    assert APT.removal_refused(SPEC, done(output)) == ""
 
 
 def test_what_the_system_can_do_without_may_be_removed() -> None:
-    assert APT.protected(SPEC).judge(done("Package 'hello' is not installed, so not removed\n", 0)) == ""
+    assert APT.removal_refused(SPEC, done("Package 'hello' is not installed, so not removed\n", 0)) == ""
 
 
 MOUNTED = """Setting up resolvconf (1.91+nmu1) ...

@@ -343,7 +343,7 @@ def test_yum_does_not_take_a_package_for_another_one_s_version() -> None:
 def test_names_are_removed_and_no_versions_of_others(manager: Dnf) -> None:
     spec = named("foo-1")
 
-    for argv in (manager.remove(spec).argv, manager.protected(spec).argv, manager.remove_others_argv(["foo-1"])):
+    for argv in (manager.remove(spec).argv, manager.remove_others_argv(["foo-1"])):
         assert "remove-n" in argv
     # These have their architecture in their names.
     assert "remove" in manager.remove_others_argv(["glibc.i686", "zlib"])
@@ -446,11 +446,13 @@ def test_a_ghost_and_what_the_machine_leaves_out_and_what_may_go_are_not_shipped
     ],
 )
 def test_a_package_that_the_system_cannot_do_without_is_said_to_be_one(output: str) -> None:
-    assert "protected" in DNF.protected(SPEC).judge(done(output))
+    assert "protected" in DNF.removal_refused(SPEC, done(output))
+    assert DNF.removal_refused(SPEC, done(f"Running transaction\n{output}")) == ""
+    assert DNF.removal_refused(SPEC, done(output, 0)) == ""
 
 
-def test_any_other_package_may_go() -> None:
-    assert DNF.protected(SPEC).judge(done("Remove  1 Package\nOperation aborted.\n")) == ""
+def test_any_other_failure_is_no_refusal() -> None:
+    assert DNF.removal_refused(SPEC, done("Remove  1 Package\nError: Transaction failed\n")) == ""
 
 
 def test_a_repository_is_verified_unless_it_is_trusted() -> None:
