@@ -157,6 +157,12 @@ class PackageManager(Protocol):
     def installed_packages(self) -> Query[Mapping[str, str]]:
         """Ask for all installed packages: name → version. A foreign architecture is part of the name."""
 
+    def unpurged(self, output: str) -> frozenset[str]:
+        """Read an output of installed_packages(): the packages that are not installed, but have something to purge.
+
+        Names as in installed_packages. Empty if a removal leaves nothing to purge.
+        """
+
     def upgrade_base(self, spec: TaskSpec, candidate: Candidate, candidates: Sequence[Candidate]) -> Candidate | None:
         """Return the newest of the distribution's own candidates that is older than `candidate`."""
 

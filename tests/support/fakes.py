@@ -133,7 +133,11 @@ class FakeDebian:
         self.needs: dict[str, tuple[str, ...]] = {}
         """Package → packages that are installed along with it, and stay."""
         self.takes_along: dict[str, tuple[str, ...]] = {}
-        """Package → packages that are removed along with it, and leave their configuration."""
+        """Package → packages that are removed along with it."""
+        self.conffiles: set[str] = set()
+        """Packages with conffiles. A removal keeps these, and a purge deletes them."""
+        self.unpurged: dict[str, str] = {}
+        """Removed packages that are not purged: name → version."""
         self.litter: dict[str, tuple[str, ...]] = {}
         """Package → paths that its scripts write and never remove."""
         self.templates: dict[str, str] = {}
@@ -169,7 +173,11 @@ class FakeDebian:
         if "remove" in argv or "purge" in argv:
             for name in argv[argv.index("--") + 1 :]:
                 for gone in (name, *self.takes_along.get(name, ())):
-                    self.installed.pop(gone, None)
+                    had = self.installed.pop(gone, None)
+                    if had and gone in self.conffiles:
+                        self.unpurged[gone] = had
+                if "purge" in argv:
+                    self.unpurged.pop(name, None)
         return Answer()
 
     def _apt_cache(self, argv: Sequence[str]) -> Answer:
@@ -213,7 +221,11 @@ class FakeDebian:
         return Answer()
 
     def _capture(self) -> bytes:
-        packages = "".join(f"{name}\t{version}\tamd64\tinstalled\n" for name, version in self.installed.items())
+        packages = "".join(
+            f"{name}\t{version}\tamd64\t{status}\n"
+            for status, known in (("installed", self.installed), ("config-files", self.unpurged))
+            for name, version in known.items()
+        )
         files = "".join(f"f\t644\t0\t0\t1\t0\t{path}\0\0" for path in sorted(self.paths))
         sections = {"packages": packages, "users": "root:x:0:0:root:/root:/bin/sh\n", "groups": "root:x:0:\n"}
         sections |= {"self": "2\n", "stat": "1 (sleep) S 0 1 1 0\n", "find": files}

@@ -109,6 +109,7 @@ def read_capture(content: bytes, packages: PackageManager, rules: Rules) -> Snap
             processes=_processes(sections),
             listening=frozenset(_listening(sections)),
             packages=packages.installed_packages().read(sections["packages"]),
+            unpurged=packages.unpurged(sections["packages"]),
         )
     except (ValueError, KeyError) as error:
         raise UnreadableCapture(f"a line makes no sense: {error}") from error

@@ -51,3 +51,5 @@ class Snapshot:
     """Sockets, for example "tcp 0.0.0.0:80", "udp6 [::]:53", "unix /run/docker.sock"."""
     packages: Mapping[str, str] = field(default_factory=dict)
     """Name → version."""
+    unpurged: frozenset[str] = frozenset()
+    """Names of removed packages that have something to purge, for example conffiles."""

@@ -37,6 +37,10 @@ class DpkgState:
         """Read dpkg's list. A package of a foreign architecture is "name:architecture"."""
         return Query(("dpkg-query", "--show", f"--showformat={apt_output.PACKAGES_FORMAT}"), apt_output.read_packages)
 
+    def unpurged(self, output: str) -> frozenset[str]:
+        """Read the packages of which dpkg has kept conffiles or a postrm script."""
+        return apt_output.read_unpurged(output)
+
     def verify(self, spec: TaskSpec) -> Operation[tuple[Finding, ...]]:
         """Run `dpkg --verify`, which compares the checksums of files that have one."""
         return Operation(("dpkg", "--verify", spec.package_name), partial(_verify_findings, spec))

@@ -117,13 +117,24 @@ def read_installed(name: str, output: str) -> InstalledPackage | None:
 
 def read_packages(output: str) -> Mapping[str, str]:
     """Read an output of PACKAGES_FORMAT: name → version, and "name:architecture" if dpkg itself has another one."""
-    rows = [line.split("\t") for line in output.splitlines()]
-    installed = [row for row in rows if len(row) == 4 and row[3] == "installed"]
-    native = next((row[2] for row in installed if row[0] == "dpkg"), "")
-    return {
-        name if architecture in (native, "all") or not native else f"{name}:{architecture}": version
-        for name, version, architecture, _ in installed
-    }
+    return {name: version for name, version, status in _rows(output) if status == "installed"}
+
+
+def read_unpurged(output: str) -> frozenset[str]:
+    """Read the names that dpkg still knows of packages that are not installed, from an output of PACKAGES_FORMAT.
+
+    A removed package with conffiles or a postrm script has the state "config-files". dpkg forgets any other one.
+    """
+    return frozenset(name for name, _, status in _rows(output) if status not in ("installed", "not-installed"))
+
+
+def _rows(output: str) -> Iterator[tuple[str, str, str]]:
+    """Yield name, version and state of each package in an output of PACKAGES_FORMAT."""
+    rows = [fields for line in output.splitlines() if len(fields := line.split("\t")) == 4]
+    native = next((row[2] for row in rows if row[0] == "dpkg" and row[3] == "installed"), "")
+    for name, version, architecture, status in rows:
+        known = architecture in (native, "all") or not native
+        yield name if known else f"{name}:{architecture}", version, status
 
 
 def read_identity(name: str, version: str, outputs: Sequence[str]) -> Identity:

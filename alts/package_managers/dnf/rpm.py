@@ -54,6 +54,10 @@ class RpmState:
         """Read `rpm --query --all`. A package of a foreign architecture is "name.architecture"."""
         return Query(("rpm", "--query", "--all", f"--queryformat={_PACKAGE_FORMAT}"), _read_packages)
 
+    def unpurged(self, output: str) -> frozenset[str]:  # noqa: ARG002
+        """Return nothing: rpm forgets every package that it removes."""
+        return frozenset()
+
     def verify(self, spec: TaskSpec) -> Operation[tuple[Finding, ...]]:
         """Run `rpm --verify`, which also runs the package's %verifyscript."""
         return Operation(("rpm", "--verify", "--nodeps", spec.package_name), partial(_judge_verify, spec))

@@ -90,10 +90,10 @@ class _Aftermath:
         came = set() if self.installed is None else self.installed.packages.keys() - self.before.packages.keys()
         tidied = True
         # Packages that the removal took along are purged first, while programs for their scripts, e.g. ucf, are there.
-        gone = sorted(came - self.after.packages.keys() - {context.spec.package_name})
-        if gone and packages.purge(context.spec) is not None:
+        absent = {*(came - self.after.packages.keys()), context.spec.package_name}
+        if gone := sorted((came & self.after.unpurged) - {context.spec.package_name}):
             tidied = context.run(packages.remove_others_argv(gone)).ok
-        if others := sorted({*came, *self.dependencies} - {*gone, context.spec.package_name}):
+        if others := sorted({*came, *self.dependencies} - absent):
             tidied = context.run(packages.remove_others_argv(others)).ok and tidied
         if gone or others:
             self.after = take(context, TIDIED)

@@ -157,8 +157,34 @@ def test_a_script_that_prints_apt_s_refusal_has_failed() -> None:
     assert only_finding(run(FakeInstance(debian.programs))) is Kind.SCRIPTLET_FAILED
 
 
+def test_a_package_that_dpkg_has_forgotten_is_not_purged_and_that_is_said() -> None:
+    instance, logs = FakeInstance(FakeDebian().programs), dict[str, str]()
+
+    result = run(instance, logs=logs)
+
+    [purge] = [stage for stage in result.stages if stage.stage == "purge"]
+    assert (purge.outcome, purge.exit_code) == (Outcome.PASSED, None)
+    assert "[nothing to purge: after the removal the package database has no record of hello]\n" in logs["purge"]
+    assert not [argv for argv in instance.commands if "purge" in argv]
+    assert result.seen.snapshots["purged"] is result.seen.snapshots["removed"]
+
+
+def test_a_package_with_conffiles_is_purged_and_the_machine_looked_at_again() -> None:
+    debian = FakeDebian()
+    debian.conffiles.add("hello")
+    instance = FakeInstance(debian.programs)
+
+    result = run(instance)
+
+    assert outcomes(result)["purge"] is Outcome.PASSED
+    assert [argv[-1] for argv in instance.commands if "purge" in argv] == ["hello"]
+    assert result.seen.snapshots["removed"].unpurged == {"hello"}
+    assert result.seen.snapshots["purged"].unpurged == frozenset()
+
+
 def test_a_failed_purge_is_not_also_held_against_what_it_left() -> None:
     debian = FakeDebian()
+    debian.conffiles.add("hello")
     debian.overrides["purge"] = Answer(100, "dpkg: error processing package hello (--purge):\n")
 
     result = run(FakeInstance(debian.programs))
@@ -548,6 +574,7 @@ DF = "Filesystem     1024-blocks     Used Available Capacity Mounted on\n"
 @pytest.mark.parametrize("stage", ["install", "remove", "purge", "--verify"])
 def test_a_package_that_fails_on_a_full_disk_is_not_to_blame(stage: str) -> None:
     debian = FakeDebian()
+    debian.conffiles.add("hello")
     debian.overrides[stage] = Answer(1, "??5??????   /usr/bin/hello\nE: it goes wrong without a word of the disk\n")
     full = Answer(1, f"df: /var/lib/alts: No such file or directory\n{DF}overlay 61255492 61255492 12 100% /\n")
 
@@ -561,6 +588,7 @@ def test_a_package_that_fails_on_a_full_disk_is_not_to_blame(stage: str) -> None
 @pytest.mark.parametrize("stage", ["install", "remove", "purge", "--verify"])
 def test_a_package_that_fails_where_there_is_room_is_to_blame(stage: str) -> None:
     debian = FakeDebian()
+    debian.conffiles.add("hello")
     debian.overrides[stage] = Answer(1, "??5??????   /usr/bin/hello\nE: it goes wrong\n")
     room = Answer(output=f"{DF}overlay 61255492 30255492 31000000 50% /\nnone 0 0 0 0% /sys\n")
 

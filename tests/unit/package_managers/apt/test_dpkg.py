@@ -47,6 +47,16 @@ def test_every_file_of_every_package_is_read() -> None:
     assert DPKG.every_owned_file().read("/.\n/usr\n/usr/bin/hello\n") == {"/usr", "/usr/bin/hello"}
 
 
+def test_what_dpkg_keeps_of_a_removed_package_is_to_be_purged() -> None:
+    output = (
+        "dpkg\t1.21\tamd64\tinstalled\nhello\t2.10\tamd64\tconfig-files\nlibc6\t2.36\ti386\tconfig-files\n"
+        "half\t1\tall\thalf-installed\nnever\t\t\tnot-installed\n"
+    )
+
+    assert APT.unpurged(output) == {"hello", "libc6:i386", "half"}
+    assert APT.installed_packages().read(output) == {"dpkg": "1.21"}
+
+
 def test_others_are_named_in_one_order() -> None:
     assert APT.install_others(a_spec(), {"b": "2", "a:i386": "1:1"}).argv[-2:] == ("a:i386=1:1", "b=2")
     assert APT.remove_others_argv(["b", "a"])[-4:] == ("purge", "--", "a", "b")

@@ -425,16 +425,34 @@ class TestStage:
         assert self.run(debian) == StageAnswer()
         assert debian.installed == {}
 
-    def test_what_went_along_is_purged_while_its_dependencies_are_there(self) -> None:
+    @pytest.mark.parametrize(
+        ("conffiles", "purged"), [({"hello-plugin"}, [("hello-plugin",), ("ucf",)]), (set(), [("ucf",)])]
+    )
+    def test_what_went_along_and_kept_something_is_purged_while_its_dependencies_are_there(
+        self, conffiles: set[str], purged: list[tuple[str, ...]]
+    ) -> None:
         debian = FakeDebian()
         debian.needs["hello"] = ("hello-plugin", "ucf")
         debian.takes_along["hello"] = ("hello-plugin",)
+        debian.conffiles = conffiles
 
         purges: list[tuple[str, ...]] = []
         answer = self.run(debian, purges)
 
         assert answer == StageAnswer()
-        assert purges == [("hello",), ("hello-plugin",), ("ucf",)]
+        assert purges == purged
+        assert debian.unpurged == {}
+
+    @pytest.mark.parametrize(("conffiles", "purges"), [({"hello"}, [("hello",)]), ({"libhello"}, []), (set(), [])])
+    def test_only_what_dpkg_still_knows_is_purged(self, conffiles: set[str], purges: list[tuple[str, ...]]) -> None:
+        debian = FakeDebian()
+        debian.conffiles = conffiles
+
+        purged: list[tuple[str, ...]] = []
+
+        assert self.run(debian, purged) == StageAnswer()
+        assert purged == purges
+        assert debian.unpurged == {}
 
     def test_what_a_dependency_leaves_by_itself_is_not_held_against_the_package(self) -> None:
         debian = FakeDebian()
