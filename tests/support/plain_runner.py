@@ -104,7 +104,8 @@ class PlainRunner:
             outputs = self._make(client, variables)
             not_sealed = self.module.seal(request, outputs) if self.sealed else "not asked for"
             image = {**plan.image, "sealed": "no" if not_sealed else "yes"}
-            yield Provisioned(instance=self.module.connect(outputs), image=image, tools=self.module.tools())
+            with closing(self.module.connect(outputs)) as instance:
+                yield Provisioned(instance=instance, image=image, tools=self.module.tools())
         finally:
             client.close()
             self.real.remove(request.task_id, request.attempt)
