@@ -40,8 +40,9 @@ def image() -> Iterator[str]:
         yield image_id
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def machine(image: str) -> Iterator[Container]:
+    """Yield one machine for all tests. Each writes to other paths."""
     client = docker.DockerClient(base_url=HOST)
     name = f"alts-test-{uuid.uuid4().hex[:8]}"
     container = client.containers.run(

@@ -37,18 +37,23 @@ def engine() -> Iterator[docker.DockerClient]:
     client.close()
 
 
+@pytest.fixture(scope="module")
+def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProviderProcess]:
+    provider = ProviderProcess(tmp_path_factory.mktemp("provider"), docker_host=HOST)
+    yield provider
+    provider.close()
+
+
 @pytest.fixture
-def terraform(tmp_path: Path) -> Iterator[Terraform]:
-    provider = ProviderProcess(tmp_path / "provider", docker_host=HOST)
+def terraform(tmp_path: Path, provider: ProviderProcess) -> Terraform:
     folder = tmp_path / "module"
     folder.mkdir()
-    yield Terraform(
+    return Terraform(
         folder,
         executable=find_terraform(None, folder=tmp_path),
         environment=provider.environment(Stop(60)),
         sink=lambda text: None,
     )
-    provider.close()
 
 
 POOL = {"subnet": "10.214.255.240/29", "gateway": "10.214.255.246"}

@@ -9,6 +9,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ import pytest
 from alts.core.instance import InstanceFile
 from alts.core.stop import Stop, Stopped, StopReason
 from alts.provisioning.terraform.cli import VARIABLES_NAME
-from alts.runners.base import Order, provision
+from alts.runners.base import Order, Provisioned, provision
 from alts.runners.docker.composition import docker_parts, docker_runner, runner_of
 from alts.runners.docker.engine import Engine
 from alts.runners.docker.errors import EngineFailed
@@ -37,21 +38,27 @@ pytestmark = pytest.mark.docker
 CONFIG = a_config(cache_folder=str(CACHE_FOLDER), instance_limits={"memory_mb": 256, "cpus": 0.5, "pids": 99})
 
 
-@pytest.fixture
-def worker(tmp_path: Path) -> str:
-    """Write a worker's identity file. Its content labels this test's machines. Return the content."""
-    identity = tmp_path / "work/1/identity"
+@pytest.fixture(scope="module")
+def worker(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Write a worker's identity file. Its content labels this file's machines. Return the content."""
+    identity = tmp_path_factory.mktemp("worker") / "work/1/identity"
     identity.parent.mkdir(parents=True)
     identity.write_text(uuid.uuid4().hex)
     return identity.read_text()
 
 
-@pytest.fixture
-def runner(tmp_path: Path, worker: str) -> Iterator[DockerRunner]:
-    runner = docker_runner(CONFIG, worker=worker, folder=tmp_path / "runner")
+@pytest.fixture(scope="module")
+def the_runner(tmp_path_factory: pytest.TempPathFactory, worker: str) -> Iterator[DockerRunner]:
+    """Yield one runner for all tests. Like a worker's, its provider serves one machine after the other."""
+    runner = docker_runner(CONFIG, worker=worker, folder=tmp_path_factory.mktemp("runner"))
     yield runner
-    runner.remove_all_of(worker)
     runner.close()
+
+
+@pytest.fixture
+def runner(the_runner: DockerRunner, worker: str) -> Iterator[DockerRunner]:
+    yield the_runner
+    the_runner.remove_all_of(worker)
 
 
 @pytest.fixture
@@ -74,6 +81,14 @@ def sdk() -> Iterator[docker.DockerClient]:
 
 def silent(text: str) -> None:
     """Discard the log."""
+
+
+@contextmanager
+def made(runner: DockerRunner, order: Order, *, stop: Stop | None = None) -> Iterator[Provisioned]:
+    """Make a machine and seal it, without the files of a task, which take Ansible a second."""
+    with runner.make(order.request, stop=stop or Stop(240), log=silent) as machine:
+        machine.not_sealed()
+        yield machine
 
 
 def networks_of(sdk: docker.DockerClient, order: Order) -> list[str]:
@@ -105,7 +120,7 @@ def test_a_machine_is_made_ready_used_and_gone(runner: DockerRunner, order: Orde
 def test_the_machine_has_its_labels_and_its_limits(
     runner: DockerRunner, order: Order, sdk: docker.DockerClient, worker: str
 ) -> None:
-    with provision(runner, order, stop=Stop(240), log=silent):
+    with made(runner, order):
         found = sdk.api.inspect_container(f"alts-{order.task_id}-1")
 
     labels, host = found["Config"]["Labels"], found["HostConfig"]
@@ -119,8 +134,8 @@ def test_machines_cannot_reach_each_other_and_their_networks_are_the_pool_s(
 ) -> None:
     orders = [new_order(tmp_path), new_order(tmp_path)]
     with (
-        provision(runner, orders[0], stop=Stop(240), log=silent) as one,
-        provision(runner, orders[1], stop=Stop(240), log=silent) as other,
+        made(runner, orders[0]) as one,
+        made(runner, orders[1]) as other,
     ):
         addresses = [
             sdk.api.inspect_container(f"alts-{order.task_id}-1")["NetworkSettings"]["Networks"][
@@ -154,8 +169,8 @@ def test_a_subnet_that_somebody_takes_at_the_last_moment_is_given_up_for_another
             theirs.append(str(sdk.networks.create(f"theirs-{order.task_id[:8]}", ipam=pools, labels=dict(THIS_RUN)).id))
 
     try:
-        with provision(runner, order, stop=Stop(240), log=take_it) as provisioned:
-            assert provisioned.instance.alive()
+        with runner.make(order.request, stop=Stop(240), log=take_it) as machine:
+            assert machine.instance.alive()
         assert theirs
     finally:
         for network in theirs:
@@ -165,7 +180,7 @@ def test_a_subnet_that_somebody_takes_at_the_last_moment_is_given_up_for_another
 def test_an_exception_inside_removes_the_machine_and_goes_on_up(
     runner: DockerRunner, order: Order, sdk: docker.DockerClient
 ) -> None:
-    with pytest.raises(KeyboardInterrupt), provision(runner, order, stop=Stop(240), log=silent):
+    with pytest.raises(KeyboardInterrupt), made(runner, order):
         raise KeyboardInterrupt
 
     assert machines_of(sdk, order) == []
@@ -176,7 +191,7 @@ def test_a_machine_goes_also_when_its_time_has_run_out(
 ) -> None:
     stop = Stop(240)
 
-    with provision(runner, order, stop=stop, log=silent):
+    with made(runner, order, stop=stop):
         stop.request(StopReason.CANCELLED)
 
     assert machines_of(sdk, order) == []
@@ -201,7 +216,7 @@ def test_a_cancel_while_the_machine_is_made_leaves_nothing(
 def test_what_terraform_has_lost_track_of_is_found_by_its_label(
     runner: DockerRunner, order: Order, sdk: docker.DockerClient
 ) -> None:
-    with provision(runner, order, stop=Stop(240), log=silent):
+    with made(runner, order):
         shutil.rmtree(order.work_folder)
 
     assert machines_of(sdk, order) == []
@@ -210,7 +225,7 @@ def test_what_terraform_has_lost_track_of_is_found_by_its_label(
 def test_a_machine_that_is_gone_already_makes_no_trouble_at_the_end(
     runner: DockerRunner, order: Order, sdk: docker.DockerClient
 ) -> None:
-    with provision(runner, order, stop=Stop(240), log=silent):
+    with made(runner, order):
         sdk.api.remove_container(f"alts-{order.task_id}-1", force=True)
 
     assert machines_of(sdk, order) == []
@@ -354,9 +369,9 @@ def test_machines_are_made_side_by_side(runner: DockerRunner, tmp_path: Path) ->
     together = threading.Barrier(3, timeout=120)
 
     def use(order: Order) -> str:
-        with provision(runner, order, stop=Stop(240), log=silent) as provisioned:
+        with made(runner, order) as machine:
             together.wait()
-            return provisioned.instance.run(["cat", "/etc/hostname"], stop=Stop(30)).output
+            return machine.instance.run(["cat", "/etc/hostname"], stop=Stop(30)).output
 
     with ThreadPoolExecutor(3) as pool:
         names = list(pool.map(use, [new_order(tmp_path) for _ in range(3)]))
@@ -376,8 +391,8 @@ def a_leftover(sdk: docker.DockerClient, image: str, *, task: str, attempt: str,
 def test_only_earlier_attempts_of_the_task_are_leftovers(
     runner: DockerRunner, order: Order, sdk: docker.DockerClient, worker: str
 ) -> None:
-    with provision(runner, replace(order, attempt=3), stop=Stop(240), log=silent) as provisioned:
-        image = provisioned.image["id"]
+    with made(runner, replace(order, attempt=3)) as machine:
+        image = machine.image["id"]
         for attempt in ("1", "2"):
             a_leftover(sdk, image, task=order.task_id, attempt=attempt, worker="dead")
         other = a_leftover(sdk, image, task=str(uuid.uuid4()), attempt="1", worker=worker)
@@ -393,11 +408,11 @@ def test_what_a_dead_predecessor_left_goes_and_other_workers_machines_stay(
     runner: DockerRunner, order: Order, sdk: docker.DockerClient
 ) -> None:
     dead = f"dead-{uuid.uuid4().hex[:8]}"
-    with provision(runner, order, stop=Stop(240), log=silent) as provisioned:
+    with made(runner, order) as machine:
         for attempt in ("1", "2"):
-            a_leftover(sdk, provisioned.image["id"], task=str(uuid.uuid4()), attempt=attempt, worker=dead)
+            a_leftover(sdk, machine.image["id"], task=str(uuid.uuid4()), attempt=attempt, worker=dead)
 
         assert runner.remove_all_of(dead) == 2
 
-        assert provisioned.instance.alive()
+        assert machine.instance.alive()
         assert runner.remove_all_of(dead) == 0

@@ -37,6 +37,12 @@ MODULE = ROOT / "resources" / "terraform" / "docker"
 HOST = f"unix://{ENGINE}"
 LABEL = "alts.task"
 MTU = "com.docker.network.driver.mtu"
+# Without a terraform in PATH both cases would run the wheel's.
+needs_path = pytest.mark.skipif(shutil.which("terraform") is None, reason="no terraform in PATH")
+each_terraform = pytest.mark.parametrize(
+    "wheel",
+    [pytest.param(False, id="terraform in PATH", marks=needs_path), pytest.param(True, id="terraform from the wheel")],
+)
 
 
 @pytest.fixture(scope="module")
@@ -58,22 +64,57 @@ def proxy() -> Iterator[EngineProxy]:
         yield proxy
 
 
+@pytest.fixture(scope="module")
+def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProviderProcess]:
+    """Yield one provider for all tests with the host's engine. Like a worker's, it serves many modules."""
+    provider = ProviderProcess(tmp_path_factory.mktemp("provider"), docker_host=HOST)
+    yield provider
+    provider.close()
+
+
+@pytest.fixture(scope="module")
+def initialised(tmp_path_factory: pytest.TempPathFactory, provider: ProviderProcess) -> Path:
+    """Return a folder with the module after `terraform init`, to be copied."""
+    folder = tmp_path_factory.mktemp("initialised")
+    new_module(folder / "module")
+    executable = find_terraform(None, folder=folder)
+    environment = provider.environment(Stop(60))
+    Terraform(folder / "module", executable=executable, environment=environment, sink=print).initialise(Stop(60))
+    return folder / "module"
+
+
+def new_module(folder: Path) -> None:
+    shutil.copytree(MODULE, folder)
+    write_override(folder, provider_override(None))
+
+
 class Site:
     """A provider and the modules attached to it."""
 
-    def __init__(self, folder: Path, image: str, docker_host: str) -> None:
+    def __init__(
+        self, folder: Path, image: str, docker_host: str, initialised: Path, provider: ProviderProcess
+    ) -> None:
         self.docker_host = docker_host
-        self.provider = ProviderProcess(folder / "provider", docker_host=docker_host)
+        self.provider = provider
         self.name = f"alts-test-{uuid.uuid4().hex[:8]}"
         self.heard: list[str] = []
         self._folder = folder
         self._image = image
+        self._initialised = initialised
 
     def terraform(self, module: str = "module", *, wheel: bool = False) -> Terraform:
+        """Return an initialised module."""
         folder = self._folder / module
         if not folder.exists():
-            shutil.copytree(MODULE, folder)
-            write_override(folder, provider_override(None))
+            shutil.copytree(self._initialised, folder, symlinks=True)
+        return self._terraform(folder, wheel=wheel)
+
+    def new_terraform(self, module: str = "module", *, wheel: bool = False) -> Terraform:
+        """Return a module that is yet to be initialised."""
+        new_module(self._folder / module)
+        return self._terraform(self._folder / module, wheel=wheel)
+
+    def _terraform(self, folder: Path, *, wheel: bool) -> Terraform:
         return Terraform(
             folder,
             executable=launcher_for_wheel(self._folder) if wheel else find_terraform(None, folder=self._folder),
@@ -106,16 +147,19 @@ MakeSite = Callable[..., Site]
 
 
 @pytest.fixture
-def make_site(tmp_path: Path, image: str) -> Iterator[MakeSite]:
+def make_site(tmp_path: Path, image: str, initialised: Path, provider: ProviderProcess) -> Iterator[MakeSite]:
     sites: list[Site] = []
 
     def make(docker_host: str = HOST) -> Site:
-        sites.append(Site(tmp_path, image, docker_host))
+        """Return a site for an engine. One for another engine than the host's has a provider of its own."""
+        serving = provider if docker_host == HOST else ProviderProcess(tmp_path / "provider", docker_host=docker_host)
+        sites.append(Site(tmp_path, image, docker_host, initialised, serving))
         return sites[-1]
 
     yield make
     for site in sites:
-        site.provider.close()
+        if site.provider is not provider:
+            site.provider.close()
         site.remove_networks()
 
 
@@ -161,9 +205,9 @@ def inspected(engine: docker.DockerClient, container_id: object) -> dict[str, An
     return attributes
 
 
-@pytest.mark.parametrize("wheel", [False, True], ids=["terraform in PATH", "terraform from the wheel"])
+@each_terraform
 def test_a_machine_is_made_as_asked_and_goes_again(site: Site, engine: docker.DockerClient, wheel: bool) -> None:
-    terraform = site.terraform(wheel=wheel)
+    terraform = site.new_terraform(wheel=wheel)
     terraform.initialise(Stop(60))
 
     asked = site.variables(subnet="10.214.3.8/29", network_options={MTU: "1300"})
@@ -195,7 +239,6 @@ def test_a_machine_is_made_as_asked_and_goes_again(site: Site, engine: docker.Do
 
 def test_asking_again_for_the_same_changes_nothing(site: Site, engine: docker.DockerClient) -> None:
     terraform = site.terraform()
-    terraform.initialise(Stop(60))
     first = terraform.create(site.variables(), Stop(60))
 
     assert terraform.create(site.variables(), Stop(60)) == first
@@ -206,7 +249,6 @@ def test_asking_again_for_the_same_changes_nothing(site: Site, engine: docker.Do
 
 def test_other_labels_make_another_machine(site: Site, engine: docker.DockerClient) -> None:
     terraform = site.terraform()
-    terraform.initialise(Stop(60))
     first = terraform.create(site.variables(), Stop(60))
 
     second = terraform.create(site.variables(labels={LABEL: "other", **THIS_RUN}), Stop(60))
@@ -218,7 +260,6 @@ def test_other_labels_make_another_machine(site: Site, engine: docker.DockerClie
 
 def test_a_machine_that_has_stopped_is_still_removed(site: Site, engine: docker.DockerClient) -> None:
     terraform = site.terraform()
-    terraform.initialise(Stop(60))
     outputs = terraform.create(site.variables(), Stop(60))
     engine.containers.get(str(outputs["id"])).kill()
 
@@ -231,7 +272,6 @@ def test_a_machine_that_has_stopped_is_replaced_when_it_is_asked_for_again(
     site: Site, engine: docker.DockerClient
 ) -> None:
     terraform = site.terraform()
-    terraform.initialise(Stop(60))
     first = terraform.create(site.variables(), Stop(60))
     engine.containers.get(str(first["id"])).kill()
 
@@ -244,7 +284,6 @@ def test_a_machine_that_has_stopped_is_replaced_when_it_is_asked_for_again(
 
 def test_a_machine_that_somebody_else_has_removed_is_no_trouble(site: Site, engine: docker.DockerClient) -> None:
     terraform = site.terraform()
-    terraform.initialise(Stop(60))
     outputs = terraform.create(site.variables(), Stop(60))
     engine.containers.get(str(outputs["id"])).remove(force=True)
 
@@ -253,7 +292,6 @@ def test_a_machine_that_somebody_else_has_removed_is_no_trouble(site: Site, engi
 
 def test_a_missing_image_is_told_in_the_engines_words(site: Site, engine: docker.DockerClient) -> None:
     terraform = site.terraform()
-    terraform.initialise(Stop(60))
 
     with pytest.raises(ProvisionFailed, match="terraform apply failed") as caught:
         terraform.create(site.variables(image="sha256:" + "0" * 64), Stop(60))
@@ -266,7 +304,6 @@ def test_a_machine_that_does_not_start_leaves_nothing(site: Site, engine: docker
     terraform = site.terraform()
     main = terraform.folder / "main.tf"
     main.write_text(main.read_text().replace('"/bin/sh"', '"no-such-program"'))
-    terraform.initialise(Stop(60))
 
     with pytest.raises(ProvisionFailed) as caught:
         terraform.create(site.variables(), Stop(60))
@@ -283,7 +320,6 @@ def test_a_name_that_is_taken_leaves_its_owner_alone(site: Site, engine: docker.
         labels={LABEL: "somebody else", **THIS_RUN},
     )
     terraform = site.terraform()
-    terraform.initialise(Stop(60))
 
     with pytest.raises(ProvisionFailed) as caught:
         terraform.create(site.variables(), Stop(60))
@@ -296,7 +332,6 @@ def test_a_name_that_is_taken_leaves_its_owner_alone(site: Site, engine: docker.
 def test_an_engine_that_is_away_is_told_without_raw_errors(make_site: MakeSite) -> None:
     site = make_site("unix:///nonexistent/docker.sock")
     terraform = site.terraform()
-    terraform.initialise(Stop(60))
 
     with pytest.raises(ProvisionFailed) as caught:
         terraform.create(site.variables(), Stop(60))
@@ -307,7 +342,6 @@ def test_an_engine_that_is_away_is_told_without_raw_errors(make_site: MakeSite) 
 
 def test_a_module_for_another_engine_is_refused(site: Site) -> None:
     terraform = site.terraform()
-    terraform.initialise(Stop(60))
 
     with pytest.raises(ProvisionFailed) as caught:
         terraform.create(site.variables(docker_host="tcp://elsewhere:2375"), Stop(60))
@@ -317,7 +351,7 @@ def test_a_module_for_another_engine_is_refused(site: Site) -> None:
 
 def test_six_machines_at_once_do_not_disturb_each_other(site: Site, engine: docker.DockerClient) -> None:
     def one(number: int) -> str:
-        terraform = site.terraform(f"module{number}")
+        terraform = site.new_terraform(f"module{number}")
         terraform.initialise(Stop(120))
         name = f"{site.name}-{number}"
         outputs = terraform.create(site.variables(name=name), Stop(120))
@@ -336,7 +370,6 @@ def test_terraform_killed_in_mid_apply_leaks_nothing(
 ) -> None:
     site = make_site(proxy.docker_host)
     terraform = site.terraform()
-    terraform.initialise(Stop(60))
     proxy.hold(b"/start ")
     failures: list[ProvisionFailed] = []
 
@@ -365,7 +398,6 @@ def test_a_provider_that_ends_in_mid_apply_leaks_nothing(
     """If the worker is killed, its provider ends too, and removes the container that it is creating."""
     site = make_site(proxy.docker_host)
     terraform = site.terraform()
-    terraform.initialise(Stop(60))
     proxy.hold(b"/start ")
     with ThreadPoolExecutor(2) as pool:
         creation = pool.submit(terraform.create, site.variables(), Stop(60))
@@ -385,7 +417,6 @@ def test_an_engine_that_does_not_say_that_it_made_the_machine_leaves_none(
 ) -> None:
     site = make_site(proxy.docker_host)
     terraform = site.terraform()
-    terraform.initialise(Stop(60))
     proxy.swallow_answer(b"/containers/create")
 
     with pytest.raises(ProvisionFailed):
@@ -394,13 +425,12 @@ def test_an_engine_that_does_not_say_that_it_made_the_machine_leaves_none(
     assert gone(engine, site.name)
 
 
-@pytest.mark.parametrize("wheel", [False, True], ids=["terraform in PATH", "terraform from the wheel"])
+@each_terraform
 def test_what_is_made_when_a_cancel_comes_can_be_removed(
     make_site: MakeSite, proxy: EngineProxy, engine: docker.DockerClient, wheel: bool
 ) -> None:
     site = make_site(proxy.docker_host)
     terraform = site.terraform(wheel=wheel)
-    terraform.initialise(Stop(60))
     proxy.hold(b"/start ")
     stop = Stop(60)
     with ThreadPoolExecutor(1) as pool:
@@ -420,7 +450,6 @@ def test_what_is_made_when_a_cancel_comes_can_be_removed(
 
 def test_a_killed_provider_is_replaced_and_the_machine_is_still_known(site: Site, engine: docker.DockerClient) -> None:
     terraform = site.terraform()
-    terraform.initialise(Stop(60))
     terraform.create(site.variables(), Stop(60))
     killed = provider_pid(site)
     os.kill(killed, signal.SIGKILL)
