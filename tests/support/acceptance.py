@@ -5,6 +5,7 @@ The fast tests load this file too and need none of its imports, so the imports a
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,26 @@ import pytest
 
 @pytest.fixture(scope="session")
 def hello_report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Return the embedded stack's report of `hello` on Debian 12."""
+    """Return the embedded stack's report of `hello` on Debian 12. The processes of a run share one."""
+    from alts.core.stop import Stop
+    from alts.host.host_lock import host_lock
     from tests.support.embedded import EmbeddedService
     from tests.support.stack import schedule, wait_for
 
-    with EmbeddedService(tmp_path_factory.mktemp("hello")) as service, service.client as client:
-        report: dict[str, Any] = wait_for(client, schedule(client))["result"]
-        return report
+    shared = shared_folder(tmp_path_factory)
+    file = shared / "hello.json"
+    with host_lock(shared / "hello.lock", Stop(900)):
+        if not file.exists():
+            with EmbeddedService(tmp_path_factory.mktemp("hello")) as service, service.client as client:
+                file.write_text(json.dumps(wait_for(client, schedule(client))["result"]))
+    report: dict[str, Any] = json.loads(file.read_text())
+    return report
+
+
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of the run. Each process of pytest-xdist has a folder of its own below it."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
 
 STANDIN = {"dist_name": "rpm-standin", "dist_version": "9", "dist_arch": "x86_64"}
@@ -30,7 +44,7 @@ STANDIN = {"dist_name": "rpm-standin", "dist_version": "9", "dist_arch": "x86_64
 def rpm_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder with the repositories of all RPMs of tests.corpus, built in a container of the stand-in.
 
-    The processes of a run share one build. Each process of pytest-xdist has a folder below that of the run.
+    The processes of a run share one build.
     """
     from alts.core.stop import Stop
     from alts.host.host_lock import host_lock
@@ -39,8 +53,7 @@ def rpm_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.corpus.rpm_builder import build
     from tests.corpus.rpms import RPMS
 
-    base = tmp_path_factory.getbasetemp()
-    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    shared = shared_folder(tmp_path_factory)
     folder = shared / "rpms"
     with host_lock(shared / "rpms.lock", Stop(900)):
         if not folder.exists():
