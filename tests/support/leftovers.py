@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Collection, Mapping
+from contextlib import closing
 from pathlib import Path
 
 import docker
@@ -31,7 +31,11 @@ def workers_of(folder: Path) -> list[str]:
 
 def machines_of(folder: Path) -> set[str]:
     """Name the containers, running or not, of the workers with a work folder below the folder."""
-    return _containers(_labels_of([folder]))
+    labels = _labels_of([folder])
+    if not labels:
+        return set()
+    with closing(docker.from_env()) as engine:
+        return _containers(engine, labels)
 
 
 def processes_in(folder: Path) -> set[str]:
@@ -64,10 +68,7 @@ def leftovers(
     while True:
         wanted = [*_labels_of(folders), *(f"{key}={value}" for key, value in (labels or {}).items())]
         left = [
-            *(f"container {name}" for name in sorted(_containers(wanted))),
-            *(f"network {name}" for name in sorted(_networks(wanted))),
-            *(f"volume {name}" for name in sorted(_volumes(wanted, volumes))),
-            *(f"image {name}" for name in sorted(_images(wanted))),
+            *_on_the_engine(wanted, volumes),
             *(f"process {command}" for folder in folders for command in sorted(processes_in(folder))),
             *(f"work folder {path}" for folder in folders for path in below(folder) if path.match("work/*/tasks/*")),
         ]
@@ -80,32 +81,35 @@ def _labels_of(folders: Collection[Path]) -> list[str]:
     return [f"{WORKER_LABEL}={worker}" for folder in folders for worker in workers_of(folder)]
 
 
-@contextmanager
-def _engine() -> Iterator[docker.DockerClient]:
-    with closing(docker.from_env()) as client:
-        yield client
+def _on_the_engine(labels: Collection[str], volumes: Collection[str]) -> list[str]:
+    # Most tests have no worker of their own: nothing on the engine can be theirs.
+    if not labels and not volumes:
+        return []
+    with closing(docker.from_env()) as engine:
+        return [
+            *(f"container {name}" for name in sorted(_containers(engine, labels))),
+            *(f"network {name}" for name in sorted(_networks(engine, labels))),
+            *(f"volume {name}" for name in sorted(_volumes(engine, labels, volumes))),
+            *(f"image {name}" for name in sorted(_images(engine, labels))),
+        ]
 
 
-def _containers(labels: Collection[str]) -> set[str]:
-    with _engine() as engine:
-        return {
-            str(container.name)
-            for label in labels
-            for container in engine.containers.list(all=True, filters={"label": label}, ignore_removed=True)
-        }
+def _containers(engine: docker.DockerClient, labels: Collection[str]) -> set[str]:
+    return {
+        str(container.name)
+        for label in labels
+        for container in engine.containers.list(all=True, filters={"label": label}, ignore_removed=True)
+    }
 
 
-def _networks(labels: Collection[str]) -> set[str]:
-    with _engine() as engine:
-        return {str(network.name) for label in labels for network in engine.networks.list(filters={"label": label})}
+def _networks(engine: docker.DockerClient, labels: Collection[str]) -> set[str]:
+    return {str(network.name) for label in labels for network in engine.networks.list(filters={"label": label})}
 
 
-def _volumes(labels: Collection[str], names: Collection[str]) -> set[str]:
-    with _engine() as engine:
-        labelled = {str(volume.name) for label in labels for volume in engine.volumes.list(filters={"label": label})}
-        return labelled | ({str(volume.name) for volume in engine.volumes.list()} & set(names) if names else set())
+def _volumes(engine: docker.DockerClient, labels: Collection[str], names: Collection[str]) -> set[str]:
+    labelled = {str(volume.name) for label in labels for volume in engine.volumes.list(filters={"label": label})}
+    return labelled | ({str(volume.name) for volume in engine.volumes.list()} & set(names) if names else set())
 
 
-def _images(labels: Collection[str]) -> set[str]:
-    with _engine() as engine:
-        return {str(image.id) for label in labels for image in engine.images.list(filters={"label": label})}
+def _images(engine: docker.DockerClient, labels: Collection[str]) -> set[str]:
+    return {str(image.id) for label in labels for image in engine.images.list(filters={"label": label})}
