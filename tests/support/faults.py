@@ -141,7 +141,9 @@ class DebFamily:
 
     @staticmethod
     def build(folder: Path) -> None:
-        build_deb(folder, "hello", version="99.0", fields={"Depends": "fault-library, libonig5"})
+        # The conffile gives the stage purge something to do.
+        files = {"/etc/hello.conf": "answer = 42\n", "/DEBIAN/conffiles": "/etc/hello.conf\n"}
+        build_deb(folder, "hello", version="99.0", fields={"Depends": "fault-library, libonig5"}, files=files)
         build_deb(folder, "fault-library", scripts={"postinst": "echo left > /etc/fault-library.conf"})
         build_deb(folder, "fault-big", files={f"/usr/share/fault-big/{number}": b"\0" * 40_000_000 for number in "12"})
         write_index(folder)
