@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from alts.pipeline.context import StageContext
 from alts.pipeline.stage import StageAnswer
-from alts.pipeline.transaction import install_by, purge_by, remove_by
-from alts.shared.models.report import Finding
+from alts.pipeline.transaction import install_by, remove_by
 
 
 def upgrade(context: StageContext) -> StageAnswer:
@@ -19,19 +18,11 @@ def upgrade(context: StageContext) -> StageAnswer:
     base = packages.upgrade_base(spec, candidate, context.seen.candidates)
     if base is None:
         return StageAnswer(skipped=f"the distribution has no {spec.package_name} older than {candidate.version}")
-    if findings := _clear(context):
+    # The stage before has installed the package. A purge removes it, too.
+    if findings := remove_by(context, packages.purge(spec) or packages.remove(spec)):
         return StageAnswer(findings)
     if findings := install_by(context, packages.install(spec, base), base):
         if ours := tuple(finding for finding in findings if finding.kind.ours):
             return StageAnswer(ours)
         return StageAnswer(skipped=f"the distribution's own {base.version} does not install: {findings[0].message}")
     return StageAnswer(install_by(context, packages.install(spec, candidate), candidate))
-
-
-def _clear(context: StageContext) -> tuple[Finding, ...]:
-    """Remove and purge the package if it is installed. Return the findings of the first step that failed."""
-    spec, packages = context.spec, context.packages
-    if context.installed() is None:
-        return ()
-    purge = packages.purge(spec)
-    return remove_by(context, packages.remove(spec)) or (purge_by(context, purge) if purge else ())
