@@ -172,8 +172,11 @@ class PackageManager(Protocol):
     def architectures(self, spec: TaskSpec) -> frozenset[str]:
         """Return the names that the package's architecture may have, e.g. {"amd64", "all"}."""
 
-    def identity(self, spec: TaskSpec, candidate: Candidate) -> Queries[Identity]:
-        """Ask for proof of the installed file, right after the installation."""
+    def identity(self, installed: InstalledPackage) -> Queries[Identity]:
+        """Ask for proof of the file of a package, right after its installation.
+
+        `installed`: the answer of installed() after the installation.
+        """
 
     def why(self, spec: TaskSpec, failed: Completed) -> Queries[tuple[Finding, ...]]:
         """Ask for the causes of the unmet dependencies of a failed installation. It may have no command to run.
@@ -191,8 +194,11 @@ class PackageManager(Protocol):
     def every_owned_file(self) -> Query[frozenset[str]]:
         """Ask for every path that any installed package ships."""
 
-    def exclusions(self) -> Query[Exclusions]:
-        """Ask for the settings that leave shipped files out, e.g. documentation."""
+    def exclusions(self) -> Query[Exclusions] | None:
+        """Ask for the settings that leave shipped files out, e.g. documentation.
+
+        Return None if owned_files() knows which files were left out.
+        """
 
     def optional(self, spec: TaskSpec) -> Query[frozenset[str]]:
         """Ask for the names that the installed package recommends, suggests or enhances: packages, or virtual ones."""

@@ -19,7 +19,7 @@ from alts.package_managers.apt.dpkg import DpkgState
 from alts.package_managers.apt.programs import APT_CACHE, APT_GET
 from alts.package_managers.apt.sources import ARCHIVES, LIST_LAST, files_for
 from alts.package_managers.apt.versions import compare, version_key
-from alts.package_managers.base import Candidate, Identity, Operation, Queries, Query
+from alts.package_managers.base import Candidate, Identity, InstalledPackage, Operation, Queries, Query
 from alts.shared.models.distributions import DEB_ARCHITECTURES
 from alts.shared.models.report import Finding, Kind
 from alts.shared.models.task_spec import TaskSpec
@@ -140,17 +140,16 @@ class Apt(DpkgState):
         """Return dpkg's name of the architecture, and "all"."""
         return frozenset({DEB_ARCHITECTURES[spec.dist_arch], "all"})
 
-    def identity(self, spec: TaskSpec, candidate: Candidate) -> Queries[Identity]:
+    def identity(self, installed: InstalledPackage) -> Queries[Identity]:
         """Compare dpkg's record and apt's index with the .deb that stayed in ARCHIVES."""
-        name, version = spec.package_name, candidate.version
+        name, version = installed.name, installed.version
         return Queries(
             (
-                self.installed(spec).argv,
                 (*APT_CACHE, "policy", name),
                 (*APT_CACHE, "show", f"{name}={version}"),
                 apt_output.archive_argv(name, version),
             ),
-            partial(apt_output.read_identity, name, version),
+            partial(apt_output.read_identity, installed),
         )
 
     def why(self, spec: TaskSpec, failed: Completed) -> Queries[tuple[Finding, ...]]:

@@ -137,17 +137,16 @@ def _rows(output: str) -> Iterator[tuple[str, str, str]]:
         yield name if known else f"{name}:{architecture}", version, status
 
 
-def read_identity(name: str, version: str, outputs: Sequence[str]) -> Identity:
-    """Read dpkg-query, `apt-cache policy`, `apt-cache show NAME=VERSION`, and sha256sum of the downloaded .deb.
+def read_identity(installed: InstalledPackage, outputs: Sequence[str]) -> Identity:
+    """Read `apt-cache policy`, `apt-cache show NAME=VERSION`, and sha256sum of the downloaded .deb.
 
     Several repositories may have the same version with different content. The record with the checksum of the
     downloaded file counts, and the repository that apt names for the installed version.
     """
-    query, policy, show, sums = outputs
-    installed = read_installed(name, query) or InstalledPackage(name, "", "")
+    policy, show, sums = outputs
     found = [match["sum"] for line in sums.splitlines() if (match := _SHA256.match(line))]
     sha256 = found[0] if len(found) == 1 else ""
-    records = [record for record in read_stanzas(show) if record.get("Version") == version]
+    records = [record for record in read_stanzas(show) if record.get("Version") == installed.version]
     record = next((one for one in records if one.get("SHA256") == sha256), records[0] if records else {})
     return Identity(
         name=installed.name,

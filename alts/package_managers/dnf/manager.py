@@ -13,7 +13,7 @@ from functools import partial
 from alts.core.command import Completed
 from alts.core.instance import InstanceFile
 from alts.package_managers import served
-from alts.package_managers.base import Candidate, Identity, Operation, Queries, Query
+from alts.package_managers.base import Candidate, Identity, InstalledPackage, Operation, Queries, Query
 from alts.package_managers.dnf import explain as dnf_problems
 from alts.package_managers.dnf import identity as dnf_identity
 from alts.package_managers.dnf import output as dnf_output
@@ -68,8 +68,9 @@ class Dnf(RpmState):
         return tuple(files_for(spec))
 
     def version(self) -> Query[str]:
-        """Read `dnf --version`; the answer has the program's name, e.g. "dnf 4.14.0"."""
-        return Query((self.program, "--version"), self._read_version)
+        """Ask rpm, because dnf itself is slow to start. The answer has the program's name, e.g. "dnf 4.14.0"."""
+        argv = ("rpm", "--query", "--queryformat=%{VERSION}\\n", "--file", f"/usr/bin/{self.program}")
+        return Query(argv, self._read_version)
 
     def system_argv(self) -> Sequence[Sequence[str]]:
         """List release, kernel, rpm's architecture and database, space, repositories and packages."""
@@ -156,19 +157,20 @@ class Dnf(RpmState):
         """Return rpm's name of the architecture, and "noarch"."""
         return frozenset({spec.platform.architecture, "noarch"})
 
-    def identity(self, spec: TaskSpec, candidate: Candidate) -> Queries[Identity]:
-        """Compare rpm's record and dnf's index with the .rpm that stayed in the cache."""
-        name = spec.package_name
-        from_repository = self._query("--installed", "--qf=%{name}|%{from_repo}", name)
-        promised = self._query(f"--qf={_CANDIDATE_TAGS}|{self.promise_tags}", full_name(name, candidate.version))
+    def identity(self, installed: InstalledPackage) -> Queries[Identity]:
+        """Compare rpm's record and dnf's index with the .rpm that stayed in the cache.
+
+        The cache has a folder for each repository, so dnf is asked for the repository only without a single file there.
+        """
+        name, full = installed.name, full_name(installed.name, installed.version)
+        ask_repository = self._query("--installed", "--qf=%{name}|%{from_repo}", name)
+        find = (*dnf_identity.find_source_argv(installed), *ask_repository)
         return Queries(
             (
-                self.installed(spec).argv,
-                ("/bin/sh", "-c", _WITH_REPOSITORIES, "sh", *from_repository),
-                promised,
-                dnf_identity.find_file_argv(name, candidate.version),
+                ("/bin/sh", "-c", _WITH_REPOSITORIES, "sh", *find),
+                self._query(f"--qf={_CANDIDATE_TAGS}|{self.promise_tags}", full),
             ),
-            partial(self._read_identity, spec),
+            partial(self._read_identity, installed),
         )
 
     def why(self, spec: TaskSpec, failed: Completed) -> Queries[tuple[Finding, ...]]:
@@ -202,8 +204,8 @@ class Dnf(RpmState):
         return (self.program, "--quiet", "--cacheonly", "repoquery", *arguments)
 
     def _read_version(self, output: str) -> str:
-        match = re.search(r"^(?:dnf5 version )?(\d+(?:\.\d+)+)", output, re.MULTILINE)
-        return f"{self.program} {match[1]}" if match else "unknown"
+        match = re.search(r"^\d+(?:\.\d+)+$", output, re.MULTILINE)
+        return f"{self.program} {match[0]}" if match else "unknown"
 
     def _install_findings(self, spec: TaskSpec, done: Completed) -> tuple[Finding, ...]:
         scriptlets = _each_once(dnf_output.scriptlet_findings(done.output))
@@ -227,14 +229,11 @@ class Dnf(RpmState):
             )
         )
 
-    def _read_identity(self, spec: TaskSpec, outputs: Sequence[str]) -> Identity:
-        installed, source, promised, files = outputs
-        package = self.installed(spec).read(installed)
-        if package is None:
-            return dnf_identity.UNPROVED
-        repository = dnf_identity.read_repository(spec.package_name, source)
+    def _read_identity(self, package: InstalledPackage, outputs: Sequence[str]) -> Identity:
+        source, promised = outputs
+        repository = dnf_identity.read_repository(package, source)
         known = _repositories(source)
-        sha256, path = dnf_identity.read_file(package, files, repository)
+        sha256, path = dnf_identity.read_file(package, source, repository)
         checksum, location = dnf_identity.read_promise(promised, repository, package.architecture)
         return Identity(
             name=package.name,

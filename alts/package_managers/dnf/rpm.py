@@ -70,9 +70,9 @@ class RpmState:
         """List the files of all packages, %ghost files included."""
         return Query(("rpm", "--query", "--all", "--queryformat=[%{FILENAMES}\\n]"), _read_every_owned_file)
 
-    def exclusions(self) -> Query[Exclusions]:
-        """Ask nothing: rpm records for each file whether it was left out, and owned_files() reads that."""
-        return Query(("true",), lambda output: _nothing_excluded)  # noqa: ARG005
+    def exclusions(self) -> Query[Exclusions] | None:
+        """Return None: rpm records for each file whether it was left out, and owned_files() reads that."""
+        return None
 
     def optional(self, spec: TaskSpec) -> Query[frozenset[str]]:
         """Read the names of all weak dependencies, in both directions."""
@@ -112,10 +112,6 @@ def _read_owned_files(output: str) -> tuple[str, ...]:
 
 def _read_every_owned_file(output: str) -> frozenset[str]:
     return frozenset(line for line in output.split("\n") if line.startswith("/"))
-
-
-def _nothing_excluded(path: str) -> bool:  # noqa: ARG001
-    return False
 
 
 def _read_optional(output: str) -> frozenset[str]:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from functools import partial
 
 from alts.core.command import Completed
-from alts.package_managers.base import Candidate, Identity, Queries, Query
-from alts.package_managers.dnf.identity import UNPROVED, find_file_argv, read_file
+from alts.package_managers.base import Candidate, Identity, InstalledPackage, Queries, Query
+from alts.package_managers.dnf.identity import find_files_argv, read_file
 from alts.package_managers.dnf.manager import Dnf
 from alts.package_managers.dnf.sources import KnownRepository
 from alts.package_managers.dnf.versions import version_key
@@ -43,23 +43,18 @@ class Yum(Dnf):
         query = (self.program, "--quiet", "--cacheonly", "--showduplicates", "list", "available", spec.package_name)
         return Query(("/bin/sh", "-c", _LIST, "sh", *query), partial(_read_candidates, spec.package_name))
 
-    def identity(self, spec: TaskSpec, candidate: Candidate) -> Queries[Identity]:
+    def identity(self, installed: InstalledPackage) -> Queries[Identity]:
         """Find the file in the cache and the repository's id in `yum list installed`. The index is not asked."""
-        name = spec.package_name
-        listed = (self.program, "--quiet", "list", "installed", name)
-        argvs = (self.installed(spec).argv, listed, find_file_argv(name, candidate.version))
-        return Queries(argvs, partial(self._read_identity, spec))
+        listed = (self.program, "--quiet", "list", "installed", installed.name)
+        return Queries((listed, find_files_argv(installed)), partial(self._read_identity, installed))
 
     def why(self, spec: TaskSpec, failed: Completed) -> Queries[tuple[Finding, ...]]:  # noqa: ARG002
         """Ask nothing: the findings of install() have yum's own words."""
         return Queries((), lambda outputs: ())  # noqa: ARG005
 
-    def _read_identity(self, spec: TaskSpec, outputs: Sequence[str]) -> Identity:
-        installed, listed, files = outputs
-        package = self.installed(spec).read(installed)
-        if package is None:
-            return UNPROVED
-        repository = _from_repository(spec.package_name, listed)
+    def _read_identity(self, package: InstalledPackage, outputs: Sequence[str]) -> Identity:
+        listed, files = outputs
+        repository = _from_repository(package.name, listed)
         sha256, path = read_file(package, files, repository)
         return Identity(
             name=package.name,

@@ -19,14 +19,14 @@ def right_package(context: StageContext) -> StageAnswer:
     Raises StateUnreadable or MachineRuined if the machine does not answer.
     """
     spec, packages, seen = context.spec, context.packages, context.seen
-    if seen.candidate is None:
+    if seen.candidate is None or seen.package is None:
         return StageAnswer(skipped="nothing was installed")
     if seen.already_installed:
         return StageAnswer(
             skipped=f"{spec.package_name} {seen.candidate.version} came with the base image: "
             "there is no package file to check its origin with"
         )
-    queries = packages.identity(spec, seen.candidate)
+    queries = packages.identity(seen.package)
     done = [context.run(argv, reads_only=True) for argv in queries.argvs]
     if failed := next((one for one in done if not one.ok), None):
         check_tools(failed)

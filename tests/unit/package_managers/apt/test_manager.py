@@ -6,7 +6,7 @@ import pytest
 
 from alts.core.command import Completed
 from alts.package_managers.apt.manager import Apt
-from alts.package_managers.base import Candidate, Identity
+from alts.package_managers.base import Candidate, Identity, InstalledPackage
 from alts.shared.models.report import Finding, Kind, Severity
 from alts.shared.models.task_spec import TaskSpec
 from tests.support.builders import a_spec
@@ -312,7 +312,7 @@ def test_apt_takes_no_name_for_a_regular_expression_whatever_it_is_asked() -> No
         APT.purge(spec).argv,
         APT.install_others(spec, {"a+": "1"}).argv,
         APT.remove_others_argv(["a+"]),
-        *(argv for argv in APT.identity(spec, candidate).argvs if argv[0] == "apt-cache"),
+        *APT.identity(InstalledPackage("a+", "1", "all")).argvs[:2],
         *APT.why(spec, done(unmet, 100)).argvs,
     ]
 
@@ -459,8 +459,8 @@ def test_what_is_not_installed_is_not_read_as_installed(output: str) -> None:
 
 SHA256 = "29c5d558a1ea469f63eb3ecf43fea8f667966d950b40baccab1e42c34fd83be5"
 OTHER = "f" * 64
+GOOD = InstalledPackage("good", "1:2.0-1", "all")
 PROOF = (
-    "good\t1:2.0-1\tall\tinstalled\n",
     "good:\n  Installed: 1:2.0-1\n  Candidate: 1:2.0-1\n  Version table:\n"
     "     1:2.0-1 500\n        500 http://other.example/debian sid/main amd64 Packages\n"
     " *** 1:2.0-1 500\n        500 http://repository.example/debian bookworm/main amd64 Packages\n"
@@ -472,9 +472,7 @@ PROOF = (
 
 
 def test_the_proof_is_of_the_file_that_is_here_and_of_the_repository_it_came_from() -> None:
-    spec, candidate = a_spec(package_name="good"), Candidate("1:2.0-1", "")
-
-    identity = APT.identity(spec, candidate).read(PROOF)
+    identity = APT.identity(GOOD).read(PROOF)
 
     assert identity == Identity(
         name="good",
@@ -488,15 +486,15 @@ def test_the_proof_is_of_the_file_that_is_here_and_of_the_repository_it_came_fro
 
 
 def test_a_file_that_no_index_promises_is_told_from_what_was_promised() -> None:
-    outputs = [*PROOF[:3], PROOF[3].replace(SHA256, "a" * 64)]
+    outputs = [*PROOF[:2], PROOF[2].replace(SHA256, "a" * 64)]
 
-    identity = APT.identity(a_spec(package_name="good"), Candidate("1:2.0-1", "")).read(outputs)
+    identity = APT.identity(GOOD).read(outputs)
 
     assert identity.sha256 != identity.promised_sha256 == OTHER
 
 
 def test_the_downloaded_file_is_found_by_its_quoted_epoch() -> None:
-    argv = APT.identity(a_spec(package_name="good"), Candidate("1:2.0-1", "")).argvs[-1]
+    argv = APT.identity(GOOD).argvs[-1]
 
     assert "good_1%3a2.0-1_*.deb" in argv
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from alts.core.command import Completed
-from alts.package_managers.base import Candidate
+from alts.package_managers.base import Candidate, InstalledPackage
+from alts.package_managers.dnf.identity import find_source_argv
 from alts.package_managers.dnf.manager import Dnf, Dnf5
 from alts.package_managers.dnf.sources import read_repositories, repository_file
 from alts.package_managers.dnf.yum import Yum
@@ -19,6 +21,7 @@ from tests.support.builders import a_spec
 
 DNF = Dnf()
 CANDIDATE = Candidate("1.0-1", "")
+BAD = InstalledPackage("bad", "1.0-1", "noarch")
 BROUGHT = "http://repository.example/el9"
 SPEC = a_spec(
     dist_name="almalinux",
@@ -370,14 +373,13 @@ def test_what_was_installed_is_proved_by_its_file_and_the_index() -> None:
     digest = hashlib.sha256(b"a package").digest()
     path = "/var/cache/dnf/alts-1-6ac4b05681dea328/packages/bad-2.0-1.noarch.rpm"
     outputs = [
-        "bad|1|2.0|1|noarch\n",
+        f"{'0' * 64}  /var/cache/dnf/baseos-1/packages/bad-2.0-1.noarch.rpm\n{digest.hex()}  {path}\n"
         f"bad|alts-1\n\n{REPOSITORIES}",
         "bad|1|2.0|1|noarch|baseos|(2, b'x')|other.rpm\n"
         f"bad|1|2.0|1|noarch|alts-1|(2, {digest!r})|p/bad-2.0-1.noarch.rpm\n",
-        f"{'0' * 64}  /var/cache/dnf/baseos-1/packages/bad-2.0-1.noarch.rpm\n{digest.hex()}  {path}\n",
     ]
 
-    identity = DNF.identity(SPEC, Candidate("1:2.0-1", "")).read(outputs)
+    identity = DNF.identity(InstalledPackage("bad", "1:2.0-1", "noarch")).read(outputs)
 
     assert (identity.name, identity.version, identity.architecture) == ("bad", "1:2.0-1", "noarch")
     assert identity.repository == "alts-1 http://repository.example/el9"
@@ -386,11 +388,62 @@ def test_what_was_installed_is_proved_by_its_file_and_the_index() -> None:
 
 
 def test_a_proof_that_is_not_there_is_empty() -> None:
-    outputs = ["package bad is not installed\n", "", "", ""]
+    identity = DNF.identity(BAD).read(["", ""])
 
-    identity = DNF.identity(SPEC, Candidate("1.0-1", "")).read(outputs)
+    assert (identity.repository, identity.file, identity.sha256, identity.promised_sha256) == ("", "", "", "")
 
-    assert (identity.name, identity.sha256) == ("", "")
+
+@pytest.mark.parametrize(
+    ("output", "repository"),
+    [
+        (f"{'0' * 64}  /var/cache/dnf/alts-1-6ac4b05681dea328/packages/bad-1.0-1.noarch.rpm\n", "alts-1"),
+        (f"{'0' * 64}  /var/cache/libdnf5/my-own-6ac4b05681dea328/packages/bad-1.0-1.noarch.rpm\n", "my-own"),
+        (f"{'0' * 64}  /usr/share/rpm-standin/repo/bad-1.0-1.noarch.rpm\nbad|base\n", "base"),
+        ("bad|@base\n", "base"),
+    ],
+    ids=["cache of dnf", "cache of dnf5", "repository on the machine", "no file"],
+)
+def test_the_repository_is_that_of_the_downloaded_file_or_what_dnf_says(output: str, repository: str) -> None:
+    assert DNF.identity(BAD).read([output, ""]).repository == repository
+
+
+@pytest.mark.parametrize(
+    ("paths", "asked"),
+    [
+        (["/var/cache/dnf/alts-1-6ac4b05681dea328/packages/bad-1.0-1.noarch.rpm"], False),
+        (["/usr/share/rpm-standin/repo/bad-1.0-1.noarch.rpm"], True),
+        (["/var/cache/dnf/bad-1.0-1.noarch.rpm"], True),
+        (
+            [
+                "/var/cache/dnf/a-6ac4b05681dea328/packages/bad.rpm",
+                "/var/cache/dnf/b-6ac4b05681dea328/packages/bad.rpm",
+            ],
+            True,
+        ),
+        ([], True),
+    ],
+    ids=["in the cache of one repository", "on the machine", "elsewhere", "in two caches", "nowhere"],
+)
+def test_dnf_is_asked_for_the_repository_only_where_no_cache_tells_it(
+    tmp_path: Path, paths: list[str], *, asked: bool
+) -> None:
+    (tmp_path / "find").write_text("#!/bin/sh\n" + "".join(f"echo '{'0' * 64}  {path}'\n" for path in paths))
+    (tmp_path / "find").chmod(0o755)
+    argv = (*find_source_argv(BAD), "echo", "asked")
+
+    done = subprocess.run(argv, capture_output=True, text=True, check=True, env={"PATH": f"{tmp_path}:/usr/bin:/bin"})
+
+    assert ("asked" in done.stdout.splitlines()) is asked
+    assert [line.split()[-1] for line in done.stdout.splitlines() if "/" in line] == paths
+
+
+def test_yum_proves_by_its_list_and_its_cache_and_knows_no_promise() -> None:
+    path = "/var/cache/yum/x86_64/7/base/packages/bad-1.0-1.noarch.rpm"
+
+    identity = Yum().identity(BAD).read(["bad.noarch    1.0-1    @base\n", f"{'0' * 64}  {path}\n"])
+
+    assert (identity.repository, identity.file) == ("base", "bad-1.0-1.noarch.rpm")
+    assert (identity.sha256, identity.promised_sha256) == ("0" * 64, "")
 
 
 def test_changed_and_missing_files_are_found_configuration_only_warned_of_and_ghosts_left_alone() -> None:
@@ -491,15 +544,23 @@ def test_a_centos_whose_mirrors_are_gone_is_read_from_the_vault_and_verified(ver
 
 @pytest.mark.parametrize(
     ("output", "version"),
-    [("4.14.0\n  Installed: dnf\n", "4.14.0"), ("dnf5 version 5.2.6.2\n", "5.2.6.2"), ("3.4.3\n", "3.4.3")],
+    [
+        ("4.14.0\n", "dnf 4.14.0"),
+        ("5.2.6.2\n", "dnf 5.2.6.2"),
+        ("file /usr/bin/dnf is not owned by any package\n", "unknown"),
+    ],
 )
 def test_the_version_is_read(output: str, version: str) -> None:
-    assert DNF.version().read(output) == f"dnf {version}"
+    assert DNF.version().read(output) == version
+
+
+def test_the_version_is_that_of_the_program() -> None:
+    assert [manager.version().argv[-1] for manager in (DNF, Yum())] == ["/usr/bin/dnf", "/usr/bin/yum"]
 
 
 def test_dnf5_is_told_where_lines_end_and_not_asked_for_checksums() -> None:
     argv = Dnf5().candidates(SPEC).argv
-    promised = Dnf5().identity(SPEC, Candidate("1.0-1", "")).argvs[2]
+    promised = Dnf5().identity(BAD).argvs[1]
 
     assert [word for word in argv if word.startswith("--qf=")] == [
         "--qf=%{name}|%{epoch}|%{version}|%{release}|%{arch}|%{repoid}\\n"
