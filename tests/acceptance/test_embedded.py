@@ -1,4 +1,7 @@
-"""The embedded stack in this process, from HTTP request to verdict, on a real machine."""
+"""The embedded stack in this process, from HTTP request to verdict, on a real machine.
+
+Tests of what a package manager says use plain machines, which cost less.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ import pytest
 from alts.pipeline.plans import STANDARD
 from tests.support.deb_repository import build_deb, serving, write_index
 from tests.support.embedded import EmbeddedService
+from tests.support.plain_service import plain_service
 from tests.support.stack import schedule, until, wait_for
 
 pytestmark = pytest.mark.docker
@@ -24,6 +28,13 @@ VERSION = re.compile(r"\d+(\.\d+)+")
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[EmbeddedService]:
     with EmbeddedService(tmp_path) as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedService]:
+    """One service for tests of a package manager's answers, whose machines are made without Terraform and Ansible."""
+    with plain_service(tmp_path_factory.mktemp("plain"), wanted=("hello", "bash")) as service:
         yield service
 
 
@@ -61,22 +72,22 @@ def test_hello_passes_on_every_debian(service: EmbeddedService, version: str) ->
     assert result["result"]["platform"] == f"debian-{version} on x86_64"
 
 
-def test_a_package_that_nobody_has_fails_in_plain_words(service: EmbeddedService) -> None:
-    result = run(service, package_name="no-such-package")
+def test_a_package_that_nobody_has_fails_in_plain_words(plain: EmbeddedService) -> None:
+    result = run(plain, package_name="no-such-package")
 
     assert (result["state"], result["outcome"]) == ("FAILURE", "failed")
     assert result["result"]["reason"] == "install: no repository of this machine has a package named no-such-package"
 
 
-def test_a_version_that_nobody_has_fails_and_says_what_there_is(service: EmbeddedService) -> None:
-    result = run(service, package_version="99.9-1")
+def test_a_version_that_nobody_has_fails_and_says_what_there_is(plain: EmbeddedService) -> None:
+    result = run(plain, package_version="99.9-1")
 
     [finding] = [finding for stage in result["result"]["stages"] for finding in stage["findings"]]
     assert finding["kind"] == "version_not_available"
     assert "2.10-3" in finding["evidence"]
 
 
-def test_a_package_from_the_task_s_own_repository_is_tested(service: EmbeddedService, tmp_path: Path) -> None:
+def test_a_package_from_the_task_s_own_repository_is_tested(plain: EmbeddedService, tmp_path: Path) -> None:
     folder = tmp_path / "repository"
     folder.mkdir()
     build_deb(folder, "good-one", version="1:2.0~rc1+b2")
@@ -93,7 +104,7 @@ def test_a_package_from_the_task_s_own_repository_is_tested(service: EmbeddedSer
         "bad-prerm": ["scriptlet_failed"],
     }
 
-    with serving(folder) as url, service.client as client:
+    with serving(folder) as url, plain.client as client:
         repositories = [{"name": "mine", "url": url, "trusted": True}]
         tasks = {name: schedule(client, package_name=name, repositories=repositories) for name in expected}
         results = {name: wait_for(client, task_id) for name, task_id in tasks.items()}
@@ -112,8 +123,8 @@ def test_an_unreachable_repository_is_not_the_package_s_fault(service: EmbeddedS
     assert "127.0.0.1:9" in result["result"]["reason"]
 
 
-def test_an_essential_package_passes_without_being_removed(service: EmbeddedService) -> None:
-    result = run(service, package_name="bash")
+def test_an_essential_package_passes_without_being_removed(plain: EmbeddedService) -> None:
+    result = run(plain, package_name="bash")
 
     stages = {stage["stage"]: stage for stage in result["result"]["stages"]}
     assert result["outcome"] == "passed"

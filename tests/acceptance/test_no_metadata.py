@@ -13,8 +13,8 @@ import pytest
 
 from tests.support.acceptance import STANDIN
 from tests.support.deb_repository import build_deb, serving, write_index
-from tests.support.embedded import EmbeddedService
 from tests.support.mirror import Fault, Memory, mirror
+from tests.support.plain_service import plain_service
 from tests.support.stack import schedule, wait_for
 
 pytestmark = pytest.mark.docker
@@ -48,7 +48,7 @@ def results(rpm_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
         endless = stack.enter_context(mirror(served, Memory()))
         endless.break_down(Fault.ENDLESS, machine=None, own_too=True)
         url = stack.enter_context(serving(served))
-        client = stack.enter_context(stack.enter_context(EmbeddedService(folder)).client)
+        client = stack.enter_context(stack.enter_context(plain_service(folder)).client)
         repositories = {
             "deb-page": {"url": portal.url},
             "deb-page-trusted": {"url": portal.url, "trusted": True},

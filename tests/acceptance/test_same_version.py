@@ -11,8 +11,8 @@ import pytest
 from alts.core.stop import Stop
 from tests.support.deb_repository import build_deb, serving, write_index
 from tests.support.debian_image import debian_image
-from tests.support.embedded import EmbeddedService
 from tests.support.machine import Machine
+from tests.support.plain_service import plain_service
 from tests.support.stack import schedule, wait_for
 
 pytestmark = pytest.mark.docker
@@ -29,12 +29,13 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, R
     """Test packages with a repository of broken rebuilds, and with one of good rebuilds. Yield name → result."""
     folder = tmp_path_factory.mktemp("same")
     broken, good = folder / "packages/broken", folder / "packages/good"
+    names = (IN_THE_DISTRIBUTION, IN_THE_IMAGE)
     for packages, scripts in ((broken, {"postinst": BROKEN}), (good, {})):
         packages.mkdir(parents=True)
-        for name in (IN_THE_DISTRIBUTION, IN_THE_IMAGE):
+        for name in names:
             build_deb(packages, name, version=version_of(name), scripts=scripts)
         write_index(packages)
-    with serving(folder / "packages") as url, EmbeddedService(folder) as service, service.client as client:
+    with serving(folder / "packages") as url, plain_service(folder, wanted=names) as service, service.client as client:
         tasks = {
             f"{kind} {name}": schedule(
                 client,

@@ -22,6 +22,7 @@ from tests.support.deb_repository import build_deb, serving, write_index
 from tests.support.debian_image import debian_image
 from tests.support.embedded import EmbeddedService
 from tests.support.machine import Machine
+from tests.support.plain_service import plain_service
 from tests.support.stack import schedule, wait_for
 
 pytestmark = pytest.mark.docker
@@ -72,7 +73,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, R
         scripts={"postinst": "mkdir -p /srv/state-untidy/$$; echo left > /srv/state-untidy/$$/state; useradd _untidy"},
     )
     write_index(packages)
-    with serving(packages) as url, EmbeddedService(folder) as service, service.client as client:
+    with serving(packages) as url, plain_service(folder) as service, service.client as client:
         repository = {"url": url, "trusted": True}
         tasks = {
             name: schedule(client, package_name=name, repositories=[repository])

@@ -130,7 +130,8 @@ def run_a_file(tmp_path: Path, **values: object) -> subprocess.CompletedProcess[
     """Run pytest with this project's conftest on a file with the content LEAKY."""
     file = tmp_path / "test_leaky.py"
     file.write_text(LEAKY.format(**values))
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.conftest", "-p", "no:cacheprovider", str(file)]
+    plugins = ("-p", "tests.conftest", "-p", "no:cacheprovider", "-p", "no:schemathesis")
+    command = [sys.executable, "-m", "pytest", "-q", *plugins, str(file)]
     return subprocess.run(
         [*command, f"--basetemp={tmp_path}/base", f"--confcutdir={tmp_path}"],
         cwd=ROOT,

@@ -1,4 +1,7 @@
-"""Draining a worker: it exits with 0 within its limit, and no task is lost or run twice."""
+"""Draining a worker: it exits with 0 within its limit, and no task is lost or run twice.
+
+The first test drains a worker whose machines Terraform and Ansible make. The others test the worker itself.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from tests.services.test_full_stack import installing
 from tests.support.deb_repository import serving_slow_package
 from tests.support.rabbitmq import PrivateRabbitMQ
 from tests.support.s3 import PrivateS3
-from tests.support.stack import ServiceStack, schedule, until, wait_for
+from tests.support.stack import PLAIN, ServiceStack, schedule, until, wait_for
 
 pytestmark = [pytest.mark.docker, pytest.mark.services]
 
@@ -56,7 +59,7 @@ def test_what_runs_is_finished_and_nothing_more_is_begun(
         ServiceStack(tmp_path, rabbitmq, s3, drain_timeout=NEVER, lease_seconds=NEVER) as stack,
         stack.client as client,
     ):
-        with stack.worker("first") as first:
+        with stack.worker("first", app=PLAIN) as first:
             task_id = schedule(client, **slow)
             until(lambda: installing(task_id), seconds=300)
             first.signal(number)
@@ -65,7 +68,7 @@ def test_what_runs_is_finished_and_nothing_more_is_begun(
             assert first.exit_code(within=240) == 0, stack.log_of("first")
             result = client.get(f"/tasks/{task_id}/result").json()
             assert client.get(f"/tasks/{late}/result").json()["state"] in ("PENDING", "RETRY")
-        with stack.worker("second"):
+        with stack.worker("second", app=PLAIN):
             assert wait_for(client, late)["outcome"] == "failed"
 
     assert (result["outcome"], result["result"]["attempt"]) == ("passed", 1), result
@@ -78,7 +81,7 @@ def test_a_second_signal_hands_back_at_once(
     with (
         ServiceStack(tmp_path, rabbitmq, s3, drain_timeout=NEVER, lease_seconds=NEVER) as stack,
         stack.client as client,
-        stack.worker("first") as first,
+        stack.worker("first", app=PLAIN) as first,
     ):
         task_id = schedule(client, **slow)
         until(lambda: installing(task_id), seconds=300)

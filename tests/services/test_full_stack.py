@@ -17,7 +17,7 @@ from tests.support.leftovers import machines_of
 from tests.support.rabbitmq import PrivateRabbitMQ
 from tests.support.reports import same_in_substance
 from tests.support.s3 import PrivateS3
-from tests.support.stack import ServiceStack, schedule, until, wait_for
+from tests.support.stack import PLAIN, ServiceStack, schedule, until, wait_for
 
 pytestmark = [pytest.mark.docker, pytest.mark.services]
 
@@ -52,7 +52,7 @@ def test_a_task_that_was_accepted_before_any_worker_came_is_done_when_one_comes(
     with stack.client as client:
         task_id = schedule(client, package_name="no-such-package")
         assert client.get(f"/tasks/{task_id}/result").json()["state"] == "PENDING"
-        with stack.worker("worker"):
+        with stack.worker("worker", app=PLAIN):
             result = wait_for(client, task_id)
 
     assert (result["state"], result["outcome"]) == ("FAILURE", "failed")

@@ -28,6 +28,7 @@ Value = TypeVar("Value")
 FINISHED = ("SUCCESS", "FAILURE", "REVOKED")
 # Short, for fast tests: a dead worker is noticed after three seconds.
 LEASE_SECONDS = 3.0
+PLAIN = "tests.support.plain_worker_app"
 
 
 class ServiceStack:
@@ -74,10 +75,13 @@ class ServiceStack:
         self._stack.close()
 
     @contextmanager
-    def worker(self, name: str, *, start_timeout: float = 60.0) -> Iterator[ServerProcess]:
-        """Start a worker process and wait until it is ready for its first task. Raises ServerDidNotStart."""
+    def worker(self, name: str, *, app: str = "alts.app", start_timeout: float = 60.0) -> Iterator[ServerProcess]:
+        """Start a worker process and wait until it is ready for its first task. Raises ServerDidNotStart.
+
+        `app`: the module of the worker; PLAIN for one whose machines are plain.
+        """
         process = self._process(
-            name, "celery", "-A", "alts.app", "worker", "--pool=threads", "--concurrency=4", "--loglevel=DEBUG"
+            name, "celery", "-A", app, "worker", "--pool=threads", "--concurrency=4", "--loglevel=DEBUG"
         )
         process.start(ready=lambda: "ready." in self.log_of(name), start_timeout=start_timeout)
         try:
