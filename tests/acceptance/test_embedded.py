@@ -31,10 +31,11 @@ def service(tmp_path: Path) -> Iterator[EmbeddedService]:
         yield service
 
 
-@pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedService]:
-    """One service for tests of a package manager's answers, whose machines are made without Terraform and Ansible."""
-    with plain_service(tmp_path_factory.mktemp("plain"), wanted=("hello", "bash")) as service:
+@pytest.fixture
+def plain(tmp_path: Path) -> Iterator[EmbeddedService]:
+    """A service for tests of a package manager's answers, whose machines are made without Terraform and Ansible."""
+    # One for each test: the stacks of a process share one broker in memory, so two must not be open at once.
+    with plain_service(tmp_path, wanted=("hello", "bash")) as service:
         yield service
 
 
