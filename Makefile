@@ -8,6 +8,7 @@ SHELL := /bin/sh
 PYTHON ?= python3
 PORT ?= 8000
 ONCE ?=
+PROFILE ?=
 PACKAGE ?=
 # The limit of one test in seconds. Tests that build images set a longer one themselves.
 TEST_TIMEOUT ?= 900
@@ -46,9 +47,9 @@ setup-test: $(VENV)
 	@resources/host/packages.sh test
 	@resources/host/engine.sh $(BIN)/python
 
-run: setup-run  ## start the whole service here and test a package (PORT=8000 PACKAGE=hello ONCE=1)
+run: setup-run  ## start the whole service here and test a package (PORT=8000 PACKAGE=hello ONCE=1 PROFILE=1)
 	@exec $(BIN)/alts run --config configs/embedded.yaml --port '$(PORT)' \
-	    $(if $(PACKAGE),--package '$(PACKAGE)') $(if $(ONCE),--once)
+	    $(if $(PACKAGE),--package '$(PACKAGE)') $(if $(ONCE),--once) $(if $(PROFILE),--profile)
 
 token: $(VENV)  ## print a token for the running service: make -s token
 	@exec $(BIN)/alts token

@@ -60,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--version", default=None, help="version of that package (default: the newest)")
     run.add_argument("--distribution", default="debian-12", help="distribution to test on (default: debian-12)")
     run.add_argument("--once", action="store_true", help="exit after the verdict: 0 passed, 1 failed, 2 errored")
+    run.add_argument("--profile", action="store_true", help="after the verdict, print what the time went into")
     run.add_argument("--log-file", type=Path, default=Path(".alts/alts.log"), help="log file (default: .alts/alts.log)")
     lost = run.add_mutually_exclusive_group()
     lost.add_argument("--new-ledger", action="store_true", help="if the ledger is lost: begin an empty one")
@@ -130,7 +131,7 @@ def _first_task(url: str, config: Config, options: argparse.Namespace) -> int:
     }
     _say(f"testing {options.package} on {options.distribution}; the first run makes its base image (half a minute)")
     try:
-        return try_package(url, _token(config), request, say=_say)
+        return try_package(url, _token(config), request, say=_say, profile=options.profile)
     except httpx.HTTPStatusError as error:
         _say(f"the service answered {error.response.status_code}: {detail_of(error.response)}")
         return EXIT_CODES[Outcome.ERRORED]

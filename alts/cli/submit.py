@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 
+from alts.cli.waterfall import waterfall
 from alts.shared.models.ledger import TaskState
 from alts.shared.models.report import Outcome
 
@@ -29,11 +30,12 @@ def try_package(
     request: Mapping[str, Any],
     *,
     say: Callable[[str], None],
+    profile: bool = False,
     sleep: Callable[[float], None] = time.sleep,
 ) -> int:
     """Schedule the request, print its stages and the verdict, and return the verdict's exit code (EXIT_CODES).
 
-    `request`: body of POST /tasks/schedule. `say` prints a line.
+    `request`: body of POST /tasks/schedule. `say` prints a line. `profile`: print what the time went into, too.
     Raises httpx.HTTPError if the service does not answer, or answers with an error other than 422.
     """
     with httpx.Client(
@@ -49,7 +51,11 @@ def try_package(
         say(f"task {task_id}")
         _follow(client, task_id, say=say, sleep=sleep)
         result = client.get(f"/tasks/{task_id}/result").raise_for_status().json()
-    return _say_verdict(result, say)
+        exit_code = _say_verdict(result, say)
+        if profile:
+            for line in waterfall(client.get(f"/tasks/{task_id}").raise_for_status().json()):
+                say(line)
+    return exit_code
 
 
 def _follow(client: httpx.Client, task_id: str, *, say: Callable[[str], None], sleep: Callable[[float], None]) -> None:

@@ -14,6 +14,7 @@ from alts.pipeline.diagnosis.exit_codes import check_tools
 from alts.pipeline.diagnosis.kernel_limits import what_ruined
 from alts.pipeline.observations import Observations
 from alts.pipeline.stage_log import StageLog
+from alts.pipeline.timeline import Timeline
 from alts.shared.errors import DiskFull, StateUnreadable
 from alts.shared.models.task_spec import TaskSpec
 
@@ -34,6 +35,7 @@ class StageContext:
     """Shared by all stages of a run."""
     commands: list[Completed] = field(default_factory=list)
     """The commands by which the stage is judged, in the order run."""
+    timeline: Timeline = field(default_factory=Timeline)
 
     def run(self, argv: Sequence[str], *, question: bool = False, reads_only: bool = False) -> Completed:
         """Run a program on the instance and log it with its output.
@@ -43,9 +45,10 @@ class StageContext:
         Raises Stopped if the stage's time is up, InstanceLost, or MachineRuined.
         """
         self.log.line(f"$ {shown(argv)}")
-        done = self.instance.run(
-            argv, stop=self.stop, env=self.packages.environment, sink=self.log.write, reads_only=reads_only
-        )
+        with self.timeline.step(shown(argv)):
+            done = self.instance.run(
+                argv, stop=self.stop, env=self.packages.environment, sink=self.log.write, reads_only=reads_only
+            )
         if done.output and not done.output.endswith("\n"):
             self.log.line("")
         ending = f"exit code {done.exit_code}" if done.stopped is None else f"killed: {done.stopped.value}"
@@ -69,7 +72,8 @@ class StageContext:
         Raises MachineRuined if the file has more than `limit` bytes. If the program fails, raises MachineRuined,
         DiskFull or StateUnreadable, depending on the cause. Raises Stopped, InstanceLost or MachineRuined like run().
         """
-        done = self.instance.run(argv, stop=self.stop, env=self.packages.environment, reads_only=True)
+        with self.timeline.step(title):
+            done = self.instance.run(argv, stop=self.stop, env=self.packages.environment, reads_only=True)
         self.log.line(f"[{title}, {done.seconds:.2f} s]")
         if done.stopped is not None:
             raise Stopped(done.stopped)
@@ -81,7 +85,8 @@ class StageContext:
             category = DiskFull if "No space left on device" in done.output else StateUnreadable
             raise category(f"{title}: failed with exit code {done.exit_code}", details=done.tail())
         try:
-            return self.instance.pull(path, stop=self.stop, limit=limit)
+            with self.timeline.step(f"{title}: read"):
+                return self.instance.pull(path, stop=self.stop, limit=limit)
         except FileNotFoundError as error:
             raise StateUnreadable(f"{title}: nothing was written") from error
 

@@ -16,6 +16,7 @@ from alts.pipeline.diagnosis.disk import disk_full
 from alts.pipeline.observations import Observations
 from alts.pipeline.stage import Stage, StageAnswer
 from alts.pipeline.stage_log import StageLog
+from alts.pipeline.timeline import Timeline
 from alts.pipeline.verdict import CANCELLED, StageVerdict, of_findings, of_overrun, of_trouble, skipped
 from alts.shared.errors import InfrastructureError
 from alts.shared.models.report import Finding, Kind, Outcome, StageResult
@@ -83,7 +84,6 @@ def _why_skipped(stage: Stage, done: Sequence[StageResult]) -> str:
 
 
 def _run_stage(stage: Stage, run: Run, machine: _Machine, result: PlanResult) -> None:
-    started = run.clock()
     running = _StageRun(stage, run, machine, result.seen)
     verdict = running.verdict()
     running.log.line(f"[{verdict.outcome}: {verdict.reason}]" if verdict.reason else f"[{verdict.outcome}]")
@@ -93,11 +93,12 @@ def _run_stage(stage: Stage, run: Run, machine: _Machine, result: PlanResult) ->
         StageResult(
             stage=stage.name,
             outcome=verdict.outcome,
-            seconds=round(run.clock() - started, 3),
+            seconds=round(running.timeline.seconds, 3),
             exit_code=last.exit_code if last else None,
             findings=verdict.findings,
             reason=verdict.reason,
             log=run.keep_log(stage.name, running.log.text()),
+            steps=running.timeline.steps,
         )
     )
 
@@ -109,9 +110,10 @@ class _Machine:
         self._provide = provide
         self._instance: Instance | None = None
 
-    def get(self, stop: Stop, log: OutputSink) -> Instance:
+    def get(self, stop: Stop, log: OutputSink, timeline: Timeline) -> Instance:
         if self._instance is None:
-            self._instance = self._provide(stop, log)
+            with timeline.step("make the machine"):
+                self._instance = self._provide(stop, log)
         return self._instance
 
     def check(self) -> None:
@@ -125,6 +127,7 @@ class _StageRun:
 
     def __init__(self, stage: Stage, run: Run, machine: _Machine, seen: Observations) -> None:
         self.log = StageLog()
+        self.timeline = Timeline(run.clock)
         self._stage = stage
         self._run = run
         self._machine = machine
@@ -153,8 +156,10 @@ class _StageRun:
     def _start(self) -> StageContext:
         run, stop = self._run, self._run.stop.within(self._stage.timeout)
         stop.check()
-        instance = self._machine.get(stop, self.log.write)
-        self._context = StageContext(run.spec, instance, run.packages, stop, self.log, self._seen)
+        instance = self._machine.get(stop, self.log.write, self.timeline)
+        self._context = StageContext(
+            run.spec, instance, run.packages, stop, self.log, self._seen, timeline=self.timeline
+        )
         return self._context
 
     def _answer(self, context: StageContext) -> StageAnswer:

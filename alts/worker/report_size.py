@@ -25,13 +25,15 @@ _ATTEMPTS = 50  # the latest
 def fitted(report: Report) -> Report:
     """Return the report itself if it fits, else a shortened copy.
 
-    State changes, closure and package go first, then stages and earlier attempts; artifacts hold the whole of them.
+    State changes, closure, package and steps go first, then stages and earlier attempts; artifacts hold the whole of
+    them.
     Outcome, stages with their outcomes, and the first findings of each kind always stay.
     """
     if _fits(REPORT.dump_json(report)):
         return report
     package = {key: _line(value) for key, value in report.package.items()}
-    report = replace(report, state=(), closure=_lines(report.closure), package=package)
+    stages = tuple(replace(stage, steps=()) for stage in report.stages)
+    report = replace(report, state=(), closure=_lines(report.closure), package=package, stages=stages)
     if _fits(REPORT.dump_json(report)):
         return report
     return replace(
@@ -53,6 +55,7 @@ def _brief(stages: Sequence[StageResult]) -> tuple[StageResult, ...]:
     return tuple(
         replace(
             stage,
+            steps=(),
             reason=_line(stage.reason),
             findings=tuple(
                 replace(one, message=_line(one.message), evidence=_line(one.evidence))

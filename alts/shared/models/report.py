@@ -89,9 +89,12 @@ _OURS = frozenset(
 # Characters. Packages control file names and output, and a report must stay readable.
 _LONGEST_MESSAGE = 1000
 _LONGEST_EVIDENCE = 4000
+_LONGEST_STEP = 160
 
 MOST_STAGES = 100
 """Most stages of one attempt. The longest plan has a seventh of that."""
+MOST_STEPS = 200
+"""Most steps of one stage that are recorded. A stage with all its batches has a tenth of that."""
 # The size of a whole report is limited too (alts.worker.report_size).
 _Lines = Annotated[tuple[str, ...], AtMost(MOST_VALUES)]
 _Words = Annotated[Mapping[str, str], AtMost(100)]
@@ -115,6 +118,20 @@ class Finding:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Step:
+    """One command of a stage, or the making of its machine. The name is shortened in the middle to 160 characters."""
+
+    name: str
+    """E.g. "apt-get --quiet update"."""
+    at: float
+    """Seconds from the beginning of the stage."""
+    seconds: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", shortened(self.name, _LONGEST_STEP))
+
+
+@dataclass(frozen=True, kw_only=True)
 class StageResult:
     """Result of one stage."""
 
@@ -128,6 +145,8 @@ class StageResult:
     """One line: why the stage was skipped, cancelled, or did not pass."""
     log: str | None = None
     """Address of the log, file:// or s3://."""
+    steps: Annotated[tuple[Step, ...], AtMost(MOST_STEPS)] = ()
+    """What the stage spent its time on, in order. Empty in a report that was too large."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -68,6 +68,20 @@ def with_plan_timeout(name: str, seconds: float) -> tuple[Stage, ...]:
     return tuple(replace(stage, timeout=seconds) if stage.name == name else stage for stage in STANDARD)
 
 
+def test_a_stage_names_its_steps_in_their_order() -> None:
+    result = run(FakeInstance(FakeDebian().programs))
+
+    steps = {stage.stage: [step.name for step in stage.steps] for stage in result.stages}
+    assert steps["prepare"][0] == "make the machine"
+    assert steps["prepare"][-1].endswith("apt-get --quiet update")
+    assert steps["snapshot"] == ["snapshot of the machine, before", "snapshot of the machine, before: read"]
+    assert any("install hello=2.10-3" in name for name in steps["install"])
+    for stage in result.stages:
+        times = [step.at for step in stage.steps]
+        assert times == sorted(times)
+        assert sum(step.seconds for step in stage.steps) <= stage.seconds + 0.001 * (len(times) + 1)
+
+
 def test_a_good_package_passes_every_stage_in_the_order_of_the_plan() -> None:
     logs: dict[str, str] = {}
 

@@ -14,7 +14,7 @@ from alts.checks.leftovers.find import shown
 from alts.checks.state.difference import brief_changes
 from alts.checks.state.snapshot import FileState, Process, Snapshot
 from alts.shared.bounds import MOST_VALUES
-from alts.shared.models.report import REPORT, Finding, Kind, Outcome, Report, Severity, StageResult
+from alts.shared.models.report import MOST_STEPS, REPORT, Finding, Kind, Outcome, Report, Severity, StageResult, Step
 from alts.worker.report_size import fitted, fitted_stages
 from scheduler.api.middleware.body_limit import WORKER_LIMIT
 from scheduler.api.routes.workers import Heartbeat
@@ -113,3 +113,12 @@ def test_a_report_that_fits_stays_as_it_is() -> None:
 
     assert fitted(report) is report
     assert fitted_stages(report.stages) == report.stages
+
+
+def test_a_report_that_is_too_large_has_no_steps() -> None:
+    steps = tuple(Step(name="apt-get update", at=1.0, seconds=2.0) for _ in range(MOST_STEPS))
+    worst = the_worst_report()
+    report = replace(worst, stages=tuple(replace(stage, steps=steps) for stage in worst.stages))
+
+    assert not any(stage.steps for stage in fitted(report).stages)
+    assert not any(stage.steps for stage in fitted_stages(report.stages * 14))
