@@ -17,8 +17,8 @@ SECTIONS = {
     "stat": "1 (docker-init) S 0 1 1 0\n7 (a b) c) S 1 7 7 0\n8 (gone) Z 1 8 8 0\n"
     "20 (sh) S 0 20 20 0\n21 (cat) R 20 20 20 0\n",
     "commands": "/proc/1/cmdline:/sbin/docker-init\0/proc/1/cmdline:--\0/proc/7/cmdline:sleep\0/proc/7/cmdline:9\0",
-    "find": "f\t644\t0\t42\t10\t1700000000\t/etc/shadow\0\0l\t777\t0\t0\t7\t1700000000\t/lib\0usr/lib\0"
-    "d\t1777\t0\t0\t4096\t1700000001\t/srv\0\0",
+    "find": "f\t644\t0\t42\t10\t1700000000.123456789\t/etc/shadow\0\0l\t777\t0\t0\t7\t1700000000.0\t/lib\0usr/lib\0"
+    "d\t1777\t0\t0\t4096\t1700000001.9\t/srv\0\0",
 }
 
 
