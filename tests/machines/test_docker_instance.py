@@ -223,3 +223,18 @@ def test_a_stopped_command_keeps_the_output_it_had(machine: Machine) -> None:
 
     assert done.output == "before\n"
     assert eventually(lambda: machine.processes() == [])
+
+
+def test_a_flood_of_output_is_slowed_down(machine: Machine) -> None:
+    counted = 0
+
+    def count(text: str) -> None:
+        nonlocal counted
+        counted += len(text)
+
+    done = machine.instance.run(["yes", "x" * 60], stop=Stop(6), sink=count)
+
+    assert done.stopped is StopReason.DEADLINE
+    # As fast as it comes, it would be some hundred million characters a second.
+    assert 32 << 20 < counted < (32 + 6 * 8 + 8) << 20
+    assert eventually(lambda: machine.processes() == [])

@@ -22,6 +22,9 @@ _DRAIN_SECONDS = 0.3  # for output still in transit when a command has ended
 _CLOSED_INTERVAL = 0.02  # seconds between two such checks once its output is closed: it usually ends at once
 _KILL_SECONDS = 5.0  # for a killed command to disappear, for each kill method
 _PIECE = 65_536
+# An endless output would keep a processor busy: the engine alone needs half of one to pass it on.
+_FREE = 32 << 20  # bytes of output that are read as fast as they come
+_RATE = 8 << 20  # bytes a second that are read after that; the program waits when the pipe is full
 
 # Waits for a line on stdin, so no output arrives together with the engine's reply: the SDK gives us only the connection
 # and drops what it has read ahead. Without the line (the worker was killed) nothing starts. Then prints its process id
@@ -91,7 +94,8 @@ class Command:
     ) -> None:
         """`take` receives the output. `errors`: exception types that the client raises if the engine refuses.
 
-        `has_input`: the program reads what send() writes; without it, its standard input is empty.
+        `has_input`: the program reads what send() writes, and its output is read as fast as it comes. Without it, its
+        standard input is empty, and a flood of output is slowed down.
         """
         self._client = client
         self._errors = errors
@@ -103,6 +107,8 @@ class Command:
         self._frames = FrameReader()
         self._first = FirstLine()
         self._open = True
+        self._paced = not has_input
+        self._received = 0
         self.killing = False
         """Whether the kill has begun."""
 
@@ -179,6 +185,9 @@ class Command:
             return
         data = self._socket.recv(_PIECE)
         self._open = bool(data)
+        self._received += len(data)
+        if self._paced and self._received > _FREE:
+            time.sleep(len(data) / _RATE)
         for stream, part in self._frames.feed(data):
             self._take(self._first.feed(part) if stream == STDOUT else part)
 

@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 STDOUT = 1
 _HEADER = struct.Struct(">BxxxL")
+_LONGEST_NUMBER = 3  # digits of an exit code
 
 
 class FrameReader:
@@ -94,18 +95,24 @@ class MarkedOutput:
         if not self.begun:
             _, found, rest = self._text.partition(self._begin)
             if not found:
+                self._text = self._text[-len(self._begin) :]
                 return
             self.begun, self._text = True, rest
-        if self.exit_code is not None:
-            return
-        output, found, rest = self._text.partition(self._end)
-        if not found:
-            # The end of the text may be the beginning of the mark.
-            keep = len(self._end) - 1
-            output, self._text = self._text[:-keep], self._text[-keep:]
-            self._take(output)
-            return
-        number, newline, _ = rest.partition(b"\n")
-        if newline and number.isdigit():
-            self._take(output)
-            self.exit_code = int(number)
+        while self.exit_code is None:
+            output, found, rest = self._text.partition(self._end)
+            if not found:
+                # The end of the text may be the beginning of the mark.
+                keep = len(self._end) - 1
+                self._take(self._text[:-keep])
+                self._text = self._text[-keep:]
+                return
+            number, newline, _ = rest.partition(b"\n")
+            if newline and number.isdigit() and len(number) <= _LONGEST_NUMBER:
+                self._take(output)
+                self.exit_code, self._text = int(number), b""
+            elif newline or len(number) > _LONGEST_NUMBER:
+                # The shell did not write this mark.
+                self._take(output + self._end)
+                self._text = rest
+            else:
+                return

@@ -181,9 +181,12 @@ class DockerInstance:
     def _read(self, path: str, *, stop: Stop, limit: int) -> bytes | None:
         """Read a file in the open shell, at most a byte more than `limit`. Returns None if that did not work."""
         content = bytearray()
-        answered = self._ask(
-            ("/bin/sh", "-c", _READER, "sh", path, str(limit + 1)), stop=stop, env={}, take=content.extend
-        )
+
+        def take(data: bytes) -> None:
+            # A package that has taken over the shell could send more than the file.
+            content.extend(data[: limit + 1 - len(content)])
+
+        answered = self._ask(("/bin/sh", "-c", _READER, "sh", path, str(limit + 1)), stop=stop, env={}, take=take)
         return bytes(content) if answered == (None, 0) else None
 
     def _fetch(self, path: str, *, stop: Stop, limit: int) -> bytes:

@@ -96,10 +96,27 @@ def test_a_marked_output_is_passed_on_before_its_end() -> None:
     assert len(taken) > 800
 
 
-def test_a_mark_without_a_number_ends_nothing() -> None:
+@pytest.mark.parametrize("said", ["none\n", "1234", "\n", "12345678\n"])
+def test_a_mark_without_an_exit_code_is_output(said: str) -> None:
     taken = bytearray()
     answer = MarkedOutput(MARK, taken.extend)
 
-    answer.feed(f"{MARK}\nabc\n{MARK} none\n".encode())
+    codes = []
+    for text in (f"{MARK}\nabc\n{MARK} {said}", f"x\n{MARK} 7\n"):
+        answer.feed(text.encode())
+        codes.append(answer.exit_code)
 
-    assert answer.exit_code is None
+    assert codes == [None, 7]
+    assert bytes(taken) == f"abc\n{MARK} {said}x".encode()
+
+
+def test_a_flood_around_a_marked_output_is_not_kept() -> None:
+    answer = MarkedOutput(MARK, lambda data: None)
+    for _ in range(100):
+        answer.feed(b"x" * 10_000)
+    assert len(answer._text) < 100
+    answer.feed(f"{MARK}\n".encode())
+    for _ in range(100):
+        answer.feed(b"x" * 10_000)
+
+    assert len(answer._text) < 100
