@@ -53,9 +53,10 @@ class ServerProcess:
         deadline = time.monotonic() + start_timeout
         while not (self.running and ready()):
             if not self.running or time.monotonic() > deadline:
+                ended = f"exit status {self._process.returncode}" if not self.running else "not ready in time"
                 self.kill()
                 tail = "\n".join(self._log.read_text(errors="replace").splitlines()[-30:])
-                raise ServerDidNotStart(f"{self._argv[0]}:\n{tail}")
+                raise ServerDidNotStart(f"{self._argv[0]} ({ended}):\n{tail}")
             time.sleep(0.1)
 
     def stop(self, *, how: signal.Signals = signal.SIGTERM, stop_timeout: float = 30.0) -> None:
