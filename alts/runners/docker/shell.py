@@ -33,7 +33,7 @@ class Shell:
         self._client = client
         self._container = container
         self._argv = (*prefix, "/bin/sh")
-        self._errors = errors
+        self.errors = errors
         self._lock = threading.Lock()
         self._command: Command | None = None
         self._answer: MarkedOutput | None = None
@@ -48,8 +48,11 @@ class Shell:
         if command is not None:
             command.__exit__(None, None, None)
 
-    def _begin(self, script: bytes, answer: MarkedOutput) -> Command:
-        """Give a script to the shell. Raises ShellLost if the shell is busy or cannot be opened."""
+    def begin(self, script: bytes, answer: MarkedOutput) -> Command:
+        """Give a script to the shell. It is the caller's until end().
+
+        Raises ShellLost if it runs another command or cannot be opened.
+        """
         if not self._lock.acquire(blocking=False):
             raise ShellLost("it runs another command")
         try:
@@ -61,17 +64,18 @@ class Shell:
                     self._argv,
                     env={},
                     take=self._take,
-                    errors=self._errors,
+                    errors=self.errors,
                     has_input=True,
                 )
                 self._command = opened.__enter__()
             self._command.send(script)
-        except self._errors as error:
-            self._end(keep=False)
+        except self.errors as error:
+            self.end(keep=False)
             raise ShellLost(str(error)) from error
         return self._command
 
-    def _end(self, *, keep: bool) -> None:
+    def end(self, *, keep: bool) -> None:
+        """Hand the shell back. `keep`: the next command may use it; otherwise it is closed."""
         self._answer = None
         if not keep:
             self.close()
@@ -98,13 +102,13 @@ class ShellCommand:
     def __enter__(self) -> ShellCommand:
         if len(self._script) > _LONGEST:
             raise ShellLost("the command is too long")
-        self._command = self._shell._begin(self._script, self._answer)
+        self._command = self._shell.begin(self._script, self._answer)
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         # A shell whose command has not ended is of no further use.
         if self._command is not None:
-            self._shell._end(keep=self.started)
+            self._shell.end(keep=self.started)
 
     @property
     def started(self) -> bool:
@@ -130,7 +134,7 @@ class ShellCommand:
 
         try:
             reason, ended = self._command.attend(stop, too_much=too_much, heard=heard)
-        except self._shell._errors as error:
+        except self._shell.errors as error:
             if self.killing:
                 raise
             raise ShellLost(str(error)) from error
