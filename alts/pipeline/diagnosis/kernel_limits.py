@@ -17,6 +17,8 @@ Ask = Callable[[Sequence[str]], Completed]
 """Run a program on the machine."""
 
 _KILLED = 137  # 128 + SIGKILL, by the convention of shells and Docker
+# dash ends with it if fork(2) fails. Its message is lost if the command has 2>/dev/null, which dash opens first.
+_SHELL_ERROR = 2
 
 # Output of dpkg, rpm and shells about a process that was killed.
 _SIGKILL = re.compile(r"\(Killed\)|\bKilled\b|signal 9|exit status 137|exited unexpectedly")
@@ -54,6 +56,8 @@ def what_ruined(failed: Completed, ask: Ask) -> MachineRuined | None:
     lines = [line.strip() for line in failed.output.splitlines()]
     killed = [line for line in lines if _SIGKILL.search(line)]
     unforked = [line for line in lines if _NO_FORK.search(line)]
+    if not any(lines) and failed.exit_code == _SHELL_ERROR:
+        unforked = [f"{failed.argv[0]} ended with exit code {failed.exit_code} and without a message"]
     if not killed and not unforked and failed.exit_code != _KILLED:
         return None
     counts = _counts(ask)

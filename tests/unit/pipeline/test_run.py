@@ -339,19 +339,30 @@ def test_a_machine_that_is_used_up_by_the_package_fails_it_and_nothing_more_is_a
     assert reason(result, "remove") == "right_package did not finish"
 
 
-_EXIT_CODES = {"sh: 26: cat: not found\n": 127, "something else\n": 1}
+_EXIT_CODES = {"sh: 26: cat: not found\n": 127, "something else\n": 1, "\n": 2}
 
 
 @pytest.mark.parametrize(
     ("said", "counted", "kind"),
     [
         ("sh: 0: Cannot fork\n", NO_PROCESS_LEFT, Kind.PROCESS_LIMIT_EXCEEDED),
+        # The shell's message is lost if it could not start a command with 2>/dev/null.
+        ("\n", NO_PROCESS_LEFT, Kind.PROCESS_LIMIT_EXCEEDED),
+        ("\n", NO_OOM, None),
         ("Killed\n", OOM, Kind.OUT_OF_MEMORY),
         ("", NO_OOM, Kind.PROCESS_LEFT_RUNNING),
         ("sh: 26: cat: not found\n", NO_OOM, Kind.INSTALL_FAILED),
         ("something else\n", NO_OOM, None),
     ],
-    ids=["no process is left", "no memory is left", "killed", "a program is gone", "ours"],
+    ids=[
+        "no process is left",
+        "no process is left, in silence",
+        "silence",
+        "no memory is left",
+        "killed",
+        "a program is gone",
+        "ours",
+    ],
 )
 def test_what_the_package_made_of_the_machine_is_not_our_fault_when_we_look_at_the_machine(
     said: str, counted: str, kind: Kind | None
