@@ -28,7 +28,7 @@ def waterfall(task: Mapping[str, Any]) -> Iterator[str]:
     for stage in task["progress"]:
         yield _line(stage["stage"], at, stage["seconds"], whole)
         for step in stage.get("steps", ()):
-            yield _line(f"  {step['name']}", at + step["at"], step["seconds"], whole)
+            yield _line(f"  {' '.join(step['name'].split())}", at + step["at"], step["seconds"], whole)
         at += stage["seconds"]
     yield _line("destroy, store, report", at, max(0.0, whole - at), whole)
 
@@ -37,6 +37,5 @@ def _line(name: str, at: float, seconds: float, whole: float) -> str:
     scale = _WIDTH / whole if whole > 0 else 0.0
     begin = min(round(at * scale), _WIDTH - 1)
     length = max(1, min(round((at + seconds) * scale), _WIDTH) - begin)
-    name = " ".join(name.split()) if not name.startswith("  ") else "  " + " ".join(name.split())
     name = name if len(name) <= _NAME else f"{name[: _NAME - 3]}..."
     return f"  {name:<{_NAME}} {seconds:7.2f} s  {' ' * begin}{'#' * length}"

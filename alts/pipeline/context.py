@@ -40,14 +40,19 @@ class StageContext:
     def run(self, argv: Sequence[str], *, question: bool = False, reads_only: bool = False) -> Completed:
         """Run a program on the instance and log it with its output.
 
-        `question`: the exit code is an answer, not the result of the stage, so `commands` leaves it out.
         `reads_only`: it runs no code of a package, see alts.core.instance.Instance.run.
+        `question`: it reads only, too, and its exit code is an answer, not the result of the stage. `commands` leaves
+        it out.
         Raises Stopped if the stage's time is up, InstanceLost, or MachineRuined.
         """
         self.log.line(f"$ {shown(argv)}")
         with self.timeline.step(shown(argv)):
             done = self.instance.run(
-                argv, stop=self.stop, env=self.packages.environment, sink=self.log.write, reads_only=reads_only
+                argv,
+                stop=self.stop,
+                env=self.packages.environment,
+                sink=self.log.write,
+                reads_only=question or reads_only,
             )
         if done.output and not done.output.endswith("\n"):
             self.log.line("")
@@ -61,7 +66,7 @@ class StageContext:
 
     def ask(self, query: Query[T]) -> T:
         """Run a query and read its output, whatever its exit code. Raises what run() raises."""
-        return query.read(self.run(query.argv, question=True, reads_only=True).output)
+        return query.read(self.run(query.argv, question=True).output)
 
     def note(self, argv: Sequence[str], path: str, title: str, *, limit: int) -> bytes:
         """Run a program of ours that writes a file and changes nothing else, and return the file's content.
@@ -95,7 +100,7 @@ class StageContext:
 
         Raises InfrastructureError if the host ran out of memory, Stopped or InstanceLost.
         """
-        return what_ruined(failed, lambda argv: self.run(argv, question=True, reads_only=True))
+        return what_ruined(failed, lambda argv: self.run(argv, question=True))
 
     def installed(self) -> InstalledPackage | None:
         """Return the package as it is installed on the machine; None if it is not installed.
@@ -103,7 +108,7 @@ class StageContext:
         Raises PackageManagerBroken if the package manager does not answer: no answer does not mean "not installed".
         """
         query = self.packages.installed(self.spec)
-        done = self.run(query.argv, question=True, reads_only=True)
+        done = self.run(query.argv, question=True)
         if not done.ok and not self.packages.says_absent(done):
             raise PackageManagerBroken(done)
         return query.read(done.output)

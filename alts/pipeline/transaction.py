@@ -126,7 +126,7 @@ def _in_plain_words(context: StageContext, done: Completed, findings: tuple[Find
     if not any(finding.kind in _ABOUT_OTHERS for finding in findings):
         return findings
     queries = context.packages.why(context.spec, done)
-    explained = queries.read([context.run(argv, question=True, reads_only=True).output for argv in queries.argvs])
+    explained = queries.read([context.run(argv, question=True).output for argv in queries.argvs])
     if not explained:
         return findings
     return (*(finding for finding in findings if finding.kind not in _ABOUT_OTHERS), *explained)

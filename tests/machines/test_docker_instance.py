@@ -5,9 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -17,21 +15,9 @@ from alts.core.stop import Stop, Stopped, StopReason
 from alts.shared.errors import InstanceLost
 from tests.support.debian_image import debian_image
 from tests.support.engine_proxy import EngineProxy
-from tests.support.machine import KeptMachine, Machine, eventually
+from tests.support.machine import Machine, eventually
 
 pytestmark = pytest.mark.docker
-
-
-@pytest.fixture(scope="module")
-def kept() -> Iterator[KeptMachine]:
-    with closing(KeptMachine(debian_image())) as kept:
-        yield kept
-
-
-@pytest.fixture
-def machine(kept: KeptMachine) -> Iterator[Machine]:
-    with kept.lent() as machine:
-        yield machine
 
 
 @pytest.mark.parametrize(

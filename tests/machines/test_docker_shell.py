@@ -5,29 +5,15 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing
+from collections.abc import Sequence
 
 import pytest
 
 from alts.core.command import Completed
 from alts.core.stop import Stop, StopReason
-from tests.support.debian_image import debian_image
-from tests.support.machine import KeptMachine, Machine, eventually
+from tests.support.machine import Machine, eventually
 
 pytestmark = pytest.mark.docker
-
-
-@pytest.fixture(scope="module")
-def kept() -> Iterator[KeptMachine]:
-    with closing(KeptMachine(debian_image())) as kept:
-        yield kept
-
-
-@pytest.fixture
-def machine(kept: KeptMachine) -> Iterator[Machine]:
-    with kept.lent() as machine:
-        yield machine
 
 
 def ask(machine: Machine, *argv: str, stop: Stop | None = None, env: dict[str, str] | None = None) -> Completed:

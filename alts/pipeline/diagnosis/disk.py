@@ -38,12 +38,12 @@ def disk_full(context: StageContext) -> tuple[Finding, ...]:
     A script that fails on a full disk often does not say so. Raises Stopped or InstanceLost.
     """
     folders = _folders(context.packages)
-    space = context.run(("df", "-Pk", *folders), question=True, reads_only=True).output
+    space = context.run(("df", "-Pk", *folders), question=True).output
     for match in _DF_LINE.finditer(space):
         # A pseudo file system has no size, and no package writes to it.
         if int(match["all"]) and int(match["available"]) < _ROOM:
             return (_full(f"{match['mount']} has no free space"),)
-    entries = context.run(("df", "-Pi", *folders), question=True, reads_only=True).output
+    entries = context.run(("df", "-Pi", *folders), question=True).output
     for match in _DF_LINE.finditer(entries):
         # A file system that makes inodes on demand has a total of 0.
         if int(match["all"]) and int(match["available"]) <= 0:

@@ -26,7 +26,7 @@ def tools_gone(context: StageContext) -> tuple[Finding, ...]:
     Without it the later stages cannot observe the machine, so the package is to blame. Raises Stopped or InstanceLost.
     """
     before = dict(_there(Tree(context.seen.snapshots[BEFORE].files)))
-    done = context.run(("/bin/sh", "-c", _SCRIPT, "sh", *before), question=True, reads_only=True)
+    done = context.run(("/bin/sh", "-c", _SCRIPT, "sh", *before), question=True)
     gone = ["sh"] if done.exit_code in NOT_RUN else done.output.split() if done.ok else []
     return tuple(
         Finding(

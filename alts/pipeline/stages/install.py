@@ -52,11 +52,7 @@ def _declared(context: StageContext) -> frozenset[str]:
     """Return the users and groups that the new files declare. The removal deletes these files, so read them now."""
     before, after = (context.seen.snapshots[moment].files for moment in (BEFORE, INSTALLED))
     fresh = declarations(path for path, state in after.items() if state.type == "f" and state != before.get(path))
-    return (
-        frozenset(declared_names(context.run(("cat", "--", *fresh), question=True, reads_only=True).output))
-        if fresh
-        else frozenset()
-    )
+    return frozenset(declared_names(context.run(("cat", "--", *fresh), question=True).output)) if fresh else frozenset()
 
 
 def _passed_over(context: StageContext, candidate: Candidate) -> Iterator[Finding]:
