@@ -17,7 +17,7 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from tests.chaos.invariants import Broken
-from tests.chaos.plan import plan_for
+from tests.chaos.plan import Plan, plan_for
 from tests.chaos.private_engine import PrivateEngine
 from tests.chaos.run import Result, broken_off, run
 from tests.chaos.world import Servers
@@ -31,22 +31,22 @@ FOLDER = ROOT / ".alts/chaos"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Return 0 if every promise held, 1 if one was broken."""
     options = _options(arguments)
-    seeds = range(options.seed, options.seed + options.runs)
+    plans = [plan_for(seed, tasks=options.tasks) for seed in range(options.seed, options.seed + options.runs)]
     begun = time.monotonic()
     results = []
-    for result in run_all(seeds, tasks=options.tasks, jobs=options.jobs, folder=FOLDER):
+    for result in run_all(plans, jobs=options.jobs, folder=FOLDER):
         results.append(result)
         print(shown(result), flush=True)
     print(summary(results, seconds=time.monotonic() - begun), flush=True)
     return 1 if any(result.violations for result in results) else 0
 
 
-def run_all(seeds: Sequence[int], *, tasks: int, jobs: int, folder: Path) -> Iterator[Result]:
+def run_all(plans: Sequence[Plan], *, jobs: int, folder: Path) -> Iterator[Result]:
     """Yield the results as they come. `jobs` runs are carried out at once, each with its own servers."""
     with ExitStack() as stack:
-        lanes = Lanes(stack, min(jobs, len(seeds)))
+        lanes = Lanes(stack, min(jobs, len(plans)))
         pool = stack.enter_context(ThreadPoolExecutor(max(1, jobs)))
-        yield from pool.map(lambda seed: _run_one(seed, lanes, tasks=tasks, folder=folder), seeds)
+        yield from pool.map(lambda plan: _run_one(plan, lanes, folder), plans)
 
 
 class Lanes:
@@ -88,11 +88,10 @@ def _remove(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
-def _run_one(seed: int, lanes: Lanes, *, tasks: int, folder: Path) -> Result:
-    mine = folder / f"seed-{seed}"
+def _run_one(plan: Plan, lanes: Lanes, folder: Path) -> Result:
+    mine = folder / f"seed-{plan.seed}"
     _remove(mine)
     mine.mkdir(parents=True)
-    plan = plan_for(seed, tasks=tasks)
     try:
         with lanes.servers(real=plan.real) as servers:
             result = run(plan, mine, servers)

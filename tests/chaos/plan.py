@@ -144,22 +144,23 @@ def is_real(seed: int) -> bool:
     return seed % REAL_EVERY == REAL_EVERY - 1
 
 
-def plan_for(seed: int, *, tasks: int) -> Plan:
-    """Return the plan of that seed, which is always the same."""
+def plan_for(seed: int, *, tasks: int, faults: int | None = None) -> Plan:
+    """Return the plan of that seed, which is always the same. `faults`: their number; None to draw it."""
     dice = random.Random(seed)
     real = is_real(seed)
     stretch = REAL_STRETCH if real else 1.0
     packages = REAL_PACKAGES if real else STUB_PACKAGES
     count = max(2, round(tasks * REAL_TASKS)) if real else tasks
     # Faults are drawn first, so a seed has the same faults for any number of tasks.
-    faults = _faults(dice, seed, real=real, count=dice.randint(3, 5))
+    drawn = dice.randint(3, 5)
+    chosen = _faults(dice, seed, real=real, count=faults or drawn)
     submissions = [_submission(dice, packages, stretch=stretch) for _ in range(count)]
     return Plan(
         seed=seed,
         real=real,
         one_host=dice.random() < 0.5,
         submissions=tuple(sorted(submissions, key=lambda submission: submission.at)),
-        faults=faults,
+        faults=chosen,
     )
 
 

@@ -24,7 +24,7 @@ from tests.support.checkout import ROOT
 from tests.support.ports import answers, free_ports
 from tests.support.scheduler_parts import QUEUE, bearer
 from tests.support.stack import until
-from tests.unit.scheduler.ledger.test_guard import HARM, bring_in_log, damage, page_of, remove, remove_log
+from tests.unit.scheduler.ledger.test_guard import HARM, bring_in_log, damage, damage_pages, page_of, remove, remove_log
 
 pytestmark = pytest.mark.services
 
@@ -111,7 +111,14 @@ def statuses(client: httpx.Client, ids: list[str]) -> set[int]:
     return {client.get(f"/tasks/{task_id}").status_code for task_id in ids}
 
 
-@pytest.mark.parametrize(("harm", "words"), HARM, ids=lambda one: getattr(one, "__name__", ""))
+# The others take the same way: test_guard.py tells all of them apart.
+BRIEF = (remove, damage_pages)
+HARMS = [
+    pytest.param(harm, words, id=harm.__name__, marks=() if harm in BRIEF else pytest.mark.long) for harm, words in HARM
+]
+
+
+@pytest.mark.parametrize(("harm", "words"), HARMS)
 def test_a_start_without_the_ledger_ends_with_2_and_says_how_to_go_on(
     place: Place, harm: Callable[[Path], None], words: str
 ) -> None:

@@ -21,7 +21,10 @@ from tests.support.stack import PLAIN, ServiceStack, schedule, until, wait_for
 pytestmark = [pytest.mark.docker, pytest.mark.services]
 
 NEVER = 600.0
-BOTH = (signal.SIGTERM, signal.SIGINT)
+# Celery handles both signals in one place.
+BOTH = pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)], ids=lambda number: number.name
+)
 
 
 @pytest.fixture
@@ -51,7 +54,7 @@ def test_what_is_not_done_in_time_is_handed_back_and_the_next_worker_has_it_at_o
     assert "Traceback" not in stack.log_of("first")
 
 
-@pytest.mark.parametrize("number", BOTH, ids=lambda number: number.name)
+@BOTH
 def test_what_runs_is_finished_and_nothing_more_is_begun(
     tmp_path: Path, rabbitmq: PrivateRabbitMQ, s3: PrivateS3, slow: dict[str, Any], number: signal.Signals
 ) -> None:
@@ -74,7 +77,7 @@ def test_what_runs_is_finished_and_nothing_more_is_begun(
     assert (result["outcome"], result["result"]["attempt"]) == ("passed", 1), result
 
 
-@pytest.mark.parametrize("number", BOTH, ids=lambda number: number.name)
+@BOTH
 def test_a_second_signal_hands_back_at_once(
     tmp_path: Path, rabbitmq: PrivateRabbitMQ, s3: PrivateS3, slow: dict[str, Any], number: signal.Signals
 ) -> None:

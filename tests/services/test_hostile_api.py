@@ -32,7 +32,9 @@ from tests.unit.scheduler.api.test_scopes import NEEDED
 pytestmark = pytest.mark.fuzz
 
 # Cases per operation. For a longer run: ALTS_FUZZ_CASES=5000 make test ARGS='tests/services/test_hostile_api.py'
-CASES = int(os.environ.get("ALTS_FUZZ_CASES", "150"))
+BRIEF = int(os.environ.get("ALTS_FUZZ_CASES", "50"))
+LONG = 250
+CASES = pytest.mark.parametrize("cases", [BRIEF, pytest.param(LONG, marks=pytest.mark.long)])
 CHECKS = [
     schemathesis.checks.not_a_server_error,
     status_code_conformance,
@@ -42,7 +44,6 @@ CHECKS = [
 ]
 WITH_TUPLES = ("/worker/attempts/over",)
 EASY = settings(
-    max_examples=CASES,
     deadline=None,
     derandomize="ALTS_FUZZ_CASES" not in os.environ,
     suppress_health_check=list(HealthCheck),
@@ -101,17 +102,20 @@ def described(target: Target) -> Any:
     return schema
 
 
+@CASES
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
 @pytest.mark.parametrize(("method", "path"), NEEDED, ids=str)
-def test_every_answer_is_as_documented(described: Any, method: str, path: str, mode: GenerationMode) -> None:
+def test_every_answer_is_as_documented(
+    described: Any, method: str, path: str, mode: GenerationMode, cases: int
+) -> None:
     if (path, mode) == ("/health", GenerationMode.NEGATIVE):
         return  # it has no input that could be wrong
-    cases = described[path][method].as_strategy(generation_mode=mode)
+    requests = described[path][method].as_strategy(generation_mode=mode)
     # schemathesis 4.32 converts a tuple's "prefixItems" to "items" with a list, and then refuses its own schema.
     checks = [check for check in CHECKS if check is not response_schema_conformance or path not in WITH_TUPLES]
 
-    @EASY
-    @given(case=cases)
+    @settings(EASY, max_examples=cases)
+    @given(case=requests)
     def ask(case: Any) -> None:
         answer = case.call_and_validate(headers=EVERYBODY, checks=checks)
         # schemathesis sometimes omits our token or sends its own. 401 is then the only valid answer.
@@ -175,56 +179,66 @@ def check(answer: Any) -> None:
         json.loads(answer.content)
 
 
-@settings(EASY, max_examples=CASES * 5)
-@given(body=nearly_good)
-def test_a_request_that_is_nearly_good_is_taken_or_refused(target: Target, body: dict[str, Any]) -> None:
-    content = json.dumps(body).encode()
+@CASES
+def test_a_request_that_is_nearly_good_is_taken_or_refused(target: Target, cases: int) -> None:
+    @settings(EASY, max_examples=cases * 5)
+    @given(body=nearly_good)
+    def ask(body: dict[str, Any]) -> None:
+        content = json.dumps(body).encode()
 
-    answer = target.client.post("/tasks/schedule", content=content, headers={**EVERYBODY, **JSON})
+        answer = target.client.post("/tasks/schedule", content=content, headers={**EVERYBODY, **JSON})
 
-    check(answer)
-    assert answer.status_code in (201, 422)
-    if answer.status_code == 201:
-        assert target.client.get(f"/tasks/{answer.json()['task_id']}", headers=EVERYBODY).status_code == 200
+        check(answer)
+        assert answer.status_code in (201, 422)
+        if answer.status_code == 201:
+            assert target.client.get(f"/tasks/{answer.json()['task_id']}", headers=EVERYBODY).status_code == 200
+
+    ask()
 
 
-@settings(EASY, max_examples=CASES * 3)
-@given(
-    number=st.integers(0, 39),
-    action=st.sampled_from(["claim", "attempts/1/heartbeat", "attempts/1/report", "attempts/1/release"]),
-    body=st.dictionaries(
-        st.sampled_from(["worker", "key", "progress", "reason", "task_id", "attempt", "outcome", "stages", "package"]),
-        json_values,
-        max_size=6,
-    ),
+worker_bodies = st.dictionaries(
+    st.sampled_from(["worker", "key", "progress", "reason", "task_id", "attempt", "outcome", "stages", "package"]),
+    json_values,
+    max_size=6,
 )
-def test_a_worker_that_has_lost_its_mind_breaks_nothing(
-    target: Target, number: int, action: str, body: dict[str, Any]
-) -> None:
-    path = f"/worker/tasks/{target.task_ids[number]}/{action}"
-
-    check(target.client.post(path, content=json.dumps(body).encode(), headers={**EVERYBODY, **JSON}))
 
 
-@settings(EASY, max_examples=CASES * 3)
-@given(
-    method=st.sampled_from(["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE", "CONNECT", "BREW"]),
-    path=st.sampled_from(
-        ["/tasks/schedule", "/tasks/{}", "/tasks/{}/cancel", "/tasks/{}/result", "/worker/tasks/{}/claim"]
+@CASES
+def test_a_worker_that_has_lost_its_mind_breaks_nothing(target: Target, cases: int) -> None:
+    @settings(EASY, max_examples=cases * 3)
+    @given(
+        number=st.integers(0, 39),
+        action=st.sampled_from(["claim", "attempts/1/heartbeat", "attempts/1/report", "attempts/1/release"]),
+        body=worker_bodies,
     )
-    | st.lists(words, max_size=4).map(lambda parts: "/" + "/".join(parts)),
-    content=st.binary(max_size=200) | nearly_good.map(lambda body: json.dumps(body).encode()),
-    headers=st.lists(st.sampled_from(HEADERS), max_size=3),
-)
-def test_no_method_path_and_content_break_the_service(
-    target: Target, method: str, path: str, content: bytes, headers: list[tuple[bytes, bytes]]
-) -> None:
-    url = "http://testserver/" + "/".join(
-        _quoted(part) for part in path.replace("{}", target.task_ids[0])[1:].split("/")
-    )
-    token = b"authorization", EVERYBODY["Authorization"].encode()
+    def ask(number: int, action: str, body: dict[str, Any]) -> None:
+        path = f"/worker/tasks/{target.task_ids[number]}/{action}"
 
-    check(target.client.request(method, url, content=content, headers=[*headers, token], follow_redirects=False))
+        check(target.client.post(path, content=json.dumps(body).encode(), headers={**EVERYBODY, **JSON}))
+
+    ask()
+
+
+methods = st.sampled_from(["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE", "CONNECT", "BREW"])
+paths = st.sampled_from(
+    ["/tasks/schedule", "/tasks/{}", "/tasks/{}/cancel", "/tasks/{}/result", "/worker/tasks/{}/claim"]
+) | st.lists(words, max_size=4).map(lambda parts: "/" + "/".join(parts))
+contents = st.binary(max_size=200) | nearly_good.map(lambda body: json.dumps(body).encode())
+
+
+@CASES
+def test_no_method_path_and_content_break_the_service(target: Target, cases: int) -> None:
+    @settings(EASY, max_examples=cases * 3)
+    @given(method=methods, path=paths, content=contents, headers=st.lists(st.sampled_from(HEADERS), max_size=3))
+    def ask(method: str, path: str, content: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+        url = "http://testserver/" + "/".join(
+            _quoted(part) for part in path.replace("{}", target.task_ids[0])[1:].split("/")
+        )
+        token = b"authorization", EVERYBODY["Authorization"].encode()
+
+        check(target.client.request(method, url, content=content, headers=[*headers, token], follow_redirects=False))
+
+    ask()
 
 
 def _quoted(part: str) -> str:

@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from alts.shared.errors import ConfigurationError
 from alts.shared.models.ledger import TaskState
 from alts.shared.models.report import Outcome
 from scheduler.ledger.database import Database
+from scheduler.ledger.schema import is_current
 from scheduler.ledger.tables import metadata
 from tests.support.builders import a_report
 from tests.support.checkout import ROOT
@@ -195,6 +197,18 @@ def test_tables_whose_version_is_not_written_down_are_refused(database_url: str)
 
     with pytest.raises(ConfigurationError, match="does not record its schema version"):
         Database(database_url)
+
+
+def test_an_upgraded_database_is_current_and_opening_it_again_does_not_load_alembic(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.sqlite"
+    Database(url).close()
+    with connected(url) as db:
+        assert is_current(db)
+    program = f"import sys\nfrom scheduler.ledger.database import Database\nDatabase({url!r}).close()\n"
+
+    subprocess.run(
+        [sys.executable, "-c", f"{program}sys.exit('alembic' in sys.modules)"], cwd=ROOT, check=True, timeout=60
+    )
 
 
 def test_an_installed_service_has_its_migrations() -> None:
