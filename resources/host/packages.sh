@@ -25,7 +25,6 @@ has() { command -v "$1"; }
 has_rabbitmq() { ls /usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmq-server; }
 # Debian keeps the server's programs out of PATH, in one folder for each version.
 has_postgresql() { ls /usr/lib/postgresql/*/bin/postgres; }
-has_faketime() { ls /usr/lib/*/faketime/libfaketimeMT.so.1; }
 has_compose() { has docker-compose || docker compose version; }
 # Without a service manager nothing mounts the control groups that an engine needs.
 has_cgroups() { test -d /run/systemd/system || grep -qs ' /sys/fs/cgroup' /proc/mounts || has cgroupfs-mount; }
@@ -45,7 +44,6 @@ case $want in
     test)
         need mmdebstrap "to make base images where no registry answers" has mmdebstrap
         need iproute2 "for a metadata service to keep machines from" has ip
-        need libfaketime "for processes whose clocks jump" has_faketime
         need gpg "to sign the tests' repositories" has gpg
         need rabbitmq-server "for the tests' private RabbitMQ" has_rabbitmq
         need postgresql "for the tests' private PostgreSQL" has_postgresql

@@ -77,16 +77,7 @@ def broken_off(plan: Plan, why: str) -> Result:
 
 def _wait_until_ready(world: World) -> None:
     """Wait for the service's first start, before anything is broken. Raises RuntimeError if it does not start."""
-    if _wait(lambda: _ready(world), START_SECONDS):
-        return
-    # Once in hundreds of starts on a busy host a process with libfaketime stood still before Celery's first line, and
-    # none without it did. What a worker without libfaketime does not begin stays a failure.
-    still = [name for name in WORKERS if world.plan.sets_clock_of(name) and not _is_ready(world, name)]
-    for name in still:
-        world.services[name].wait(0)  # so that its log has the stacks of its threads
-        world.services[name].kill_all()
-        world.services[name].start()
-    if not still or not _wait(lambda: _ready(world), START_SECONDS):
+    if not _wait(lambda: _ready(world), START_SECONDS):
         raise RuntimeError(f"the service did not start; its logs are in {world.folder}")
 
 

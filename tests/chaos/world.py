@@ -197,7 +197,6 @@ class World:
         if self.servers.engine is not None:
             env[REAL_VARIABLE] = "yes"
         argv = [sys.executable, "-m", *arguments]
-        # A separate clock doubles the cost of a process, so only processes whose clock the plan sets have one.
         if self.plan.sets_clock_of(name):
             env |= self.clocks[name].environment
             argv[2:2] = ["tests.chaos.clock"]

@@ -24,7 +24,7 @@ from tests.support.ports import answers, free_ports
 from tests.support.postgresql import PrivatePostgreSQL
 from tests.support.rabbitmq import PrivateRabbitMQ
 from tests.support.s3 import PrivateS3
-from tests.support.server_process import ServerDidNotStart, ServerProcess
+from tests.support.server_process import ServerProcess
 from tests.support.stack import schedule, until, wait_for
 
 pytestmark = pytest.mark.services
@@ -147,14 +147,7 @@ class Farm:
         arguments = ("celery", "-A", "tests.chaos.worker_app", "worker", "--pool=threads", "--concurrency=2")
         process = self._process(name, (*arguments, "--loglevel=INFO", "--without-mingle"), ahead=ahead, **changes)
 
-        def ready() -> bool:
-            return "ready." in (self._folder / f"{name}.log").read_text()
-
-        try:
-            process.start(ready=ready)
-        except ServerDidNotStart:
-            # Once in hundreds of starts on a busy host a worker with libfaketime does not begin (tests/chaos/run.py).
-            process.start(ready=ready)
+        process.start(ready=lambda: "ready." in (self._folder / f"{name}.log").read_text())
         return process
 
     def _process(self, name: str, arguments: tuple[str, ...], *, ahead: float, **changes: Any) -> ServerProcess:
