@@ -73,6 +73,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(config: Config, options: argparse.Namespace) -> int:
     _token(config)
+    if options.once:
+        # A second machine would be of no use.
+        config = config.model_copy(update={"pool_size": 0})
     _say(f"log file: {options.log_file}")
     log_to_file(options.log_file, logging.INFO)
     stack = EmbeddedStack(config, host=HOST, port=options.port, consent=_consent(options))

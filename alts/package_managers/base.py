@@ -8,7 +8,9 @@ from typing import Generic, Protocol, TypeVar
 
 from alts.core.command import Completed
 from alts.core.instance import InstanceFile
+from alts.shared.models.platform import Platform
 from alts.shared.models.report import Finding, Kind
+from alts.shared.models.repository import Repository
 from alts.shared.models.task_spec import TaskSpec
 
 T = TypeVar("T")
@@ -89,8 +91,11 @@ class PackageManager(Protocol):
     folders: Sequence[str]
     """Folders of its database and its downloads, beside the folders that every system has."""
 
-    def files(self, spec: TaskSpec) -> tuple[InstanceFile, ...]:
-        """Return repositories, their keys and settings: files to write before the first command runs."""
+    def files(self, platform: Platform, repositories: Sequence[Repository]) -> tuple[InstanceFile, ...]:
+        """Return settings, and a task's repositories with their keys: files to write before the first command runs.
+
+        Keys must be text already, not URLs.
+        """
 
     def version(self) -> Query[str]:
         """Ask for the package manager's version; "unknown" if the output has none."""

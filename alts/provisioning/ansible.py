@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
-import re
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from ansible_runner import AnsibleRunnerException, Runner, RunnerConfig
@@ -19,17 +17,12 @@ from alts.core.instance import InstanceFile
 from alts.core.output import BoundedOutput, OutputSink
 from alts.core.stop import Stop, Stopped
 from alts.host.process import kill_by_variable
+from alts.provisioning.machine_files import batches
 from alts.shared.errors import ProvisionFailed
 
 _SETTINGS_NAME = "ansible.cfg"
 _LOOK_INTERVAL = 0.1  # seconds between two checks of the Stop
 _DETAIL_LINES = 30
-
-# Bytes. A batch is one argument of execve(2), which may have 128 KiB (MAX_ARG_STRLEN). The batch's commands need the
-# rest.
-_BATCH_LIMIT = 90_000
-_PATH = re.compile(r"/[A-Za-z0-9._+@/-]*[A-Za-z0-9._+@-]\Z")
-_MODE = re.compile(r"0[0-7]{3}\Z")
 
 _MARK = "AWX_ISOLATED_DATA_DIR"
 """Variable with the folder of a run's files, for ansible-runner's callback plugin. All processes of a run have it."""
@@ -45,55 +38,26 @@ _RUNNER_VARIABLES = (
 
 
 def prepare_variables(files: Sequence[InstanceFile]) -> dict[str, object]:
-    """Return the variables of resources/ansible/prepare.yml: {"batches": [[{"path", "content_base64", ...}, ...]]}.
+    """Return the variables of resources/ansible/prepare.yml, which writes the files: {"batches": [[{...}, ...]]}.
 
-    Contents are in base64, so they can contain neither a template nor a shell word. One command writes a batch. A long
-    file is split into pieces. There is at least one batch, which may be empty: its command shows that the machine
-    answers.
+    There is at least one batch, which may be empty: its command shows that the machine answers.
     Raises ValueError for a path or a mode that is not plain.
     """
-    batches: list[list[dict[str, str]]] = [[]]
-    room = _BATCH_LIMIT
-    for file in files:
-        for piece in _pieces(file):
-            size = sum(len(text) for text in piece.values())
-            if size > room and batches[-1]:
-                batches.append([])
-                room = _BATCH_LIMIT
-            batches[-1].append(piece)
-            room -= size
-    return {"batches": batches}
-
-
-def _pieces(file: InstanceFile) -> Iterator[dict[str, str]]:
-    if not _PATH.match(file.path) or ".." in PurePosixPath(file.path).parts:
-        raise ValueError(f"not a plain absolute path: {file.path!r}")
-    if not _MODE.match(file.mode):
-        raise ValueError(f"not a mode like 0644: {file.mode!r}")
-    content = file.content.encode()
-    step = _BATCH_LIMIT // 4 * 3 - 3_000
-    for start in range(0, max(len(content), 1), step):
-        yield {
-            "path": file.path,
-            "folder": str(PurePosixPath(file.path).parent),
-            "mode": file.mode,
-            "redirection": ">>" if start else ">",
-            "content_base64": base64.b64encode(content[start : start + step]).decode(),
-        }
+    return {"batches": [[piece.variables for piece in batch] for batch in batches(files)]}
 
 
 def run_playbook(
     playbook: Path,
     *,
-    connection: Mapping[str, str],
+    hosts: Mapping[str, Mapping[str, str]],
     variables: Mapping[str, object],
     folder: Path,
     stop: Stop,
     sink: OutputSink,
 ) -> str:
-    """Run a playbook on a machine. Returns the version that ansible reports in the run, e.g. "2.19.14".
+    """Run a playbook on machines at once. Returns the version that ansible reports in the run, e.g. "2.19.14".
 
-    `connection`: the machine's variables in the inventory, e.g. {"ansible_connection": ..., "ansible_host": ...}.
+    `hosts`: name → the machine's variables in the inventory, e.g. {"ansible_connection": ..., "ansible_host": ...}.
     Ansible treats `variables` as templates, so callers' data must be encoded in them. All files go into a new folder
     below `folder`. The playbook must show ansible_version.full with a debug task.
     Raises ProvisionFailed with the output of the failing task in `details`, or Stopped.
@@ -101,7 +65,8 @@ def run_playbook(
     stop.check()
     home = Path(tempfile.mkdtemp(prefix="ansible-", dir=folder)).absolute()
     heard = _Heard(sink)
-    config = _config(home, playbook.absolute(), {"all": {"hosts": {"instance": dict(connection)}}}, variables)
+    inventory = {"all": {"hosts": {name: dict(connection) for name, connection in hosts.items()}}}
+    config = _config(home, playbook.absolute(), inventory, variables)
     runner = Runner(config, event_handler=heard, cancel_callback=lambda: stop.reason is not None)
     try:
         status, exit_code = runner.run()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from alts.core.instance import Instance
+from alts.core.instance import Instance, InstanceFile
 from alts.core.output import OutputSink
 from alts.core.stop import Stop
 from alts.shared.models.platform import Platform
@@ -26,6 +26,11 @@ class MachineRequest:
     attempt: int
     work_folder: Path
     """Existing folder for this machine alone. Its creator removes it."""
+
+    @property
+    def name(self) -> str:
+        """The machine's name, e.g. "alts-5f0c...-1"."""
+        return f"alts-{self.task_id}-{self.attempt}"
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,8 @@ class Provisioned:
     """Versions of the tools that made it and its files, e.g. {"terraform": "1.11.4"}, as reported at run time."""
     connection: Mapping[str, str] = field(default_factory=dict)
     """Its variables in Ansible's inventory, e.g. {"ansible_connection": ..., "ansible_host": ...}."""
+    files: tuple[InstanceFile, ...] = ()
+    """Files of its platform that were written when it was made; empty if prepare() writes them."""
     not_sealed: Callable[[], str] = lambda: ""
     """Waits until the machine's network is sealed. Returns why it is not; empty if it is. Raises ProvisionFailed."""
 
@@ -68,7 +75,11 @@ class Machine:
     worker: str
     """Identity of the worker that made it."""
     task_id: str
+    """For a machine that was made ahead of its task, an id of its own."""
     attempt: int
+    """0 for a machine that was made ahead of its task."""
+    age: float = 0.0
+    """Seconds since it was made, by the clock of what runs it."""
 
 
 class Runner(Protocol):
@@ -103,6 +114,9 @@ class Runner(Protocol):
     def remove(self, task_id: str, attempt: int) -> int:
         """Destroy what an attempt has on the engine. Returns the number of machines."""
 
+    def held(self) -> Collection[tuple[str, int]]:
+        """Return the task ids and attempts of machines that are wanted although no attempt of that name runs."""
+
     def trouble(self) -> str:
         """Return why no machine can be made now, in one line; empty if one can. Takes seconds at most. Never raises."""
 
@@ -111,6 +125,19 @@ class Runner(Protocol):
 
     def close(self) -> None:
         """Release resources shared by all tasks, e.g. the provider process."""
+
+
+class BatchRunner(Runner, Protocol):
+    """A runner that can make several machines at once, for less than as many single ones cost."""
+
+    def make_ready(
+        self, requests: Sequence[MachineRequest], *, folder: Path, stop: Stop, log: OutputSink
+    ) -> Sequence[Provisioned]:
+        """Make machines of one platform, sealed, with the files that each task of it needs. Returns them in order.
+
+        They stay until remove(). prepare() adds the files of a task alone. `folder`: an existing one for this call.
+        If one cannot be made, none is left. Raises ProvisionFailed, ImageUnavailable, InstanceLost or Stopped.
+        """
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from alts.core.instance import Instance, InstanceFile, MachineRuined
 from alts.core.output import OutputSink
@@ -18,11 +18,14 @@ from alts.core.resources import resource
 from alts.core.stop import Stop, Stopped, StopReason
 from alts.host.download import download
 from alts.provisioning.ansible import prepare_variables, run_playbook
+from alts.provisioning.machine_files import write_files
 from alts.provisioning.repository_hosts import check_hosts
 from alts.provisioning.signing_keys import with_keys
 from alts.provisioning.terraform.cli import Terraform, write_override
 from alts.runners.base import MachineRequest, Order, Provisioned
 from alts.shared.errors import InfrastructureError, InstanceLost, ProvisionFailed
+from alts.shared.models.platform import Platform
+from alts.shared.models.repository import Repository
 from alts.shared.models.task_spec import TaskSpec
 from alts.shared.network_rules import DEFAULT_RULES, NetworkRules
 
@@ -33,13 +36,13 @@ REMOVE_TIMEOUT = 120.0
 
 _OTHER_VARIABLES = 3  # retries with newly chosen variables
 
-FilesFor = Callable[[TaskSpec], Sequence[InstanceFile]]
-"""Returns the repository and settings files that a fresh machine needs for a task."""
+FilesFor = Callable[[Platform, Sequence[Repository]], Sequence[InstanceFile]]
+"""Returns the settings that a fresh machine of a platform needs, and the files of a task's repositories."""
 
 
 @dataclass(frozen=True)
 class MachinePlan:
-    """Terraform variables and image of a machine."""
+    """Terraform variables and image of machines."""
 
     variables: Mapping[str, object]
     image: Mapping[str, str]
@@ -53,8 +56,8 @@ class MachineModule(Protocol):
         """Name of the module's folder, resources/terraform/<name>/."""
         ...
 
-    def plan(self, request: MachineRequest, *, stop: Stop, log: OutputSink) -> MachinePlan:
-        """Choose the image and the variables. Raises ImageUnavailable or Stopped."""
+    def plan(self, requests: Sequence[MachineRequest], *, stop: Stop, log: OutputSink) -> MachinePlan:
+        """Choose the image and the variables of machines of one platform. Raises ImageUnavailable or Stopped."""
         ...
 
     def instead(self, variables: Mapping[str, object], error: ProvisionFailed) -> Mapping[str, object] | None:
@@ -68,18 +71,18 @@ class MachineModule(Protocol):
         """Return environment variables for Terraform to find the provider. Raises InfrastructureError or Stopped."""
         ...
 
-    def connect(self, outputs: Mapping[str, object]) -> Instance:
-        """Return the machine that the module's outputs describe, with all limits set. Raises ProvisionFailed."""
+    def connect(self, machine: Mapping[str, str]) -> Instance:
+        """Return the machine that the module's output describes, with all limits set. Raises ProvisionFailed."""
         ...
 
-    def connection(self, outputs: Mapping[str, object]) -> Mapping[str, str]:
+    def connection(self, machine: Mapping[str, str]) -> Mapping[str, str]:
         """Return the machine's variables in Ansible's inventory, e.g. {"ansible_connection": ...}."""
         ...
 
-    def seal(self, request: MachineRequest, outputs: Mapping[str, object]) -> str:
+    def seal(self, request: MachineRequest, machine: Mapping[str, str]) -> str:
         """Block the machine's access to denied networks. Returns why it is not sealed; empty if it is.
 
-        Raises ProvisionFailed if sealing is mandatory and failed.
+        `machine`: the module's output for it. Raises ProvisionFailed if sealing is mandatory and failed.
         """
         ...
 
@@ -113,22 +116,20 @@ class TerraformMachines:
     @contextmanager
     def make(self, request: MachineRequest, *, stop: Stop, log: OutputSink) -> Iterator[Provisioned]:
         """See alts.runners.base.Runner."""
-        plan = self._module.plan(request, stop=stop, log=log)
-        folder = request.work_folder / "terraform"
-        shutil.copytree(resource("terraform", self._module.name), folder)
-        write_override(folder, self._module.override())
+        plan = self._module.plan((request,), stop=stop, log=log)
+        folder = self._new_folder(request.work_folder)
         try:
             # Sealing and preparing are independent of each other: both go on at once. Leaving waits for both.
             with ThreadPoolExecutor(1, thread_name_prefix="seal") as pool:
-                terraform = self._command(folder, log, stop)
-                tools, outputs = self._create(terraform, plan.variables, stop)
-                sealing = pool.submit(copy_context().run, self._module.seal, request, outputs)
-                with closing(self._connect(outputs)) as instance:
+                tools, machines = self._create(self._command(folder, log, stop), plan.variables, stop)
+                machine = machines[request.name]
+                sealing = pool.submit(copy_context().run, self._module.seal, request, machine)
+                with closing(self._connect(machine)) as instance:
                     yield Provisioned(
                         instance=instance,
                         image=plan.image,
                         tools=tools,
-                        connection=self._module.connection(outputs),
+                        connection=self._module.connection(machine),
                         not_sealed=sealing.result,
                     )
         finally:
@@ -136,17 +137,45 @@ class TerraformMachines:
             if not (hurried and self._destroy_at_once(request)):
                 self._destroy(request, folder, log)
 
+    def make_ready(
+        self, requests: Sequence[MachineRequest], *, folder: Path, stop: Stop, log: OutputSink
+    ) -> Sequence[Provisioned]:
+        """See alts.runners.base.BatchRunner."""
+        plan = self._module.plan(requests, stop=stop, log=log)
+        files = tuple(self._files_for(requests[0].platform, ()))
+        try:
+            terraform = self._command(self._new_folder(folder), log, stop)
+            tools, machines = self._create(terraform, plan.variables, stop)
+            made = [machines[request.name] for request in requests]
+            with ThreadPoolExecutor(len(requests), thread_name_prefix="seal") as pool:
+                seals = [pool.submit(self._module.seal, *pair) for pair in zip(requests, made, strict=True)]
+                connections = {one["name"]: self._module.connection(one) for one in made}
+                version = self._write(files, connections, folder=folder, stop=stop, log=log)
+            return tuple(
+                Provisioned(
+                    instance=self._connect(machine),
+                    image={**plan.image, "sealed": "no" if seal.result() else "yes"},
+                    tools={**tools, "ansible": version},
+                    files=files,
+                )
+                for machine, seal in zip(made, seals, strict=True)
+            )
+        except BaseException:
+            for request in requests:
+                self._destroy_at_once(request)
+            raise
+
     def prepare(self, made: Provisioned, order: Order, *, stop: Stop, log: OutputSink) -> Provisioned:
         """See alts.runners.base.Runner."""
+        spec = with_keys(order.spec, stop=stop, fetch=self._fetch)
+        files = self._files_for(spec.platform, spec.repositories)
+        if made.files:
+            # Ansible has prepared it for its platform. It takes a second to start.
+            write_files(made.instance, [file for file in files if file not in made.files], stop=stop)
+            return made
         try:
-            version = run_playbook(
-                resource("ansible", "prepare.yml"),
-                connection=made.connection,
-                variables=prepare_variables(self._files_for(with_keys(order.spec, stop=stop, fetch=self._fetch))),
-                folder=order.work_folder,
-                stop=stop,
-                sink=log,
-            )
+            hosts = {"instance": made.connection}
+            version = self._write(files, hosts, folder=order.work_folder, stop=stop, log=log)
             not_sealed = made.not_sealed()
         except ProvisionFailed as error:
             lost = self._blaming_the_engine(error) or self._blaming_the_machine(error, made.instance)
@@ -156,20 +185,47 @@ class TerraformMachines:
         image = {**made.image, "sealed": "no" if not_sealed else "yes"}
         return replace(made, image=image, tools={**made.tools, "ansible": version})
 
+    def _new_folder(self, work_folder: Path) -> Path:
+        folder = work_folder / "terraform"
+        shutil.copytree(resource("terraform", self._module.name), folder)
+        write_override(folder, self._module.override())
+        return folder
+
+    def _write(
+        self,
+        files: Sequence[InstanceFile],
+        hosts: Mapping[str, Mapping[str, str]],
+        *,
+        folder: Path,
+        stop: Stop,
+        log: OutputSink,
+    ) -> str:
+        """Write the files into all machines. Returns Ansible's version."""
+        return run_playbook(
+            resource("ansible", "prepare.yml"),
+            hosts=hosts,
+            variables=prepare_variables(files),
+            folder=folder,
+            stop=stop,
+            sink=log,
+        )
+
     def _create(
         self, terraform: Terraform, variables: Mapping[str, object], stop: Stop
-    ) -> tuple[Mapping[str, str], Mapping[str, object]]:
-        """Return the versions of the tools, and the module's outputs."""
+    ) -> tuple[Mapping[str, str], Mapping[str, Mapping[str, str]]]:
+        """Return the versions of the tools, and the module's output of each machine by its name."""
         try:
             tools = {"terraform": terraform.version(stop), **self._module.tools()}
             terraform.initialise(stop)
-            return tools, self._apply(terraform, variables, stop)
+            outputs = self._apply(terraform, variables, stop)
         except ProvisionFailed as error:
             raise (self._blaming_the_engine(error) or error) from error.__cause__
+        machines: Any = outputs["machines"]
+        return tools, machines
 
-    def _connect(self, outputs: Mapping[str, object]) -> Instance:
+    def _connect(self, machine: Mapping[str, str]) -> Instance:
         try:
-            return self._module.connect(outputs)
+            return self._module.connect(machine)
         except ProvisionFailed as error:
             lost = InstanceLost(f"the machine was lost while it was being prepared: {error}", details=error.details)
             raise (self._blaming_the_engine(error) or lost) from error

@@ -37,6 +37,8 @@ from alts.worker.spool import Spool
 from alts.worker.work_folder import WorkFolder
 from alts.worker.worker import Worker
 
+_DAY = 86_400.0  # seconds; another installation on the same engine may keep its machines longer than this one
+
 
 def create_worker_app(config: Config, *, runners: Mapping[str, MakeRunner] = RUNNERS) -> Celery:
     """Return the Celery application of a worker process. Its worker opens when Celery starts.
@@ -78,7 +80,15 @@ def open_worker(
         reports = PendingReports(folder.reports)
         results_root = config.results_root_directory
         delivery = Delivery(ledger, reports, spool, patience=patience, results_root=results_root)
-        janitor = Janitor(ledger, folder, made, running=running, reports=reports, artifacts=spool)
+        janitor = Janitor(
+            ledger,
+            folder,
+            made,
+            running=running,
+            reports=reports,
+            artifacts=spool,
+            longest_life=max(_DAY, 2 * (config.pool_max_age + config.task_timeout)),
+        )
         worker = Worker(
             config,
             ledger,

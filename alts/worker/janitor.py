@@ -10,7 +10,7 @@ from typing import Protocol
 from alts.runners.base import Machine, Runner
 from alts.shared.errors import InfrastructureError
 from alts.shared.models.ledger import Ledger
-from alts.worker.orphans import foreign, own_orphans
+from alts.worker.orphans import abandoned, foreign, own_orphans
 from alts.worker.running import AttemptKey, RunningAttempts
 from alts.worker.work_folder import WorkFolder
 
@@ -36,14 +36,16 @@ class Janitor:
         running: RunningAttempts,
         reports: Adopter,
         artifacts: Adopter,
+        longest_life: float,
     ) -> None:
-        """`runners` by name."""
+        """`runners` by name. `longest_life`: seconds that any pool's machine exists, to the end of its task."""
         self._ledger = ledger
         self._folder = folder
         self._runners = runners
         self._running = running
         self._reports = reports
         self._artifacts = artifacts
+        self._longest_life = longest_life
 
     def remove_predecessor(self) -> None:
         """Destroy the machines of this slot's previous holder. Call it only before the first attempt."""
@@ -70,7 +72,9 @@ class Janitor:
         neighbours = self._folder.neighbours()
         running = self._running.keys()
         for name, shown in machines.items():
-            self._remove(name, own_orphans(shown, own=self._folder.identity, running=running))
+            wanted = running | frozenset(self._runners[name].held())
+            self._remove(name, own_orphans(shown, own=self._folder.identity, wanted=wanted))
+            self._remove(name, abandoned(shown, neighbours=neighbours, age=self._longest_life))
         strange = {name: foreign(shown, neighbours=neighbours) for name, shown in machines.items()}
         asked = frozenset[AttemptKey]().union(*strange.values())
         over = self._ledger.over(sorted(asked)) if asked else set()

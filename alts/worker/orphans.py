@@ -8,12 +8,13 @@ from alts.runners.base import Machine
 from alts.worker.running import AttemptKey
 
 
-def own_orphans(machines: Iterable[Machine], *, own: str, running: Collection[AttemptKey]) -> set[AttemptKey]:
-    """Return this worker's attempts that have a machine but do not run: their cleanup failed.
+def own_orphans(machines: Iterable[Machine], *, own: str, wanted: Collection[AttemptKey]) -> set[AttemptKey]:
+    """Return this worker's attempts that have a machine which is not wanted: their cleanup failed.
 
-    `own`: this worker's identity. `running` must be read after `machines`, or a new attempt looks like an orphan.
+    `own`: this worker's identity. `wanted`: attempts that run, and machines that a runner holds for later ones. It must
+    be read after `machines`, or a new attempt looks like an orphan.
     """
-    return {attempt for machine in machines if machine.worker == own and (attempt := _attempt(machine)) not in running}
+    return {attempt for machine in machines if machine.worker == own and (attempt := _attempt(machine)) not in wanted}
 
 
 def foreign(machines: Iterable[Machine], *, neighbours: Collection[str]) -> set[AttemptKey]:
@@ -21,7 +22,19 @@ def foreign(machines: Iterable[Machine], *, neighbours: Collection[str]) -> set[
 
     `neighbours`: identities of all workers of this host, own included. The locks of their slots say whether they live.
     """
-    return {_attempt(machine) for machine in machines if machine.worker not in neighbours}
+    return {_attempt(machine) for machine in machines if machine.worker not in neighbours and machine.attempt}
+
+
+def abandoned(machines: Iterable[Machine], *, neighbours: Collection[str], age: float) -> set[AttemptKey]:
+    """Return machines that workers outside this host made ahead of a task, and that are older than `age` seconds.
+
+    A worker that lives replaces such a machine long before. The ledger does not know them.
+    """
+    return {
+        _attempt(machine)
+        for machine in machines
+        if machine.worker not in neighbours and not machine.attempt and machine.age > age
+    }
 
 
 def _attempt(machine: Machine) -> AttemptKey:

@@ -126,6 +126,7 @@ def _identity(slot: Path) -> str:
 
 def _empty(slot: Path) -> None:
     # A terraform or ansible process that waits for its engine outlives a killed worker.
-    kill_at_home_below(slot / "tasks")
+    for home in ("tasks", "shared/pool"):
+        kill_at_home_below(slot / home)
     for name in ("tasks", "shared"):
         shutil.rmtree(slot / name, ignore_errors=True)

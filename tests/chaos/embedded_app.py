@@ -13,7 +13,7 @@ from pathlib import Path
 from alts.embedded.stack import EmbeddedStack
 from alts.shared.config_file import load_config
 from alts.shared.logs import log_to_stderr
-from tests.chaos.stub_runner import stub_runner
+from tests.chaos.journalled_runner import stub_runner
 
 
 def main() -> None:

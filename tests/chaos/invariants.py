@@ -65,6 +65,8 @@ def _doubled(evidence: Evidence) -> Iterator[str]:
     for (task_id, attempt), count in Counter((entry.task_id, entry.attempt) for entry in starts).items():
         if count > 1:
             yield f"attempt {attempt} of {task_id} was executed {count} times"
+    used = Counter(entry.machine for entry in evidence.executions if entry.step is Step.TAKEN)
+    yield from (f"the machine {name} was used {count} times" for name, count in used.items() if count > 1)
     for task in evidence.tasks:
         yield from (f"{_name(task)}: {what}" for what in _history_is_single(task))
     leases = {(task.task_id, attempt): held for task in evidence.tasks for attempt, held in _lapsed(task)}

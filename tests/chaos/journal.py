@@ -20,6 +20,8 @@ class Step(StrEnum):
     """A step of an execution."""
 
     START = "start"
+    TAKEN = "taken"
+    """The execution has got a machine. The entry's `machine` is that machine's id."""
     END = "end"
     ROBBED = "robbed"
     """The machine was removed from outside while the attempt was at work."""
@@ -36,7 +38,7 @@ class Entry:
     worker: str
     """The identity in the labels of its machines."""
     machine: str
-    """Id of this execution alone."""
+    """Id of this execution alone, except with TAKEN."""
     at: float
 
 

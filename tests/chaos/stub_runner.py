@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import random
-import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +11,8 @@ from pathlib import Path
 from alts.core.output import OutputSink
 from alts.core.stop import Stop
 from alts.runners.base import Machine, MachineRequest, Order, Provisioned
-from alts.shared.config import Config
 from alts.shared.errors import ProvisionFailed
 from alts.shared.models.task_spec import TaskSpec
-from tests.chaos.journal import Journal, Step
 from tests.chaos.packages import BAD, ERRORS_ALWAYS, ERRORS_ONCE, MISSING, PACKAGES, Package
 from tests.support.fakes import Answer, FakeDebian, FakeInstance
 
@@ -34,43 +31,56 @@ _STATE_SIZE = 65_536
 _FOR_EVER = 86_400.0  # seconds
 
 
-class StubRunner:
-    """Implements alts.runners.base.Runner. A machine is up while its file is there: `<task>.<attempt>.<worker>`."""
+class StubInstance(FakeInstance):
+    """A machine that is its file."""
 
-    def __init__(self, folder: Path, *, worker: str, name: str) -> None:
-        """`folder` is the run's, for machines and journal. `worker` is the identity, `name` is its name in reports."""
+    def __init__(self, file: Path) -> None:
+        super().__init__(name=file.name)
+        self._file = file
+
+    def alive(self) -> bool:
+        return self._file.exists()
+
+
+class StubRunner:
+    """A BatchRunner of alts.runners.base. A machine is up while its file is there: `<task>.<attempt>.<worker>`."""
+
+    def __init__(self, folder: Path, *, worker: str) -> None:
+        """`folder` is the run's, for machines. `worker` is the identity."""
         self._machines = folder / MACHINES_FOLDER
         self._machines.mkdir(exist_ok=True)
-        self._journal = Journal(folder)
         self._worker = worker
-        self._name = name
 
     def check(self, spec: TaskSpec, *, stop: Stop) -> None:
         """Accept any task."""
 
     @contextmanager
     def make(self, request: MachineRequest, *, stop: Stop, log: OutputSink) -> Iterator[Provisioned]:
-        machine = uuid.uuid4().hex
-        self._note(Step.START, request, machine)
+        made = self._made(request, request.work_folder, stop)
+        log("stub machine made\n")
         try:
-            (request.work_folder / "terraform.tfstate").write_bytes(bytes(_STATE_SIZE))
-            stop.sleep(_dice(request).uniform(0.01, 0.1))
-            stop.check()
-            path = self._machines / f"{request.task_id}.{request.attempt}.{self._worker}"
-            path.write_text(machine)
-            log("stub machine made\n")
-            try:
-                yield Provisioned(
-                    instance=FakeInstance(name="stub"),
-                    image={"reference": "stub", "id": machine, "origin": "local"},
-                    tools={"stub": "1"},
-                )
-            finally:
-                if not path.exists():
-                    self._note(Step.ROBBED, request, machine)
-                path.unlink(missing_ok=True)
+            yield made
         finally:
-            self._note(Step.END, request, machine)
+            self.remove(request.task_id, request.attempt)
+
+    def make_ready(
+        self, requests: Sequence[MachineRequest], *, folder: Path, stop: Stop, log: OutputSink
+    ) -> Sequence[Provisioned]:
+        try:
+            return tuple(self._made(request, folder, stop) for request in requests)
+        except BaseException:
+            for request in requests:
+                self.remove(request.task_id, request.attempt)
+            raise
+
+    def _made(self, request: MachineRequest, folder: Path, stop: Stop) -> Provisioned:
+        (folder / "terraform.tfstate").write_bytes(bytes(_STATE_SIZE))
+        stop.sleep(_dice(request).uniform(0.01, 0.1))
+        stop.check()
+        name = f"{request.task_id}.{request.attempt}.{self._worker}"
+        (self._machines / name).touch()
+        instance = StubInstance(self._machines / name)
+        return Provisioned(instance=instance, image={"reference": "stub", "origin": "local"}, tools={"stub": "1"})
 
     def prepare(self, made: Provisioned, order: Order, *, stop: Stop, log: OutputSink) -> Provisioned:
         package = PACKAGES[order.spec.package_name]
@@ -94,6 +104,9 @@ class StubRunner:
     def remove(self, task_id: str, attempt: int) -> int:
         return self._remove(self._machines.glob(f"{task_id}.{attempt}.*"))
 
+    def held(self) -> Collection[tuple[str, int]]:
+        return ()
+
     def trouble(self) -> str:
         return ""
 
@@ -109,14 +122,6 @@ class StubRunner:
             path.unlink(missing_ok=True)
             count += 1
         return count
-
-    def _note(self, step: Step, request: MachineRequest, machine: str) -> None:
-        self._journal.write(step, task_id=request.task_id, attempt=request.attempt, worker=self._name, machine=machine)
-
-
-def stub_runner(config: Config, *, worker: str, folder: Path, run_folder: Path) -> StubRunner:
-    """Make the runner. With `run_folder` bound, the signature is that of a maker in alts.runners.registry."""
-    return StubRunner(run_folder, worker=worker, name=config.worker_name)
 
 
 def _dice(of: MachineRequest | Order) -> random.Random:

@@ -104,6 +104,10 @@ BREAKS: dict[str, tuple[Broken, Callable[[Evidence], Evidence]]] = {
     "never ended": (Broken.LOST, task_changed(state="running", outcome=None, report=None)),
     "no report": (Broken.LOST, task_changed(report=None)),
     "executed twice": (Broken.DOUBLED, with_entries(an_entry(Step.START, at=9.0))),
+    "a machine used twice": (
+        Broken.DOUBLED,
+        with_entries(an_entry(Step.TAKEN, at=1.1, machine="a"), an_entry(Step.TAKEN, at=1.2, machine="a")),
+    ),
     "claimed twice": (Broken.DOUBLED, task_changed(history=[*HISTORY, HISTORY[-1], ENDED])),
     "never claimed": (Broken.DOUBLED, task_changed(history=[HISTORY[0], ENDED])),
     "ended twice": (Broken.DOUBLED, task_changed(history=[*HISTORY, ENDED, ENDED])),

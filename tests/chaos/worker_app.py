@@ -13,8 +13,7 @@ from pathlib import Path
 from alts.shared.config_file import config_path, load_config
 from alts.worker.composition import create_worker_app
 from tests.chaos.journal import FOLDER_VARIABLE, REAL_VARIABLE
-from tests.chaos.real_runner import real_runner
-from tests.chaos.stub_runner import stub_runner
+from tests.chaos.journalled_runner import real_runner, stub_runner
 
 _folder = Path(os.environ[FOLDER_VARIABLE])
 _runner = real_runner if os.environ.get(REAL_VARIABLE) else stub_runner

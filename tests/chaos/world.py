@@ -153,6 +153,8 @@ class World:
             "max_attempts": MAX_ATTEMPTS,
             "drain_timeout": DRAIN_TIMEOUT,
             "reap_interval": 1.0,
+            "pool_size": 3,
+            "pool_max_age": 3.0,
             "min_free_disk_mb": 16,
             "spool_limit_mb": 32,
             "cache_folder": str(ROOT / ".alts/cache"),

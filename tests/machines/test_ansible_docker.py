@@ -95,7 +95,7 @@ def play(tmp_path: Path, machine: Container) -> Play:
             playbook.write_text(f"- hosts: all\n  gather_facts: false\n  tasks:\n{tasks}")
         return run_playbook(
             playbook,
-            connection=docker_connection(container or str(machine.name), HOST),
+            hosts={"instance": docker_connection(container or str(machine.name), HOST)},
             variables=prepare_variables(files),
             folder=work,
             stop=stop or Stop(60),

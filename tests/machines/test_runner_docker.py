@@ -164,7 +164,8 @@ def test_a_subnet_that_somebody_takes_at_the_last_moment_is_given_up_for_another
     def take_it(text: str) -> None:
         variables = order.work_folder / "terraform" / VARIABLES_NAME
         if not theirs and variables.exists():
-            subnet = json.loads(variables.read_text())["subnet"]
+            [machine] = json.loads(variables.read_text())["machines"].values()
+            subnet = machine["subnet"]
             pools = docker.types.IPAMConfig(pool_configs=[docker.types.IPAMPool(subnet=subnet)])
             theirs.append(str(sdk.networks.create(f"theirs-{order.task_id[:8]}", ipam=pools, labels=dict(THIS_RUN)).id))
 
@@ -313,7 +314,7 @@ def runner_with(tmp_path: Path, worker: str) -> Iterator[Callable[..., DockerRun
 def test_a_machine_that_cannot_be_prepared_is_removed(
     runner_with: Callable[..., DockerRunner], order: Order, sdk: docker.DockerClient
 ) -> None:
-    runner = runner_with(lambda spec: [InstanceFile("/proc/no-such-folder/file", "content")])
+    runner = runner_with(lambda platform, repositories: [InstanceFile("/proc/no-such-folder/file", "content")])
 
     with pytest.raises(ProvisionFailed), provision(runner, order, stop=Stop(240), log=silent):
         pytest.fail("entered although it could not be prepared")
@@ -322,10 +323,13 @@ def test_a_machine_that_cannot_be_prepared_is_removed(
 
 
 def test_the_files_that_a_task_needs_are_there(runner_with: Callable[..., DockerRunner], order: Order) -> None:
-    runner = runner_with(lambda spec: [InstanceFile("/etc/alts/note", f"{spec.package_name} ä\n", "0600")])
+    runner = runner_with(lambda platform, repositories: [InstanceFile("/etc/alts/note", f"{platform} ä\n", "0600")])
 
     with provision(runner, order, stop=Stop(240), log=silent) as provisioned:
-        assert provisioned.instance.pull("/etc/alts/note", stop=Stop(10), limit=100_000).decode() == "hello ä\n"
+        assert (
+            provisioned.instance.pull("/etc/alts/note", stop=Stop(10), limit=100_000).decode()
+            == "debian-12 on x86_64 ä\n"
+        )
 
 
 class EngineWithoutHelpers(Engine):
@@ -340,7 +344,7 @@ class EngineWithoutHelpers(Engine):
 def test_a_machine_that_cannot_be_sealed_is_not_used(
     runner_with: Callable[..., DockerRunner], order: Order, sdk: docker.DockerClient
 ) -> None:
-    runner = runner_with(lambda spec: (), EngineWithoutHelpers(HOST))
+    runner = runner_with(lambda platform, repositories: (), EngineWithoutHelpers(HOST))
 
     with (
         pytest.raises(ProvisionFailed, match="cannot be sealed: the engine refuses") as caught,
@@ -355,7 +359,7 @@ def test_a_machine_that_cannot_be_sealed_is_not_used(
 def test_where_nothing_is_denied_it_is_used_all_the_same_and_the_log_says_so(
     runner_with: Callable[..., DockerRunner], order: Order
 ) -> None:
-    runner = runner_with(lambda spec: (), EngineWithoutHelpers(HOST), networks_denied=())
+    runner = runner_with(lambda platform, repositories: (), EngineWithoutHelpers(HOST), networks_denied=())
     said: list[str] = []
 
     with provision(runner, order, stop=Stop(240), log=said.append) as provisioned:

@@ -9,10 +9,10 @@ import signal
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import docker
 import pytest
@@ -130,17 +130,29 @@ class Site:
         engine.close()
 
     def variables(self, **changes: object) -> dict[str, object]:
-        return {
-            "docker_host": self.docker_host,
+        """Return the variables of a single machine. `changes` are of the machine, or of what all machines share."""
+        machine: dict[str, object] = {
             "name": self.name,
             "hostname": "machine",
-            "image": self._image,
             "labels": {LABEL: self.name, "odd": "${7 * 7} %{if true}'\"", **THIS_RUN},
+            "subnet": "",
+        }
+        machine |= {key: value for key, value in changes.items() if key in machine}
+        return {
+            "docker_host": self.docker_host,
+            "machines": {str(machine.pop("name")): machine},
+            "image": self._image,
             "memory_mb": 64,
             "cpus": 0.5,
             "pids": 77,
-            **changes,
+            **{key: value for key, value in changes.items() if key not in (*machine, "name")},
         }
+
+
+def only(outputs: Mapping[str, Any]) -> dict[str, str]:
+    """Return the output for the module's only machine."""
+    [machine] = outputs["machines"].values()
+    return dict(machine)
 
 
 MakeSite = Callable[..., Site]
@@ -211,7 +223,7 @@ def test_a_machine_is_made_as_asked_and_goes_again(site: Site, engine: docker.Do
     terraform.initialise(Stop(60))
 
     asked = site.variables(subnet="10.214.3.8/29", network_options={MTU: "1300"})
-    outputs = terraform.create(asked, Stop(60))
+    outputs = only(terraform.create(asked, Stop(60)))
 
     made = inspected(engine, outputs["id"])
     host = made["HostConfig"]
@@ -239,19 +251,39 @@ def test_a_machine_is_made_as_asked_and_goes_again(site: Site, engine: docker.Do
 
 def test_asking_again_for_the_same_changes_nothing(site: Site, engine: docker.DockerClient) -> None:
     terraform = site.terraform()
-    first = terraform.create(site.variables(), Stop(60))
+    first = only(terraform.create(site.variables(), Stop(60)))
 
-    assert terraform.create(site.variables(), Stop(60)) == first
+    assert only(terraform.create(site.variables(), Stop(60))) == first
     assert "No changes" in "".join(site.heard)
 
     terraform.remove(Stop(60))
 
 
+def test_a_batch_has_a_network_for_each_machine(site: Site, engine: docker.DockerClient) -> None:
+    terraform = site.terraform()
+    asked = site.variables()
+    [one] = cast("dict[str, dict[str, object]]", asked["machines"]).values()
+    names = [f"{site.name}-{number}" for number in range(4)]
+    subnets = [f"10.214.4.{number * 8}/29" for number in range(4)]
+    asked["machines"] = {name: {**one, "subnet": subnet} for name, subnet in zip(names, subnets, strict=True)}
+
+    machines = cast("dict[str, dict[str, str]]", terraform.create(asked, Stop(60))["machines"])
+
+    assert sorted(machines) == names
+    for name, subnet in zip(names, subnets, strict=True):
+        made = inspected(engine, machines[name]["id"])
+        assert made["Name"] == f"/{name}"
+        assert set(made["NetworkSettings"]["Networks"]) == {name}
+        assert engine.networks.get(name).attrs["IPAM"]["Config"][0]["Subnet"] == subnet
+    terraform.remove(Stop(60))
+    assert not any(exists(engine, name) for name in names)
+
+
 def test_other_labels_make_another_machine(site: Site, engine: docker.DockerClient) -> None:
     terraform = site.terraform()
-    first = terraform.create(site.variables(), Stop(60))
+    first = only(terraform.create(site.variables(), Stop(60)))
 
-    second = terraform.create(site.variables(labels={LABEL: "other", **THIS_RUN}), Stop(60))
+    second = only(terraform.create(site.variables(labels={LABEL: "other", **THIS_RUN}), Stop(60)))
 
     assert first["id"] != second["id"]
     assert inspected(engine, second["id"])["Config"]["Labels"] == {LABEL: "other", **THIS_RUN}
@@ -260,7 +292,7 @@ def test_other_labels_make_another_machine(site: Site, engine: docker.DockerClie
 
 def test_a_machine_that_has_stopped_is_still_removed(site: Site, engine: docker.DockerClient) -> None:
     terraform = site.terraform()
-    outputs = terraform.create(site.variables(), Stop(60))
+    outputs = only(terraform.create(site.variables(), Stop(60)))
     engine.containers.get(str(outputs["id"])).kill()
 
     terraform.remove(Stop(60))
@@ -272,10 +304,10 @@ def test_a_machine_that_has_stopped_is_replaced_when_it_is_asked_for_again(
     site: Site, engine: docker.DockerClient
 ) -> None:
     terraform = site.terraform()
-    first = terraform.create(site.variables(), Stop(60))
+    first = only(terraform.create(site.variables(), Stop(60)))
     engine.containers.get(str(first["id"])).kill()
 
-    second = terraform.create(site.variables(), Stop(60))
+    second = only(terraform.create(site.variables(), Stop(60)))
 
     assert second["id"] != first["id"]
     assert inspected(engine, second["id"])["State"]["Running"]
@@ -284,7 +316,7 @@ def test_a_machine_that_has_stopped_is_replaced_when_it_is_asked_for_again(
 
 def test_a_machine_that_somebody_else_has_removed_is_no_trouble(site: Site, engine: docker.DockerClient) -> None:
     terraform = site.terraform()
-    outputs = terraform.create(site.variables(), Stop(60))
+    outputs = only(terraform.create(site.variables(), Stop(60)))
     engine.containers.get(str(outputs["id"])).remove(force=True)
 
     terraform.remove(Stop(60))
@@ -354,7 +386,7 @@ def test_six_machines_at_once_do_not_disturb_each_other(site: Site, engine: dock
         terraform = site.new_terraform(f"module{number}")
         terraform.initialise(Stop(120))
         name = f"{site.name}-{number}"
-        outputs = terraform.create(site.variables(name=name), Stop(120))
+        outputs = only(terraform.create(site.variables(name=name), Stop(120)))
         terraform.remove(Stop(120))
         return str(outputs["name"])
 

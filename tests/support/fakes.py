@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -250,6 +250,8 @@ class FakeRunner:
     closed: bool = False
     present: list[Machine] = field(default_factory=list)
     """The machines that the engine lists."""
+    holds: set[tuple[str, int]] = field(default_factory=set)
+    """What held() returns."""
     away: str = ""
     """The reason why the engine does not answer; empty if it answers."""
 
@@ -294,6 +296,9 @@ class FakeRunner:
         before = len(self.present)
         self.present = [machine for machine in self.present if not which(machine)]
         return before - len(self.present)
+
+    def held(self) -> Collection[tuple[str, int]]:
+        return self.holds
 
     def trouble(self) -> str:
         return self.away

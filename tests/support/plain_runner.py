@@ -97,8 +97,8 @@ class PlainRunner:
     @contextmanager
     def make(self, request: MachineRequest, *, stop: Stop, log: OutputSink) -> Iterator[Provisioned]:
         """See alts.runners.base.Runner."""
-        plan = self.module.plan(request, stop=stop, log=log)
-        variables = {**plan.variables, **({"image": self.image} if self.image else {})}
+        plan = self.module.plan((request,), stop=stop, log=log)
+        variables = _flat(plan.variables, {"image": self.image} if self.image else {})
         client = docker.DockerClient(base_url=self.config.docker_host)
         try:
             outputs = self._make(client, variables)
@@ -135,8 +135,9 @@ class PlainRunner:
         def fetch(url: str, fetch_stop: Stop) -> bytes:
             return download(url, stop=fetch_stop, rules=self.config.repository_networks)
 
-        tool = order.spec.platform.release.tool
-        yield from PACKAGE_MANAGERS[tool].files(with_keys(order.spec, stop=stop, fetch=fetch))
+        spec = with_keys(order.spec, stop=stop, fetch=fetch)
+        tool = spec.platform.release.tool
+        yield from PACKAGE_MANAGERS[tool].files(spec.platform, spec.repositories)
         if tool is Tool.APT:
             yield from self.apt_files
 
@@ -184,11 +185,17 @@ def _network(
             return str(variables["name"])
         except APIError as error:
             trouble = ProvisionFailed("no network", details=str(error))
-            other = module.instead(variables, trouble)
+            other = module.instead({"machines": {variables["name"]: variables}}, trouble)
             if other is None:
                 raise
-            variables = other
+            variables = _flat(other, {})
     raise trouble
+
+
+def _flat(variables: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the variables of a single machine beside those that all machines share."""
+    [(name, machine)] = variables["machines"].items()
+    return {**variables, **machine, **changes, "name": name}
 
 
 @contextmanager

@@ -51,6 +51,7 @@ class ServiceStack:
             "heartbeat_seconds": 1.0,
             "reconcile_interval": 0.2,
             "retry_delay": 0.1,
+            "pool_size": 0,
             "work_folder": str(folder / "work"),
             # Images belong to the host, so all tests share them.
             "cache_folder": str(ROOT / ".alts/cache"),

@@ -24,6 +24,9 @@ from alts.worker.worker import Worker
 from tests.support.builders import a_config
 from tests.support.fakes import FakeLedger, FakeRunner, FakeSpool
 
+LONGEST_LIFE = 100.0
+"""Seconds after which a foreign pool's machine is taken for abandoned."""
+
 
 class Waits(threading.Event):
     """An event whose waits are over at once and count as time passed."""
@@ -65,6 +68,7 @@ class WorkerBench:
             running=self.running,
             reports=reports,
             artifacts=self.spool,
+            longest_life=LONGEST_LIFE,
         )
         executor = Executor(
             runner=self.runner,

@@ -21,7 +21,9 @@ from alts.package_managers.apt.sources import ARCHIVES, LIST_LAST, files_for
 from alts.package_managers.apt.versions import compare, version_key
 from alts.package_managers.base import Candidate, Identity, InstalledPackage, Operation, Queries, Query
 from alts.shared.models.distributions import DEB_ARCHITECTURES
+from alts.shared.models.platform import Platform
 from alts.shared.models.report import Finding, Kind
+from alts.shared.models.repository import Repository
 from alts.shared.models.task_spec import TaskSpec
 
 # Nobody can answer a conffile question here. Keep the file on disk, as a careful administrator would, and take the
@@ -42,9 +44,9 @@ class Apt(DpkgState):
 
     folders: Sequence[str] = ("/var/lib/apt", "/var/lib/dpkg", ARCHIVES)
 
-    def files(self, spec: TaskSpec) -> tuple[InstanceFile, ...]:
-        """Return sources, keys and pins of the task, apt's settings, and answers for debconf."""
-        return (*files_for(spec), InstanceFile(debconf.ANSWERS_PATH, debconf.ANSWERS))
+    def files(self, platform: Platform, repositories: Sequence[Repository]) -> tuple[InstanceFile, ...]:  # noqa: ARG002
+        """Return apt's settings, answers for debconf, and sources, keys and pins of the task."""
+        return (*files_for(repositories), InstanceFile(debconf.ANSWERS_PATH, debconf.ANSWERS))
 
     def version(self) -> Query[str]:
         """Read the second word of `apt-get --version`, e.g. "apt 2.6.1 (amd64)"."""

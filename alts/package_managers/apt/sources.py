@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from alts.core.instance import InstanceFile
 from alts.package_managers import served
 from alts.shared.models.repository import Repository
-from alts.shared.models.task_spec import TaskSpec
 
 ARCHIVES = "/var/cache/apt/alts"
 """Folder of downloaded packages. They stay as proof of what was installed."""
@@ -35,17 +34,17 @@ LIST_LAST = f"""\
 """
 
 
-def files_for(spec: TaskSpec) -> Iterator[InstanceFile]:
+def files_for(repositories: Sequence[Repository]) -> Iterator[InstanceFile]:
     """Yield settings, and a source, a key and pins for the task's repositories. Keys must be text already, not URLs."""
     yield InstanceFile("/etc/apt/apt.conf.d/90alts", _SETTINGS)
-    for number, repository in enumerate(spec.repositories, 1):
+    for number, repository in enumerate(repositories, 1):
         key_path = None
         if repository.gpg_key:
             key_path = f"/etc/apt/keyrings/alts-{number}.asc"
             yield InstanceFile(key_path, repository.gpg_key)
         stanza = deb822_source(repository, key_path=key_path)
         yield InstanceFile(f"/etc/apt/sources.list.d/alts-{number}.sources", stanza)
-    if pins := preferences(spec.repositories):
+    if pins := preferences(repositories):
         yield InstanceFile("/etc/apt/preferences.d/alts", pins)
 
 

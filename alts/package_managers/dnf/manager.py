@@ -22,7 +22,9 @@ from alts.package_managers.dnf.names import full_name
 from alts.package_managers.dnf.rpm import RpmState
 from alts.package_managers.dnf.sources import FOLDER, KnownRepository, brought_by_task, files_for, read_repositories
 from alts.package_managers.dnf.versions import compare, full_version, version_key
+from alts.shared.models.platform import Platform
 from alts.shared.models.report import Finding, Kind
+from alts.shared.models.repository import Repository
 from alts.shared.models.task_spec import TaskSpec
 
 # Runs a query, then prints the machine's repositories: their priority decides between equal versions.
@@ -63,9 +65,9 @@ class Dnf(RpmState):
     promise_tags = "%{chksum}|%{relativepath}"
     """Tags of a query for the checksum and the location of a file in the index."""
 
-    def files(self, spec: TaskSpec) -> tuple[InstanceFile, ...]:
+    def files(self, platform: Platform, repositories: Sequence[Repository]) -> tuple[InstanceFile, ...]:
         """Return the task's repositories and keys, and working repositories for an old distribution."""
-        return tuple(files_for(spec))
+        return tuple(files_for(platform, repositories))
 
     def version(self) -> Query[str]:
         """Ask rpm, because dnf itself is slow to start. The answer has the program's name, e.g. "dnf 4.14.0"."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import configparser
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from alts.core.instance import InstanceFile
+from alts.shared.models.platform import Platform
 from alts.shared.models.repository import Repository
 from alts.shared.models.task_spec import TaskSpec
 
@@ -55,13 +56,13 @@ class KnownRepository:
         return f"{self.id} {self.url}".strip()
 
 
-def files_for(spec: TaskSpec) -> Iterator[InstanceFile]:
+def files_for(platform: Platform, repositories: Sequence[Repository]) -> Iterator[InstanceFile]:
     """Yield a .repo file and a key per repository of the task, and the vault's for a distribution without mirrors."""
-    for number, repository in enumerate(spec.repositories, 1):
+    for number, repository in enumerate(repositories, 1):
         yield InstanceFile(f"{FOLDER}/{repository_id(number)}.repo", repository_file(number, repository))
         if repository.gpg_key and not _is_url(repository.gpg_key):
             yield InstanceFile(_key_path(number), repository.gpg_key)
-    key, files = _ARCHIVED.get((spec.dist_name, spec.dist_version), ("", {}))
+    key, files = _ARCHIVED.get((platform.dist_name, platform.dist_version), ("", {}))
     for name, sections in files.items():
         yield InstanceFile(
             f"{FOLDER}/{name}",

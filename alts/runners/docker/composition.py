@@ -18,7 +18,8 @@ from alts.runners.docker.provider.process import ProviderProcess
 from alts.runners.docker.runner import DockerRunner
 from alts.runners.terraform import FilesFor, TerraformMachines
 from alts.shared.config import Config
-from alts.shared.models.task_spec import TaskSpec
+from alts.shared.models.platform import Platform
+from alts.shared.models.repository import Repository
 
 
 @dataclass(frozen=True)
@@ -76,5 +77,5 @@ def docker_settings(config: Config) -> DockerSettings:
     )
 
 
-def _files_for(spec: TaskSpec) -> Sequence[InstanceFile]:
-    return PACKAGE_MANAGERS[spec.platform.release.tool].files(spec)
+def _files_for(platform: Platform, repositories: Sequence[Repository]) -> Sequence[InstanceFile]:
+    return PACKAGE_MANAGERS[platform.release.tool].files(platform, repositories)

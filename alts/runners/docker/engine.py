@@ -18,6 +18,7 @@ from docker.transport import UnixHTTPAdapter
 from alts.core.output import OutputSink
 from alts.core.stop import Stop
 from alts.runners.docker.disk import DiskWatch
+from alts.runners.docker.engine_time import epoch_seconds
 from alts.runners.docker.errors import EngineFailed, engine_errors
 from alts.runners.docker.instance import DockerInstance
 from alts.runners.docker.pull import Pull
@@ -49,6 +50,8 @@ class Container:
     id: str
     name: str
     labels: Mapping[str, str]
+    made_at: int = 0
+    """Seconds since the epoch, by the engine's clock."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,8 @@ class Network:
     subnets: tuple[str, ...]
     """Subnets in CIDR notation, e.g. ("172.17.0.0/16",)."""
     options: Mapping[str, str]
+    made_at: int = 0
+    """Seconds since the epoch, by the engine's clock."""
 
 
 class Engine:
@@ -134,13 +139,23 @@ class Engine:
                 self._data_root = Path(str(self._client.info()["DockerRootDir"]))
         return self._data_root
 
+    def time(self) -> int:
+        """Return the engine's clock in seconds since the epoch."""
+        with engine_errors("tell the time"):
+            return epoch_seconds(self._client.info()["SystemTime"])
+
     def containers(self, labels: Mapping[str, str | None]) -> tuple[Container, ...]:
         """List containers, running or not, that have all these labels. A None value matches any value."""
         wanted = _label_filters(labels)
         with engine_errors("list containers"):
             found = self._client.containers(all=True, filters={"label": wanted})
         return tuple(
-            Container(id=one["Id"], name=(one["Names"] or ["/"])[0].lstrip("/"), labels=one["Labels"] or {})
+            Container(
+                id=one["Id"],
+                name=(one["Names"] or ["/"])[0].lstrip("/"),
+                labels=one["Labels"] or {},
+                made_at=one["Created"],
+            )
             for one in found
         )
 
@@ -168,6 +183,7 @@ class Engine:
                 labels=one["Labels"] or {},
                 subnets=tuple(pool["Subnet"] for pool in (one["IPAM"] or {}).get("Config") or () if "Subnet" in pool),
                 options=one["Options"] or {},
+                made_at=epoch_seconds(one["Created"]),
             )
             for one in found
         )

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import io
 import posixpath
-import re
 import tarfile
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
-from datetime import datetime
 
 from docker import APIClient
 from docker import errors as docker_errors
@@ -20,6 +18,7 @@ from alts.core.output import BoundedOutput, OutputSink
 from alts.core.stop import Stop, StopReason
 from alts.runners.docker.death import ended_by_itself, ran_out_of_memory
 from alts.runners.docker.disk import DiskWatch
+from alts.runners.docker.engine_time import epoch_seconds
 from alts.runners.docker.errors import ENGINE_ERRORS, engine_errors, said_by
 from alts.runners.docker.exec import Command, CommandSurvives
 from alts.runners.docker.shell import Shell, ShellCommand, ShellLost
@@ -38,7 +37,6 @@ _DEATH_SECONDS = 1.5  # from the end of a machine's commands to its own
 _ALIVE_INTERVAL = 0.1  # seconds between two liveness checks
 _TAR_ROOM = 1 << 20  # bytes of tar overhead allowed besides the file itself
 _LINKS = 8  # maximum length of a symlink chain
-_FRACTION = re.compile(r"\.\d+")
 
 
 class DockerInstance:
@@ -245,9 +243,7 @@ class DockerInstance:
 
     def _engine_time(self) -> int:
         """Return the engine's clock in seconds since the epoch."""
-        # E.g. "2026-11-27T02:31:04.123456789Z"; datetime parses at most six fractional digits.
-        said = _FRACTION.sub("", self._client.info()["SystemTime"])
-        return int(datetime.fromisoformat(said).timestamp())
+        return epoch_seconds(self._client.info()["SystemTime"])
 
     def _death(self, details: str) -> InstanceLost | MachineRuined:
         """Return the error for a machine that is gone or silent, with the cause if it can be determined."""

@@ -27,12 +27,13 @@ class Inventory:
     def machines(self) -> Iterable[Machine]:
         """List the machines of all workers. A network without its machine also counts as one."""
         ours: Mapping[str, str | None] = {TASK_LABEL: None}
-        found = [container.labels for container in self._engine.containers(ours)]
-        found += [network.labels for network in self._engine.networks(ours)]
-        for labels in found:
+        found = [(container.labels, container.made_at) for container in self._engine.containers(ours)]
+        found += [(network.labels, network.made_at) for network in self._engine.networks(ours)]
+        now = self._engine.time() if found else 0.0
+        for labels, made_at in found:
             # Labels without an attempt number are not ours.
-            if attempt := _attempt_of(labels):
-                yield Machine(labels.get(WORKER_LABEL, ""), labels[TASK_LABEL], attempt)
+            if labels.get(ATTEMPT_LABEL, "").isdecimal():
+                yield Machine(labels.get(WORKER_LABEL, ""), labels[TASK_LABEL], _attempt_of(labels), now - made_at)
 
     def remove_attempt(self, task_id: str, attempt: int) -> int:
         """Remove what an attempt has. Returns the number of machines. Raises EngineFailed."""

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from alts.core.instance import Instance
 from alts.core.output import OutputSink
@@ -22,6 +23,7 @@ from alts.runners.docker.subnets import free_subnet
 from alts.runners.terraform import MachinePlan
 from alts.shared.config import InstanceLimits
 from alts.shared.errors import ImageUnavailable, ProvisionFailed
+from alts.shared.models.platform import Platform
 
 log = logging.getLogger(__name__)
 
@@ -93,26 +95,31 @@ class DockerModule:
         self._images = images
         self._provider = provider
 
-    def plan(self, request: MachineRequest, *, stop: Stop, log: OutputSink) -> MachinePlan:
-        emulated = self._emulated(request)
-        image = self._images.resolve(request.platform, stop=stop, log=log)
+    def plan(self, requests: Sequence[MachineRequest], *, stop: Stop, log: OutputSink) -> MachinePlan:
+        platform = requests[0].platform
+        emulated = self._emulated(platform)
+        image = self._images.resolve(platform, stop=stop, log=log)
         limits = self._settings.limits
+        machines: dict[str, Mapping[str, object]] = {
+            request.name: {"hostname": f"alts-{request.task_id[:8]}", "labels": self._inventory.labels_of(request)}
+            for request in requests
+        }
         variables = {
             "docker_host": self._settings.docker_host,
-            "name": f"alts-{request.task_id}-{request.attempt}",
-            "hostname": f"alts-{request.task_id[:8]}",
             "image": image.id,
-            "labels": self._inventory.labels_of(request),
             "memory_mb": limits.memory_mb,
             "cpus": limits.cpus,
             "pids": limits.pids,
-            **self._network(),
+            **self._networks(machines),
         }
         return MachinePlan(variables, _described(image, emulated=emulated))
 
     def instead(self, variables: Mapping[str, object], error: ProvisionFailed) -> Mapping[str, object] | None:
-        # Another client took part of the subnet between our check and its creation.
-        return {**variables, **self._network()} if _TAKEN.search(error.details) else None
+        if not _TAKEN.search(error.details):
+            return None
+        # Another client took part of a subnet between our check and its creation.
+        machines: Any = variables["machines"]
+        return {**variables, **self._networks(machines)}
 
     def override(self) -> Mapping[str, object]:
         return provider_override(self._settings.provider_version)
@@ -120,20 +127,20 @@ class DockerModule:
     def environment(self, stop: Stop) -> Mapping[str, str]:
         return {} if self._provider is None else self._provider.environment(stop)
 
-    def connect(self, outputs: Mapping[str, object]) -> Instance:
+    def connect(self, machine: Mapping[str, str]) -> Instance:
         limits = self._settings.limits
         if self._provider is None:
             # The registry's provider has no attribute for the process limit.
-            self._engine.limit_processes(str(outputs["id"]), pids=limits.pids)
-        return self._engine.instance(str(outputs["id"]), name=str(outputs["name"]), disk_mb=limits.disk_mb)
+            self._engine.limit_processes(machine["id"], pids=limits.pids)
+        return self._engine.instance(machine["id"], name=machine["name"], disk_mb=limits.disk_mb)
 
-    def connection(self, outputs: Mapping[str, object]) -> Mapping[str, str]:
-        return docker_connection(str(outputs["name"]), self._settings.docker_host)
+    def connection(self, machine: Mapping[str, str]) -> Mapping[str, str]:
+        return docker_connection(machine["name"], self._settings.docker_host)
 
-    def seal(self, request: MachineRequest, outputs: Mapping[str, object]) -> str:
+    def seal(self, request: MachineRequest, machine: Mapping[str, str]) -> str:
         labels = self._inventory.labels_of(request)
         try:
-            deny_networks(self._engine, str(outputs["id"]), self._settings.networks_denied, labels=labels)
+            deny_networks(self._engine, machine["id"], self._settings.networks_denied, labels=labels)
         except (NoHelper, ProvisionFailed) as error:
             # A transient failure must not let a package reach denied networks.
             if self._settings.networks_denied and not isinstance(error, NoHelper):
@@ -156,20 +163,24 @@ class DockerModule:
     def trouble(self) -> str:
         return self._engine.trouble()
 
-    def _network(self) -> Mapping[str, object]:
-        """Return the variables for a network without overlaps. Raises ProvisionFailed if the pool is exhausted."""
+    def _networks(self, machines: Mapping[str, Mapping[str, object]]) -> Mapping[str, object]:
+        """Return the variables for networks without overlaps. Raises ProvisionFailed if the pool is exhausted."""
         networks = self._engine.networks()
         # The engine applies its MTU setting only to its default network. Without it, long packets get lost.
         default = next((network.options for network in networks if network.name == "bridge"), {})
         options = {name: value for name, value in default.items() if name == _MTU_OPTION}
-        if self._settings.network_pool is None:
-            return {"subnet": "", "network_options": options}
         taken = [subnet for network in networks for subnet in network.subnets]
-        return {"subnet": free_subnet(self._settings.network_pool, taken), "network_options": options}
+        chosen: dict[str, Mapping[str, object]] = {}
+        for name, machine in machines.items():
+            pool = self._settings.network_pool
+            subnet = "" if pool is None else free_subnet(pool, taken)
+            taken += [subnet] if subnet else []
+            chosen[name] = {**machine, "subnet": subnet}
+        return {"machines": chosen, "network_options": options}
 
-    def _emulated(self, request: MachineRequest) -> bool:
-        """Return whether the task needs emulation. Raises ImageUnavailable if that is not allowed or not installed."""
-        wanted = request.platform.host_architecture
+    def _emulated(self, platform: Platform) -> bool:
+        """Return whether it needs emulation. Raises ImageUnavailable if that is not allowed or not installed."""
+        wanted = platform.host_architecture
         host = {"amd64": "x86_64", "arm64": "aarch64"}.get(self._engine.architecture())
         if wanted == host:
             return False

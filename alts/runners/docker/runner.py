@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from alts.shared.models.task_spec import TaskSpec
 
 
 class DockerRunner:
-    """See alts.runners.base.Runner."""
+    """See alts.runners.base.BatchRunner."""
 
     def __init__(
         self, lifecycle: TerraformMachines, inventory: Inventory, engine: Engine, provider: ProviderProcess | None
@@ -35,6 +35,11 @@ class DockerRunner:
     def make(self, request: MachineRequest, *, stop: Stop, log: OutputSink) -> AbstractContextManager[Provisioned]:
         return self._lifecycle.make(request, stop=stop, log=log)
 
+    def make_ready(
+        self, requests: Sequence[MachineRequest], *, folder: Path, stop: Stop, log: OutputSink
+    ) -> Sequence[Provisioned]:
+        return self._lifecycle.make_ready(requests, folder=folder, stop=stop, log=log)
+
     def prepare(self, made: Provisioned, order: Order, *, stop: Stop, log: OutputSink) -> Provisioned:
         return self._lifecycle.prepare(made, order, stop=stop, log=log)
 
@@ -49,6 +54,9 @@ class DockerRunner:
 
     def remove(self, task_id: str, attempt: int) -> int:
         return self._inventory.remove_attempt(task_id, attempt)
+
+    def held(self) -> Collection[tuple[str, int]]:
+        return ()
 
     def trouble(self) -> str:
         return self._engine.trouble()

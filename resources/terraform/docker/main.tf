@@ -1,4 +1,4 @@
-# One machine under test and its own network. The attributes used are in both the registry's kreuzwerker/docker 3.6 and
+# Machines under test, each with its own network. The attributes used are in both the registry's kreuzwerker/docker 3.6 and
 # the embedded provider.
 
 provider "docker" {
@@ -7,12 +7,14 @@ provider "docker" {
 
 # Machines cannot reach each other: the engine forwards nothing between bridges.
 resource "docker_network" "instance" {
-  name    = var.name
+  for_each = var.machines
+
+  name    = each.key
   driver  = "bridge"
   options = var.network_options
 
   dynamic "ipam_config" {
-    for_each = var.subnet == "" ? [] : [var.subnet]
+    for_each = each.value.subnet == "" ? [] : [each.value.subnet]
 
     # Without a chosen gateway dockerd 20.10 panics at every start (libnetwork, reservePools) if it was killed between
     # the release of the network's addresses and the removal of the network.
@@ -23,7 +25,7 @@ resource "docker_network" "instance" {
   }
 
   dynamic "labels" {
-    for_each = var.labels
+    for_each = each.value.labels
 
     content {
       label = labels.key
@@ -33,8 +35,10 @@ resource "docker_network" "instance" {
 }
 
 resource "docker_container" "instance" {
-  name     = var.name
-  hostname = var.hostname
+  for_each = var.machines
+
+  name     = each.key
+  hostname = each.value.hostname
   image    = var.image
 
   # The machine runs only the commands that are sent into it. Its first process cannot be killed from inside
@@ -48,7 +52,7 @@ resource "docker_container" "instance" {
   ]
   must_run = true
 
-  network_mode  = docker_network.instance.name
+  network_mode  = docker_network.instance[each.key].name
   security_opts = ["no-new-privileges"]
   # Capabilities that maintainer scripts may need stay: mknod (Debian Policy 10.6), chroot, setcap, binding a low port.
   capabilities {
@@ -66,7 +70,7 @@ resource "docker_container" "instance" {
   remove_volumes        = true
 
   dynamic "labels" {
-    for_each = var.labels
+    for_each = each.value.labels
 
     content {
       label = labels.key

@@ -1,11 +1,10 @@
-output "id" {
-  value = docker_container.instance.id
-}
-
-output "name" {
-  value = docker_container.instance.name
-}
-
-output "ip" {
-  value = docker_container.instance.network_data[0].ip_address
+output "machines" {
+  description = "Name => id, name and address"
+  value = {
+    for name, instance in docker_container.instance : name => {
+      id   = instance.id
+      name = instance.name
+      ip   = instance.network_data[0].ip_address
+    }
+  }
 }

@@ -5,14 +5,16 @@ variable "docker_host" {
   type        = string
 }
 
-variable "name" {
-  description = "Name of the container, with the machine's task and attempt"
-  type        = string
-}
-
-variable "hostname" {
-  description = "Hostname of the machine"
-  type        = string
+variable "machines" {
+  description = <<-EOT
+    Name of the container and its network => hostname, labels (leftovers are found by them) and the subnet of its
+    network, e.g. 10.213.7.8/29; an empty subnet lets the engine choose.
+  EOT
+  type = map(object({
+    hostname = string
+    labels   = map(string)
+    subnet   = string
+  }))
 }
 
 variable "image" {
@@ -20,13 +22,8 @@ variable "image" {
   type        = string
 }
 
-variable "labels" {
-  description = "The machine's worker, task and attempt; leftovers are found by them"
-  type        = map(string)
-}
-
 variable "memory_mb" {
-  description = "Memory limit; there is no swap on top"
+  description = "Memory limit of each machine; there is no swap on top"
   type        = number
 }
 
@@ -40,14 +37,8 @@ variable "pids" {
   type        = number
 }
 
-variable "subnet" {
-  description = "Subnet of the machine's own network, e.g. 10.213.7.8/29; empty lets the engine choose"
-  type        = string
-  default     = ""
-}
-
 variable "network_options" {
-  description = "Options of the bridge, e.g. its MTU"
+  description = "Options of the bridges, e.g. their MTU"
   type        = map(string)
   default     = {}
 }

@@ -14,8 +14,8 @@ from alts.core.instance import Instance, InstanceFile
 from alts.core.output import OutputSink
 from alts.core.stop import Stop, Stopped
 from alts.runners.base import MachineRequest
-from alts.runners.docker.composition import docker_runner
 from alts.runners.docker.module import docker_connection
+from alts.runners.docker.runner import DockerRunner
 from alts.runners.registry import RUNNERS
 from alts.runners.terraform import MachinePlan, TerraformMachines
 from alts.shared.errors import (
@@ -25,8 +25,9 @@ from alts.shared.errors import (
     ProvisionFailed,
     RepositoryUnreachable,
 )
-from alts.shared.models.task_spec import TaskSpec
-from tests.support.builders import a_spec, an_order
+from alts.shared.models.platform import Platform
+from alts.shared.models.repository import Repository
+from tests.support.builders import a_config, a_spec, an_order
 from tests.support.fakes import FakeInstance
 from tests.support.log_lines import captured_lines
 
@@ -35,7 +36,12 @@ echo "$1" >>"{calls}"
 [ "$1" != "{fails_at}" ] || {{ echo "Error: no $1 today"; exit 1; }}
 case $1 in
 version) echo "Terraform v1.2.3" ;;
-output) echo '{{"id": {{"value": "1"}}, "name": {{"value": "machine"}}}}' ;;
+output) cat <<EOF
+{{"machines": {{"value": {{
+    "alts-00000000-0000-4000-8000-000000000001-1": {{"id": "1", "name": "machine"}}
+}}}}}}
+EOF
+;;
 esac
 """
 
@@ -69,7 +75,7 @@ class ScriptedModule:
         script.chmod(0o755)
         self.terraform = script
 
-    def plan(self, request: MachineRequest, *, stop: Stop, log: OutputSink) -> MachinePlan:
+    def plan(self, requests: Sequence[MachineRequest], *, stop: Stop, log: OutputSink) -> MachinePlan:
         if self._failure is not None:
             raise self._failure
         return MachinePlan({"name": "machine"}, {"reference": "debian:12"})
@@ -83,16 +89,16 @@ class ScriptedModule:
     def environment(self, stop: Stop) -> Mapping[str, str]:
         return {}
 
-    def connect(self, outputs: Mapping[str, object]) -> Instance:
+    def connect(self, machine: Mapping[str, str]) -> Instance:
         return self._machine
 
-    def connection(self, outputs: Mapping[str, object]) -> Mapping[str, str]:
-        return docker_connection(str(outputs["name"]), "unix:///no/such/socket")
+    def connection(self, machine: Mapping[str, str]) -> Mapping[str, str]:
+        return docker_connection(machine["name"], "unix:///no/such/socket")
 
     def trouble(self) -> str:
         return self._engine_trouble
 
-    def seal(self, request: MachineRequest, outputs: Mapping[str, object]) -> str:
+    def seal(self, request: MachineRequest, machine: Mapping[str, str]) -> str:
         logging.getLogger("alts.test").info("sealing")
         assert self._may_seal is None or self._may_seal.wait(30)
         self.sealed.set()
@@ -112,7 +118,7 @@ class ScriptedModule:
 def enter(module: ScriptedModule, folder: Path, *, stop: Stop | None = None) -> None:
     order = an_order(folder / "work")
     order.work_folder.mkdir()
-    machines = TerraformMachines(module, terraform=module.terraform, files_for=lambda spec: ())
+    machines = TerraformMachines(module, terraform=module.terraform, files_for=lambda platform, repositories: ())
     with machines.make(order.request, stop=stop or Stop(60), log=lambda text: None) as made:
         machines.prepare(made, order, stop=stop or Stop(60), log=lambda text: None)
         pytest.fail("there is no machine to enter")
@@ -210,7 +216,7 @@ def test_a_machine_is_sealed_while_it_is_prepared(tmp_path: Path) -> None:
     order = an_order(tmp_path / "work")
     order.work_folder.mkdir()
 
-    def files_for(spec: TaskSpec) -> Sequence[InstanceFile]:
+    def files_for(platform: Platform, repositories: Sequence[Repository]) -> Sequence[InstanceFile]:
         assert not module.sealed.is_set()
         preparing.set()
         return ()
@@ -232,7 +238,7 @@ def test_a_machine_is_destroyed_only_when_its_sealing_has_ended(tmp_path: Path) 
     order = an_order(tmp_path / "work")
     order.work_folder.mkdir()
 
-    machines = TerraformMachines(module, terraform=module.terraform, files_for=lambda spec: ())
+    machines = TerraformMachines(module, terraform=module.terraform, files_for=lambda platform, repositories: ())
     with machines.make(order.request, stop=Stop(60), log=lambda text: None):
         assert not module.sealed.is_set()
         threading.Timer(0.2, may_seal.set).start()
@@ -243,7 +249,7 @@ def test_a_machine_is_destroyed_only_when_its_sealing_has_ended(tmp_path: Path) 
 
 def test_a_repository_at_a_denied_address_is_refused_before_a_machine_is_made(tmp_path: Path) -> None:
     module = ScriptedModule(tmp_path)
-    machines = TerraformMachines(module, terraform=module.terraform, files_for=lambda spec: ())
+    machines = TerraformMachines(module, terraform=module.terraform, files_for=lambda platform, repositories: ())
     spec = a_spec(repositories=[{"name": "mine", "url": "http://169.254.169.254/debian", "trusted": True}])
 
     with pytest.raises(RepositoryUnreachable):
@@ -252,5 +258,7 @@ def test_a_repository_at_a_denied_address_is_refused_before_a_machine_is_made(tm
     assert module.calls == []
 
 
-def test_the_name_in_the_configuration_leads_to_the_runner() -> None:
-    assert RUNNERS["docker"] is docker_runner
+def test_the_name_in_the_configuration_leads_to_the_runner(tmp_path: Path) -> None:
+    runner = RUNNERS["docker"](a_config(pool_size=0), worker="worker", folder=tmp_path)
+
+    assert isinstance(runner, DockerRunner)

@@ -12,7 +12,7 @@ from alts.shared.errors import LedgerUnavailable
 from alts.worker.janitor import Janitor
 from tests.support.builders import a_report, a_spec
 from tests.support.fakes import FakeLedger, FakeRunner
-from tests.support.worker_bench import WorkerBench
+from tests.support.worker_bench import LONGEST_LIFE, WorkerBench
 
 
 @pytest.fixture
@@ -47,6 +47,27 @@ def test_an_attempt_that_runs_keeps_its_machine_and_its_folder(bench: WorkerBenc
     assert bench.runner.present == [machine]
 
 
+def test_what_the_runner_holds_for_later_tasks_stays(bench: WorkerBench) -> None:
+    held = Machine(bench.folder.identity, "waits", 0)
+    bench.runner.present = [held, Machine(bench.folder.identity, "an-end-that-failed", 0)]
+    bench.runner.holds = {("waits", 0)}
+
+    bench.janitor.reap()
+
+    assert bench.runner.present == [held]
+
+
+def test_machines_of_another_host_s_pool_stay_until_they_are_older_than_any_can_be(bench: WorkerBench) -> None:
+    young = Machine("elsewhere", "young", 0, age=LONGEST_LIFE - 1)
+    neighbour = Machine(bench.folder.identity, "waits", 0, age=LONGEST_LIFE + 1)
+    bench.runner.present = [young, neighbour, Machine("elsewhere", "old", 0, age=LONGEST_LIFE + 1)]
+    bench.runner.holds = {("waits", 0)}
+
+    bench.janitor.reap()
+
+    assert bench.runner.present == [young, neighbour]
+
+
 def test_without_the_ledger_the_rest_is_removed_all_the_same(bench: WorkerBench) -> None:
     bench.ledger.away = True
     strange = Machine("elsewhere", "t", 1)
@@ -79,6 +100,7 @@ def test_the_ledger_is_asked_once_for_all_runners_and_not_at_all_for_nothing(ben
         running=bench.running,
         reports=bench.spool,
         artifacts=bench.spool,
+        longest_life=LONGEST_LIFE,
     )
 
     janitor.reap()

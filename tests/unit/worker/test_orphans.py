@@ -16,13 +16,13 @@ HERE = {OWN, NEIGHBOUR}
 def test_what_an_end_of_our_own_did_not_reach_is_an_orphan_and_what_is_at_work_is_not() -> None:
     machines = Machine(OWN, "ended", 1), Machine(OWN, "busy", 2), Machine(OWN, "busy", 1)
 
-    assert own_orphans(machines, own=OWN, running={("busy", 2)}) == {("busy", 1), ("ended", 1)}
+    assert own_orphans(machines, own=OWN, wanted={("busy", 2)}) == {("busy", 1), ("ended", 1)}
 
 
 def test_a_neighbour_s_machines_are_left_to_the_slots() -> None:
     machines = [Machine(NEIGHBOUR, "t", 1)]
 
-    assert not own_orphans(machines, own=OWN, running=())
+    assert not own_orphans(machines, own=OWN, wanted=())
     assert not foreign(machines, neighbours=HERE)
 
 
@@ -42,7 +42,7 @@ def test_nothing_is_named_without_a_reason(machines: list[Machine], running: set
     for machine in machines:
         owners.setdefault((machine.task_id, machine.attempt), set()).add(machine.worker)
 
-    orphans = own_orphans(machines, own=OWN, running=running)
+    orphans = own_orphans(machines, own=OWN, wanted=running)
 
     assert orphans == {attempt for attempt, by in owners.items() if OWN in by} - running
     assert foreign(machines, neighbours=HERE) == {attempt for attempt, by in owners.items() if by - HERE}

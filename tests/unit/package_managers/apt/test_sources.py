@@ -39,7 +39,8 @@ def test_a_repository_becomes_a_deb822_stanza(repository: dict[str, object], sta
 def test_every_repository_has_a_file_of_its_own() -> None:
     spec = a_spec(repositories=[{"url": "http://a.example/"}, {"url": "http://b.example/"}])
 
-    paths = [file.path for file in Apt().files(spec) if file.path.startswith("/etc/apt/sources.list.d/")]
+    files = Apt().files(spec.platform, spec.repositories)
+    paths = [file.path for file in files if file.path.startswith("/etc/apt/sources.list.d/")]
 
     assert len(paths) == len(set(paths)) == 2
 
@@ -47,7 +48,7 @@ def test_every_repository_has_a_file_of_its_own() -> None:
 def test_a_key_is_used_for_its_repository_alone() -> None:
     spec = a_spec(repositories=[{"url": "http://a.example/"}, {"url": "http://b.example/", "gpg_key": KEY}])
 
-    files = {file.path: file.content for file in Apt().files(spec)}
+    files = {file.path: file.content for file in Apt().files(spec.platform, spec.repositories)}
 
     assert files["/etc/apt/keyrings/alts-2.asc"] == KEY
     assert "Signed-By: /etc/apt/keyrings/alts-2.asc\n" in files["/etc/apt/sources.list.d/alts-2.sources"]

@@ -526,7 +526,7 @@ def test_an_armored_key_becomes_a_file() -> None:
     armored = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nmQENBFeb0tkBCADF\n=rPK1\n-----END PGP PUBLIC KEY BLOCK-----\n"
     spec = a_spec(dist_name="almalinux", dist_version="9", repositories=[{"url": BROUGHT, "gpg_key": armored}])
 
-    files = {file.path: file.content for file in DNF.files(spec)}
+    files = {file.path: file.content for file in DNF.files(spec.platform, spec.repositories)}
 
     assert files["/etc/pki/rpm-gpg/alts-1.asc"] == armored
     assert "gpgkey=file:///etc/pki/rpm-gpg/alts-1.asc\n" in files["/etc/yum.repos.d/alts-1.repo"]
@@ -536,7 +536,7 @@ def test_an_armored_key_becomes_a_file() -> None:
 def test_a_centos_whose_mirrors_are_gone_is_read_from_the_vault_and_verified(version: str) -> None:
     spec = a_spec(dist_name="centos", dist_version=version)
 
-    for file in DNF.files(spec):
+    for file in DNF.files(spec.platform, spec.repositories):
         [repository] = list(read_repositories(file.content).values())[:1]
         assert repository.url.startswith("http://vault.centos.org/")
         assert "gpgcheck=1\n" in file.content

@@ -194,6 +194,6 @@ def test_every_variable_of_the_module_is_declared_once() -> None:
     text = (MODULE / "variables.tf").read_text()
     used = (MODULE / "main.tf").read_text()
 
-    for name in ("docker_host", "name", "hostname", "image", "labels", "memory_mb", "cpus"):
+    for name in ("docker_host", "machines", "image", "memory_mb", "cpus", "network_options"):
         assert text.count(f'variable "{name}"') == 1
         assert f"var.{name}" in used

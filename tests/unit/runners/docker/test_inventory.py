@@ -13,6 +13,8 @@ from alts.runners.docker.inventory import Inventory
 
 HOST = "unix:///nonexistent/docker.sock"
 
+MADE_AT = 1000
+
 
 def labels(task: str, attempt: int, worker: str) -> Mapping[str, str]:
     return {"alts.task": task, "alts.attempt": str(attempt), "alts.worker": worker}
@@ -27,11 +29,16 @@ class EngineInMemory(Engine):
         self.attached = dict(self.present)
 
     def containers(self, labels: Mapping[str, str | None]) -> tuple[Container, ...]:
-        return tuple(Container(str(one), "", found) for one, found in self.present.items() if _has(found, labels))
+        return tuple(
+            Container(str(one), "", found, MADE_AT) for one, found in self.present.items() if _has(found, labels)
+        )
 
     def networks(self, labels: Mapping[str, str | None] | None = None) -> tuple[Network, ...]:
         found = {one: found for one, found in self.attached.items() if _has(found, labels or {})}
-        return tuple(Network(str(one), "", found[one], (), {}) for one in found)
+        return tuple(Network(str(one), "", found[one], (), {}, MADE_AT) for one in found)
+
+    def time(self) -> int:
+        return MADE_AT + 5
 
     def remove_container(self, container: str) -> None:
         del self.present[int(container)]
@@ -55,13 +62,20 @@ def an_inventory(engine: Engine) -> Inventory:
 
 
 def test_all_machines_with_an_attempt_are_listed(engine: EngineInMemory) -> None:
-    assert set(an_inventory(engine).machines()) == {Machine("w", "a", 1), Machine("w", "a", 2), Machine("v", "b", 1)}
+    found = {Machine("w", "a", 1, age=5), Machine("w", "a", 2, age=5), Machine("v", "b", 1, age=5)}
+    assert set(an_inventory(engine).machines()) == found
+
+
+def test_a_machine_that_was_made_ahead_has_an_id_of_its_own(engine: EngineInMemory) -> None:
+    engine.present[9] = labels("waits", 0, "w")
+
+    assert Machine("w", "waits", 0, age=5) in set(an_inventory(engine).machines())
 
 
 def test_a_network_without_its_container_counts_as_a_machine(engine: EngineInMemory) -> None:
     engine.present.clear()
 
-    assert Machine("v", "b", 1) in set(an_inventory(engine).machines())
+    assert Machine("v", "b", 1, age=5) in set(an_inventory(engine).machines())
 
 
 def test_an_attempt_is_removed_with_its_network(engine: EngineInMemory) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,6 +58,10 @@ def a_request(folder: Path, **changes: str) -> MachineRequest:
     return MachineRequest(a_spec(**changes).platform, TASK_ID, 3, folder)
 
 
+def subnets(variables: Mapping[str, Any]) -> list[str]:
+    return [machine["subnet"] for machine in variables["machines"].values()]
+
+
 def silent(text: str) -> None:
     """A log that nobody reads."""
 
@@ -63,16 +69,19 @@ def silent(text: str) -> None:
 def test_the_module_gets_image_names_labels_and_limits(tmp_path: Path) -> None:
     module = a_module(tmp_path, instance_limits={"memory_mb": 256, "cpus": 0.5, "pids": 99})
 
-    plan = module.plan(a_request(tmp_path), stop=Stop(60), log=silent)
+    plan = module.plan([a_request(tmp_path)], stop=Stop(60), log=silent)
 
-    variables = dict(plan.variables)
-    assert str(variables.pop("subnet")).startswith("10.213.")
-    assert variables == {
-        "docker_host": HOST,
-        "name": f"alts-{TASK_ID}-3",
+    [subnet] = subnets(plan.variables)
+    assert subnet.startswith("10.213.")
+    machine = {
         "hostname": "alts-00000000",
-        "image": "sha256:0",
         "labels": {"alts.task": TASK_ID, "alts.attempt": "3", "alts.worker": "worker-id"},
+        "subnet": subnet,
+    }
+    assert plan.variables == {
+        "docker_host": HOST,
+        "machines": {f"alts-{TASK_ID}-3": machine},
+        "image": "sha256:0",
         "memory_mb": 256,
         "cpus": 0.5,
         "pids": 99,
@@ -90,29 +99,43 @@ def test_the_module_gets_image_names_labels_and_limits(tmp_path: Path) -> None:
 def test_without_a_pool_the_engine_chooses_the_subnet(tmp_path: Path) -> None:
     module = a_module(tmp_path, instance_network_pool=None)
 
-    assert module.plan(a_request(tmp_path), stop=Stop(60), log=silent).variables["subnet"] == ""
+    plan = module.plan([a_request(tmp_path)], stop=Stop(60), log=silent)
+
+    assert subnets(plan.variables) == [""]
 
 
-def test_another_subnet_is_tried_only_if_the_first_was_taken(tmp_path: Path) -> None:
+def test_machines_of_a_batch_have_networks_that_do_not_overlap(tmp_path: Path) -> None:
+    module = a_module(tmp_path, instance_network_pool="10.213.7.0/24")
+    requests = [replace(a_request(tmp_path), attempt=attempt) for attempt in range(4, 36)]
+
+    plan = module.plan(requests, stop=Stop(60), log=silent)
+
+    assert len(set(subnets(plan.variables))) == 32
+    with pytest.raises(ProvisionFailed, match="is used up"):
+        module.plan([*requests, a_request(tmp_path)], stop=Stop(60), log=silent)
+
+
+def test_other_subnets_are_tried_only_if_one_was_taken(tmp_path: Path) -> None:
     module = a_module(tmp_path)
+    machines = {"one": {"hostname": "one"}, "other": {"hostname": "other"}}
 
-    other = module.instead({"name": "machine"}, ProvisionFailed("no", details="Pool overlaps with other one"))
+    other = module.instead({"machines": machines, "cpus": 1}, ProvisionFailed("no", details="Pool overlaps with one"))
 
     assert other is not None
-    assert other["name"] == "machine"
-    assert "subnet" in other
+    assert other["cpus"] == 1
+    assert len(set(subnets(other))) == 2
     assert module.instead({}, ProvisionFailed("no", details="no space left on device")) is None
 
 
 def test_another_architecture_needs_permission(tmp_path: Path) -> None:
     with pytest.raises(ImageUnavailable, match="host is x86_64, not aarch64") as caught:
-        a_module(tmp_path).plan(a_request(tmp_path, dist_arch="arm64"), stop=Stop(60), log=silent)
+        a_module(tmp_path).plan([a_request(tmp_path, dist_arch="arm64")], stop=Stop(60), log=silent)
 
     assert not caught.value.retryable
 
 
 def test_i686_runs_on_the_hosts_of_x86_64(tmp_path: Path) -> None:
-    plan = a_module(tmp_path).plan(a_request(tmp_path, dist_arch="i686"), stop=Stop(60), log=silent)
+    plan = a_module(tmp_path).plan([a_request(tmp_path, dist_arch="i686")], stop=Stop(60), log=silent)
 
     assert plan.image["emulated"] == "no"
 
