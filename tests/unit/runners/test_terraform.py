@@ -135,6 +135,7 @@ def test_wherever_terraform_fails_everything_is_taken_away(tmp_path: Path, fails
     assert len(module.removed) == 1
 
 
+@pytest.mark.slow
 def test_a_machine_that_cannot_be_prepared_is_taken_away(tmp_path: Path) -> None:
     # Ansible is real, and finds no engine.
     module = ScriptedModule(tmp_path)
@@ -146,6 +147,7 @@ def test_a_machine_that_cannot_be_prepared_is_taken_away(tmp_path: Path) -> None
     assert len(module.removed) == 1
 
 
+@pytest.mark.slow
 def test_lines_of_the_sealing_thread_name_the_attempt(tmp_path: Path) -> None:
     module = ScriptedModule(tmp_path)
 
@@ -155,7 +157,11 @@ def test_lines_of_the_sealing_thread_name_the_attempt(tmp_path: Path) -> None:
     assert [line.partition(": ")[2] for line in lines] == ["sealing attempt=1 task_id=t"]
 
 
-@pytest.mark.parametrize("fails_at", ["version", "apply", ""], ids=["version", "apply", "ansible"])
+@pytest.mark.parametrize(
+    "fails_at",
+    ["version", "apply", pytest.param("", marks=pytest.mark.slow)],
+    ids=["version", "apply", "ansible"],
+)
 def test_where_the_engine_is_lost_that_is_what_is_said(tmp_path: Path, fails_at: str) -> None:
     trouble = "the Docker engine could not be reached at unix:///x: connection refused"
     module = ScriptedModule(tmp_path, fails_at=fails_at, engine_trouble=trouble)
@@ -210,6 +216,7 @@ def test_without_an_image_terraform_is_not_even_started(tmp_path: Path) -> None:
     assert module.calls == []
 
 
+@pytest.mark.slow
 def test_a_machine_is_sealed_while_it_is_prepared(tmp_path: Path) -> None:
     preparing = threading.Event()
     module = ScriptedModule(tmp_path, may_seal=preparing)

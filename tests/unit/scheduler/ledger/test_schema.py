@@ -199,6 +199,7 @@ def test_tables_whose_version_is_not_written_down_are_refused(database_url: str)
         Database(database_url)
 
 
+@pytest.mark.slow
 def test_an_upgraded_database_is_current_and_opening_it_again_does_not_load_alembic(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/ledger.sqlite"
     Database(url).close()
