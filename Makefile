@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-run setup-test run token test test-long chaos bench-cancel bench-hostile \
+.PHONY: help setup setup-run setup-test run token test test-long chaos bench bench-quick bench-cancel bench-hostile \
     check check-style check-types check-fast lock docs-picture up down
 
 PYTHON ?= python3
@@ -59,6 +59,12 @@ test: setup-test  ## every test, with real containers, a private RabbitMQ and a 
 
 test-long: setup-test  ## fifty real packages of Debian, some of them twenty times, and every fault from the beginning
 	$(BIN)/python -m pytest --timeout=3600 -m long --durations=$(SLOWEST) $(ARGS)
+
+bench: setup-test  ## the time of a test beside `docker run` by hand, and with and without a pool: ARGS='--packages hello'
+	$(BIN)/python -m bench.speed $(ARGS)
+
+bench-quick: setup-test  ## the same for hello alone, in four minutes
+	$(BIN)/python -m bench.speed --quick $(ARGS)
 
 bench-cancel: setup-test  ## fifty cancels of running installs, how long the worst took: ARGS='--tries 50 --full-stack'
 	$(BIN)/python -m bench.cancel $(ARGS)
