@@ -21,7 +21,6 @@ from alts.runners.pool.runner import PooledRunner
 from alts.shared.errors import ProvisionFailed
 from tests.support.builders import a_config, a_spec, an_order
 from tests.support.debian_image import CACHE_FOLDER
-from tests.support.machine import HOST
 from tests.support.stack import until
 
 pytestmark = pytest.mark.docker
@@ -33,28 +32,12 @@ PLATFORM = a_spec().platform
 REPOSITORY = {"url": "http://packages.example/debian bookworm main", "name": "mine", "trusted": True}
 
 
-@pytest.fixture(scope="module")
-def worker(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Write a worker's identity file. Its content labels this file's machines. Return the content."""
-    identity = tmp_path_factory.mktemp("worker") / "work/1/identity"
-    identity.parent.mkdir(parents=True)
-    identity.write_text(uuid.uuid4().hex)
-    return identity.read_text()
-
-
 @pytest.fixture
 def runner(tmp_path: Path, worker: str) -> Iterator[DockerRunner]:
     runner = docker_runner(CONFIG, worker=worker, folder=tmp_path / "shared")
     yield runner
     runner.remove_all_of(worker)
     runner.close()
-
-
-@pytest.fixture
-def sdk() -> Iterator[docker.DockerClient]:
-    client = docker.DockerClient(base_url=HOST)
-    yield client
-    client.close()
 
 
 def silent(text: str) -> None:

@@ -39,15 +39,6 @@ CONFIG = a_config(cache_folder=str(CACHE_FOLDER), instance_limits={"memory_mb": 
 
 
 @pytest.fixture(scope="module")
-def worker(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Write a worker's identity file. Its content labels this file's machines. Return the content."""
-    identity = tmp_path_factory.mktemp("worker") / "work/1/identity"
-    identity.parent.mkdir(parents=True)
-    identity.write_text(uuid.uuid4().hex)
-    return identity.read_text()
-
-
-@pytest.fixture(scope="module")
 def the_runner(tmp_path_factory: pytest.TempPathFactory, worker: str) -> Iterator[DockerRunner]:
     """Yield one runner for all tests. Like a worker's, its provider serves one machine after the other."""
     runner = docker_runner(CONFIG, worker=worker, folder=tmp_path_factory.mktemp("runner"))
@@ -70,13 +61,6 @@ def new_order(folder: Path, *, attempt: int = 1, task_id: str = "") -> Order:
     work_folder = folder / f"work-{uuid.uuid4().hex[:8]}"
     work_folder.mkdir()
     return replace(an_order(work_folder), task_id=task_id or str(uuid.uuid4()), attempt=attempt)
-
-
-@pytest.fixture
-def sdk() -> Iterator[docker.DockerClient]:
-    client = docker.DockerClient(base_url=HOST)
-    yield client
-    client.close()
 
 
 def silent(text: str) -> None:
