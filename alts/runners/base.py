@@ -15,6 +15,9 @@ from alts.shared.models.platform import Platform
 from alts.shared.models.report import AttemptSummary
 from alts.shared.models.task_spec import TaskSpec
 
+AttemptKey = tuple[str, int]
+"""Task id and attempt number."""
+
 
 @dataclass(frozen=True)
 class MachineRequest:
@@ -114,7 +117,7 @@ class Runner(Protocol):
     def remove(self, task_id: str, attempt: int) -> int:
         """Destroy what an attempt has on the engine. Returns the number of machines."""
 
-    def held(self) -> Collection[tuple[str, int]]:
+    def held(self) -> Collection[AttemptKey]:
         """Return the task ids and attempts of machines that are wanted although no attempt of that name runs."""
 
     def trouble(self) -> str:

@@ -6,7 +6,7 @@ import logging
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -143,7 +143,9 @@ class TerraformMachines:
         """See alts.runners.base.BatchRunner."""
         plan = self._module.plan(requests, stop=stop, log=log)
         files = tuple(self._files_for(requests[0].platform, ()))
-        try:
+        with ExitStack() as undo:
+            for request in requests:
+                undo.callback(self._destroy_at_once, request)
             terraform = self._command(self._new_folder(folder), log, stop)
             tools, machines = self._create(terraform, plan.variables, stop)
             made = [machines[request.name] for request in requests]
@@ -151,39 +153,41 @@ class TerraformMachines:
                 seals = [pool.submit(self._module.seal, *pair) for pair in zip(requests, made, strict=True)]
                 connections = {one["name"]: self._module.connection(one) for one in made}
                 version = self._write(files, connections, folder=folder, stop=stop, log=log)
-            return tuple(
+            for seal in seals:
+                seal.result()
+            ready = tuple(
                 Provisioned(
                     instance=self._connect(machine),
-                    image={**plan.image, "sealed": "no" if seal.result() else "yes"},
+                    image=plan.image,
                     tools={**tools, "ansible": version},
                     files=files,
+                    not_sealed=seal.result,
                 )
                 for machine, seal in zip(made, seals, strict=True)
             )
-        except BaseException:
-            for request in requests:
-                self._destroy_at_once(request)
-            raise
+            undo.pop_all()
+        return ready
 
     def prepare(self, made: Provisioned, order: Order, *, stop: Stop, log: OutputSink) -> Provisioned:
         """See alts.runners.base.Runner."""
         spec = with_keys(order.spec, stop=stop, fetch=self._fetch)
         files = self._files_for(spec.platform, spec.repositories)
-        if made.files:
-            # Ansible has prepared it for its platform. It takes a second to start.
-            write_files(made.instance, [file for file in files if file not in made.files], stop=stop)
-            return made
+        tools = made.tools
         try:
-            hosts = {"instance": made.connection}
-            version = self._write(files, hosts, folder=order.work_folder, stop=stop, log=log)
+            if made.files:
+                # Ansible, which takes a second to start, has prepared it for its platform.
+                write_files(made.instance, [file for file in files if file not in made.files], stop=stop)
+            else:
+                hosts = {"instance": made.connection}
+                version = self._write(files, hosts, folder=order.work_folder, stop=stop, log=log)
+                tools = {**tools, "ansible": version}
             not_sealed = made.not_sealed()
         except ProvisionFailed as error:
             lost = self._blaming_the_engine(error) or self._blaming_the_machine(error, made.instance)
             raise (lost or error) from error.__cause__
         if not_sealed:
             log(f"the machine's network is not sealed: {not_sealed}\n")
-        image = {**made.image, "sealed": "no" if not_sealed else "yes"}
-        return replace(made, image=image, tools={**made.tools, "ansible": version})
+        return replace(made, image={**made.image, "sealed": "no" if not_sealed else "yes"}, tools=tools)
 
     def _new_folder(self, work_folder: Path) -> Path:
         folder = work_folder / "terraform"

@@ -7,11 +7,11 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Protocol
 
-from alts.runners.base import Machine, Runner
+from alts.runners.base import AttemptKey, Machine, Runner
 from alts.shared.errors import InfrastructureError
 from alts.shared.models.ledger import Ledger
 from alts.worker.orphans import abandoned, foreign, own_orphans
-from alts.worker.running import AttemptKey, RunningAttempts
+from alts.worker.running import RunningAttempts
 from alts.worker.work_folder import WorkFolder
 
 log = logging.getLogger(__name__)

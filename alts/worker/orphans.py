@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from alts.runners.base import Machine
-from alts.worker.running import AttemptKey
+from alts.runners.base import AttemptKey, Machine
 
 
 def own_orphans(machines: Iterable[Machine], *, own: str, wanted: Collection[AttemptKey]) -> set[AttemptKey]:

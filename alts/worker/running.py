@@ -6,9 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from alts.core.stop import Stop, StopReason
-
-AttemptKey = tuple[str, int]
-"""Task id and attempt number."""
+from alts.runners.base import AttemptKey
 
 
 class RunningAttempts:

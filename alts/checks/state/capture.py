@@ -81,7 +81,7 @@ _ACCEPTS = 0x10000  # __SO_ACCEPTCON in /proc/net/unix
 
 _STAT = re.compile(r"(?P<pid>\d+) \((?P<name>.*)\) (?P<state>\S) (?P<parent>\d+) ")
 _COMMAND = re.compile(r"/proc/(?P<pid>\d+)/cmdline:(?P<argument>.*)", re.DOTALL)
-# The records of an image's own files are the same in every snapshot of every machine. Twenty megabytes at most.
+# The records of an image's own files are the same in every snapshot of every machine. Some thirty megabytes at most.
 _REMEMBERED = 32_768  # records
 _SHORT = 300  # characters of a record that is remembered
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from alts.core.output import OutputSink
 from alts.core.stop import Stop
-from alts.runners.base import Machine, MachineRequest, Order, Provisioned
+from alts.runners.base import AttemptKey, Machine, MachineRequest, Order, Provisioned
 from alts.runners.docker.engine import Engine
 from alts.runners.docker.errors import EngineFailed
 from alts.runners.docker.inventory import Inventory
@@ -55,7 +55,7 @@ class DockerRunner:
     def remove(self, task_id: str, attempt: int) -> int:
         return self._inventory.remove_attempt(task_id, attempt)
 
-    def held(self) -> Collection[tuple[str, int]]:
+    def held(self) -> Collection[AttemptKey]:
         return ()
 
     def trouble(self) -> str:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from alts.core.output import OutputSink
 from alts.core.stop import Stop
-from alts.runners.base import BatchRunner, Machine, MachineRequest, Order, Provisioned
+from alts.runners.base import AttemptKey, BatchRunner, Machine, MachineRequest, Order, Provisioned
 from alts.runners.pool.refill import Refill
-from alts.runners.pool.stock import AttemptKey, Ready, Stock
+from alts.runners.pool.stock import Ready, Stock
 from alts.shared.models.task_spec import TaskSpec
 
 log = logging.getLogger(__name__)

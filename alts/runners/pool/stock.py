@@ -8,11 +8,8 @@ from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from alts.runners.base import MachineRequest, Provisioned
+from alts.runners.base import AttemptKey, MachineRequest, Provisioned
 from alts.shared.models.platform import Platform
-
-AttemptKey = tuple[str, int]
-"""A machine's own id and 0: no attempt has that number. A machine keeps it while a task uses it."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +23,7 @@ class Ready:
 
     @property
     def key(self) -> AttemptKey:
+        """The machine's own id and 0, also while a task uses it."""
         return self.request.task_id, self.request.attempt
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alts.runners.base import Machine
+from alts.runners.base import AttemptKey, Machine
 from alts.worker.orphans import foreign, own_orphans
-from alts.worker.running import AttemptKey
 
 OWN, NEIGHBOUR, STRANGER = "own", "neighbour", "stranger"
 HERE = {OWN, NEIGHBOUR}
