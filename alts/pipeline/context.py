@@ -15,7 +15,7 @@ from alts.pipeline.diagnosis.kernel_limits import what_ruined
 from alts.pipeline.observations import Observations
 from alts.pipeline.stage_log import StageLog
 from alts.pipeline.timeline import Timeline
-from alts.shared.errors import DiskFull, StateUnreadable
+from alts.shared.errors import DiskFull, InfrastructureError, StateUnreadable
 from alts.shared.models.task_spec import TaskSpec
 
 T = TypeVar("T")
@@ -84,16 +84,34 @@ class StageContext:
             raise Stopped(done.stopped)
         if not done.ok:
             self.log.line(done.tail())
-            if ruined := self.what_ruined(done):
-                raise ruined
-            check_tools(done)
-            category = DiskFull if "No space left on device" in done.output else StateUnreadable
-            raise category(f"{title}: failed with exit code {done.exit_code}", details=done.tail())
+            raise self.unanswered(done, f"{title}: failed with exit code {done.exit_code}")
         try:
             with self.timeline.step(f"{title}: read"):
                 return self.instance.pull(path, stop=self.stop, limit=limit)
         except FileNotFoundError as error:
             raise StateUnreadable(f"{title}: nothing was written") from error
+
+    def answer(self, query: Query[T]) -> T:
+        """Run a query that must succeed, because half an answer would let anything pass, and read its output.
+
+        Raises what unanswered() returns, and what run() raises.
+        """
+        done = self.run(query.argv, reads_only=True)
+        if not done.ok:
+            raise self.unanswered(done, f"the machine's package manager cannot be queried: {query.argv[0]} failed")
+        return query.read(done.output)
+
+    def unanswered(self, failed: Completed, message: str) -> MachineRuined | InfrastructureError:
+        """Return the error for a query that failed: a ruined machine, a full disk, else StateUnreadable(message).
+
+        Any query can be the first to meet a limit that a process of the package has used up.
+        Raises what what_ruined() raises, and MachineRuined if the program is gone.
+        """
+        if ruined := self.what_ruined(failed):
+            return ruined
+        check_tools(failed)
+        category = DiskFull if "No space left on device" in failed.output else StateUnreadable
+        return category(message, details=failed.tail())
 
     def what_ruined(self, failed: Completed) -> MachineRuined | None:
         """Return the cause if a command failed for a limit of the machine, or because something there killed it.
@@ -105,12 +123,13 @@ class StageContext:
     def installed(self) -> InstalledPackage | None:
         """Return the package as it is installed on the machine; None if it is not installed.
 
-        Raises PackageManagerBroken if the package manager does not answer: no answer does not mean "not installed".
+        Raises MachineRuined, or PackageManagerBroken, if the package manager does not answer: no answer does not mean
+        "not installed".
         """
         query = self.packages.installed(self.spec)
         done = self.run(query.argv, question=True)
         if not done.ok and not self.packages.says_absent(done):
-            raise PackageManagerBroken(done)
+            raise self.what_ruined(done) or PackageManagerBroken(done)
         return query.read(done.output)
 
 

@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, islice
-from typing import TypeVar
 
 from alts.checks.integrity.elf import SMALLEST, Elf, ElfKind
 from alts.checks.integrity.interpreters import FIRST_LINE, interpreter_finding, is_started, loader_finding
@@ -18,7 +17,7 @@ from alts.checks.leftovers.find import shown
 from alts.checks.state.rules import rules_for
 from alts.checks.state.snapshot import Snapshot
 from alts.checks.state.tree import Tree
-from alts.package_managers.base import Exclusions, Query
+from alts.package_managers.base import Exclusions
 from alts.pipeline.context import StageContext
 from alts.pipeline.diagnosis.exit_codes import check_tools
 from alts.pipeline.elf_files import elf_kinds, loader_cache, read_elf_files
@@ -26,10 +25,7 @@ from alts.pipeline.file_contents import beginnings
 from alts.pipeline.output_file import whole_output
 from alts.pipeline.stage import StageAnswer
 from alts.pipeline.stages.snapshot import BEFORE, INSTALLED, look
-from alts.shared.errors import StateUnreadable
 from alts.shared.models.report import Finding, Kind, Severity
-
-T = TypeVar("T")
 
 _MOST_FINDINGS = 20_000  # of each check, before they are sorted and cut
 
@@ -51,7 +47,7 @@ def integrity(context: StageContext) -> StageAnswer:
     check_tools(verifying)
     verified = verify.judge(verifying)
     exclusions = packages.exclusions()
-    excluded = _answer(context, exclusions) if exclusions else _nothing
+    excluded = context.answer(exclusions) if exclusions else _nothing
     listed = whole_output(context, listing.argv, "list of the package's files")
     # Snapshots decode invalid bytes in the same way.
     owned = listing.read(listed.decode(errors="backslashreplace"))
@@ -71,20 +67,6 @@ def integrity(context: StageContext) -> StageAnswer:
 def _nothing(path: str) -> bool:  # noqa: ARG001
     """Return that the machine's settings leave no path out."""
     return False
-
-
-def _answer(context: StageContext, query: Query[T]) -> T:
-    """Ask a query that must succeed, because half an answer would let anything pass.
-
-    Raises MachineRuined if its program is gone, StateUnreadable if it fails otherwise.
-    """
-    done = context.run(query.argv, reads_only=True)
-    check_tools(done)
-    if not done.ok:
-        raise StateUnreadable(
-            f"the machine's package manager cannot be queried: {query.argv[0]} failed", details=done.tail()
-        )
-    return query.read(done.output)
 
 
 def _order(finding: Finding) -> tuple[str, str, str]:
@@ -131,7 +113,7 @@ class _Complete:
     def __call__(self) -> bool:
         if self._answer is None:
             packages = self._context.packages
-            optional = _answer(self._context, packages.optional(self._context.spec))
+            optional = self._context.answer(packages.optional(self._context.spec))
             self._answer = optional <= self._now.packages.keys()
         return self._answer
 

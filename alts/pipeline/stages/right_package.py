@@ -6,9 +6,7 @@ from collections.abc import Iterator
 
 from alts.package_managers.base import Candidate, Identity
 from alts.pipeline.context import StageContext
-from alts.pipeline.diagnosis.exit_codes import check_tools
 from alts.pipeline.stage import StageAnswer
-from alts.shared.errors import StateUnreadable
 from alts.shared.models.report import Finding, Kind
 
 
@@ -16,7 +14,7 @@ def right_package(context: StageContext) -> StageAnswer:
     """Compare name, version, architecture, repository and checksum with the request and the repository's index.
 
     Skipped if the base image had the package: the machine has no file then to compare.
-    Raises StateUnreadable or MachineRuined if the machine does not answer.
+    Raises what StageContext.unanswered() returns if the machine does not answer.
     """
     spec, packages, seen = context.spec, context.packages, context.seen
     if seen.candidate is None or seen.package is None:
@@ -29,8 +27,8 @@ def right_package(context: StageContext) -> StageAnswer:
     queries = packages.identity(seen.package)
     done = [context.run(argv, reads_only=True) for argv in queries.argvs]
     if failed := next((one for one in done if not one.ok), None):
-        check_tools(failed)
-        raise StateUnreadable("the machine's package manager cannot be queried", details=failed.tail())
+        message = f"the machine's package manager cannot be queried: {failed.argv[0]} failed"
+        raise context.unanswered(failed, message)
     seen.identity = queries.read([one.output for one in done])
     return StageAnswer(tuple(_findings(context, seen.candidate, seen.identity)))
 

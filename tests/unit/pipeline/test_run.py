@@ -381,6 +381,33 @@ def test_what_the_package_made_of_the_machine_is_not_our_fault_when_we_look_at_t
 
 
 @pytest.mark.parametrize(
+    ("program", "word", "stage"),
+    [
+        ("dpkg-query", "--show", "install"),
+        ("find", "", "right_package"),
+        ("/bin/sh", "dpkg.cfg", "integrity"),
+        ("/bin/sh", "--listfiles", "integrity"),
+    ],
+)
+def test_whichever_query_is_first_to_find_no_process_left_the_package_has_used_them_up(
+    program: str, word: str, stage: str
+) -> None:
+    debian = FakeDebian()
+
+    def unforked(argv: Sequence[str]) -> Answer:
+        if debian.installed and word in " ".join(argv):
+            return Answer(2, "/bin/sh: 1: Cannot fork\n")
+        return debian.programs[program](argv)
+
+    result = run(
+        FakeInstance({**debian.programs, program: unforked, "tail": lambda argv: Answer(output=NO_PROCESS_LEFT)})
+    )
+
+    assert outcomes(result)[stage] is Outcome.FAILED
+    assert only_finding(result) is Kind.PROCESS_LIMIT_EXCEEDED
+
+
+@pytest.mark.parametrize(
     ("program", "stage", "kind"),
     [
         ("find", "right_package", Kind.INSTALL_FAILED),
