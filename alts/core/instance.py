@@ -50,14 +50,14 @@ class Instance(Protocol):
         stop: Stop,
         env: Mapping[str, str] | None = None,
         sink: OutputSink | None = None,
-        reads_only: bool = False,
+        repeatable: bool = False,
     ) -> Completed:
         """Run a program as root with an empty standard input until it ends or `stop` does.
 
         At the deadline the program is killed with all its children. After another request to stop it may run on until
         the machine is destroyed, which follows. The result's `stopped` has the reason. Children in the background that
         keep the output open are not waited for.
-        `reads_only`: the program runs no code of a package, and may be run twice. The runner may take a quicker way
+        `repeatable`: the program runs no code of a package, and may be run twice. The runner may take a quicker way
         then, on which `sink` gets the output at the end.
         Raises InstanceLost if the machine is gone, MachineRuined if it has met a limit of its resources.
         """

@@ -42,6 +42,8 @@ class Operation(Generic[T]):
 
     argv: Sequence[str]
     judge: Callable[[Completed], T]
+    repeatable: bool = False
+    """The command runs no code of a package, and may be run twice."""
 
 
 @dataclass(frozen=True)

@@ -37,12 +37,12 @@ class StageContext:
     """The commands by which the stage is judged, in the order run."""
     timeline: Timeline = field(default_factory=Timeline)
 
-    def run(self, argv: Sequence[str], *, question: bool = False, reads_only: bool = False) -> Completed:
+    def run(self, argv: Sequence[str], *, question: bool = False, repeatable: bool = False) -> Completed:
         """Run a program on the instance and log it with its output.
 
-        `reads_only`: it runs no code of a package, see alts.core.instance.Instance.run.
-        `question`: it reads only, too, and its exit code is an answer, not the result of the stage. `commands` leaves
-        it out.
+        `repeatable`: it runs no code of a package, see alts.core.instance.Instance.run.
+        `question`: it is repeatable, too, and its exit code is an answer, not the result of the stage. `commands`
+        leaves it out.
         Raises Stopped if the stage's time is up, InstanceLost, or MachineRuined.
         """
         self.log.line(f"$ {shown(argv)}")
@@ -52,7 +52,7 @@ class StageContext:
                 stop=self.stop,
                 env=self.packages.environment,
                 sink=self.log.write,
-                reads_only=question or reads_only,
+                repeatable=question or repeatable,
             )
         if done.output and not done.output.endswith("\n"):
             self.log.line("")
@@ -78,7 +78,7 @@ class StageContext:
         DiskFull or StateUnreadable, depending on the cause. Raises Stopped, InstanceLost or MachineRuined like run().
         """
         with self.timeline.step(title):
-            done = self.instance.run(argv, stop=self.stop, env=self.packages.environment, reads_only=True)
+            done = self.instance.run(argv, stop=self.stop, env=self.packages.environment, repeatable=True)
         self.log.line(f"[{title}, {done.seconds:.2f} s]")
         if done.stopped is not None:
             raise Stopped(done.stopped)
@@ -96,7 +96,7 @@ class StageContext:
 
         Raises what unanswered() returns, and what run() raises.
         """
-        done = self.run(query.argv, reads_only=True)
+        done = self.run(query.argv, repeatable=True)
         if not done.ok:
             raise self.unanswered(done, f"the machine's package manager cannot be queried: {query.argv[0]} failed")
         return query.read(done.output)

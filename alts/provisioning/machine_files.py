@@ -75,7 +75,7 @@ def write_files(instance: Instance, files: Sequence[InstanceFile], *, stop: Stop
         script = "set -eu\numask 022\n" + "".join(piece.script for piece in batch)
         # A command that appends must not be run twice.
         twice = all(piece.redirection == ">" for piece in batch)
-        done = instance.run(("/bin/sh", "-c", script), stop=stop, reads_only=twice)
+        done = instance.run(("/bin/sh", "-c", script), stop=stop, repeatable=twice)
         if done.stopped is not None:
             raise Stopped(done.stopped)
         if not done.ok:

@@ -84,7 +84,7 @@ class OnlyAsked:
         self._instance = instance
 
     def run(self, argv: Sequence[str], *, stop: Stop, sink: OutputSink | None = None) -> Completed:
-        return self._instance.run(argv, stop=stop, sink=sink, reads_only=True)
+        return self._instance.run(argv, stop=stop, sink=sink, repeatable=True)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._instance, name)

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.docker
 
 
 def ask(machine: Machine, *argv: str, stop: Stop | None = None, env: dict[str, str] | None = None) -> Completed:
-    return machine.instance.run(argv, stop=stop or Stop(20), env=env, reads_only=True)
+    return machine.instance.run(argv, stop=stop or Stop(20), env=env, repeatable=True)
 
 
 def in_a_script(machine: Machine, script: str, *arguments: str) -> str:

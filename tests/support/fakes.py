@@ -73,7 +73,7 @@ class FakeInstance:
         stop: Stop,
         env: Mapping[str, str] | None = None,
         sink: OutputSink | None = None,
-        reads_only: bool = False,
+        repeatable: bool = False,
     ) -> Completed:
         if self._dies_at is not None and self._dies_at in argv:
             self.kill()

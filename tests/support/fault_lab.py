@@ -191,7 +191,7 @@ class _Stricken:
         stop: Stop,
         env: Mapping[str, str] | None = None,
         sink: OutputSink | None = None,
-        reads_only: bool = False,
+        repeatable: bool = False,
     ) -> Completed:
         heard = ""
 
@@ -204,7 +204,7 @@ class _Stricken:
                 self.struck = True
                 self._incident.strike(self._instance)
 
-        return self._instance.run(argv, stop=stop, env=env, sink=listening, reads_only=reads_only)
+        return self._instance.run(argv, stop=stop, env=env, sink=listening, repeatable=repeatable)
 
     def pull(self, path: str, *, stop: Stop, limit: int) -> bytes:
         return self._instance.pull(path, stop=stop, limit=limit)

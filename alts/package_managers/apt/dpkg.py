@@ -43,7 +43,8 @@ class DpkgState:
 
     def verify(self, spec: TaskSpec) -> Operation[tuple[Finding, ...]]:
         """Run `dpkg --verify`, which compares the checksums of files that have one."""
-        return Operation(("dpkg", "--verify", spec.package_name), partial(_verify_findings, spec))
+        argv = ("dpkg", "--verify", spec.package_name)
+        return Operation(argv, partial(_verify_findings, spec), repeatable=True)
 
     def owned_files(self, spec: TaskSpec) -> Query[tuple[str, ...]]:
         """Run `dpkg-query --listfiles`, which also lists folders."""

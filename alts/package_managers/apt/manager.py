@@ -66,7 +66,7 @@ class Apt(DpkgState):
     def refresh(self, spec: TaskSpec) -> Operation[tuple[Finding, ...]]:
         """Run `apt-get update`, with the distribution's sources.list read last (see LIST_LAST)."""
         argv = ("/bin/sh", "-c", LIST_LAST, "sh", "apt-get", "--quiet", "update")
-        return Operation(argv, partial(_refresh_findings, spec))
+        return Operation(argv, partial(_refresh_findings, spec), repeatable=True)
 
     def served(self, spec: TaskSpec, failed: Completed) -> Query[tuple[Finding, ...]]:
         """Show Release files that apt kept but could not use, and fetch failed indexes once more."""

@@ -88,7 +88,7 @@ class Dnf(RpmState):
     def refresh(self, spec: TaskSpec) -> Operation[tuple[Finding, ...]]:
         """Run `makecache`, with a limit on the size of the files that it writes."""
         argv = ("/bin/sh", "-c", served.BOUNDED, "sh", *self._refresh_argv())
-        return Operation(argv, partial(_refresh_findings, spec))
+        return Operation(argv, partial(_refresh_findings, spec), repeatable=True)
 
     def served(self, spec: TaskSpec, failed: Completed) -> Query[tuple[Finding, ...]] | None:
         """Download the indexes once more that dnf could not use."""

@@ -22,7 +22,7 @@ def install(context: StageContext) -> StageAnswer:
     """
     spec, packages, seen = context.spec, context.packages, context.seen
     query = packages.candidates(spec)
-    asked = context.run(query.argv, reads_only=True)
+    asked = context.run(query.argv, repeatable=True)
     if not asked.ok:
         finding = Finding(
             kind=Kind.INTERNAL, message="the package lists of the machine cannot be read", evidence=asked.tail(1)

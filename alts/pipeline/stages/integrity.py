@@ -43,7 +43,7 @@ def integrity(context: StageContext) -> StageAnswer:
     """
     spec, packages = context.spec, context.packages
     verify, listing = packages.verify(spec), packages.owned_files(spec)
-    verifying = context.run(verify.argv)
+    verifying = context.run(verify.argv, repeatable=verify.repeatable)
     check_tools(verifying)
     verified = verify.judge(verifying)
     exclusions = packages.exclusions()

@@ -25,7 +25,7 @@ def right_package(context: StageContext) -> StageAnswer:
             "there is no package file to check its origin with"
         )
     queries = packages.identity(seen.package)
-    done = [context.run(argv, reads_only=True) for argv in queries.argvs]
+    done = [context.run(argv, repeatable=True) for argv in queries.argvs]
     if failed := next((one for one in done if not one.ok), None):
         message = f"the machine's package manager cannot be queried: {failed.argv[0]} failed"
         raise context.unanswered(failed, message)

@@ -10,7 +10,7 @@ from alts.shared.models.report import Finding, Kind
 def system_info(context: StageContext) -> StageAnswer:
     """Log release, kernel, architecture, repositories and installed packages, before the installation."""
     for argv in context.packages.system_argv():
-        done = context.run(argv, reads_only=True)
+        done = context.run(argv, repeatable=True)
         if not done.ok:
             finding = Finding(
                 kind=Kind.INTERNAL,

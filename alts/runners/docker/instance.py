@@ -67,11 +67,11 @@ class DockerInstance:
         stop: Stop,
         env: Mapping[str, str] | None = None,
         sink: OutputSink | None = None,
-        reads_only: bool = False,
+        repeatable: bool = False,
     ) -> Completed:
         started = time.monotonic()
         output = BoundedOutput()
-        answered = self._ask(argv, stop=stop, env=env or {}, take=output.feed) if reads_only else None
+        answered = self._ask(argv, stop=stop, env=env or {}, take=output.feed) if repeatable else None
         if answered is not None and answered[1] not in _DOUBTED:
             stopped, exit_code = answered
             if sink is not None:
