@@ -47,12 +47,26 @@ class Operation(Generic[T]):
 
 
 @dataclass(frozen=True)
+class IndexedFile:
+    """A package file as a repository's index describes it. Facts that the index does not have are ""."""
+
+    architecture: str
+    repository: str
+    """The repository's id, as the package manager names it."""
+    sha256: str
+    location: str
+    """Path below the repository's address."""
+
+
+@dataclass(frozen=True)
 class Candidate:
     """A version that the package manager can install."""
 
     version: str
     origin: str
     """Its repository, e.g. "http://deb.debian.org/debian bookworm/main amd64 Packages"; "" if no repository has it."""
+    files: tuple[IndexedFile, ...] = ()
+    """The files of this version in all repositories; empty if identity() asks for them."""
 
 
 @dataclass(frozen=True)
@@ -179,10 +193,10 @@ class PackageManager(Protocol):
     def architectures(self, spec: TaskSpec) -> frozenset[str]:
         """Return the names that the package's architecture may have, e.g. {"amd64", "all"}."""
 
-    def identity(self, installed: InstalledPackage) -> Queries[Identity]:
+    def identity(self, installed: InstalledPackage, candidate: Candidate) -> Queries[Identity]:
         """Ask for proof of the file of a package, right after its installation.
 
-        `installed`: the answer of installed() after the installation.
+        `installed`: the answer of installed() after the installation. `candidate`: what was to be installed.
         """
 
     def why(self, spec: TaskSpec, failed: Completed) -> Queries[tuple[Finding, ...]]:

@@ -142,7 +142,7 @@ class Apt(DpkgState):
         """Return dpkg's name of the architecture, and "all"."""
         return frozenset({DEB_ARCHITECTURES[spec.dist_arch], "all"})
 
-    def identity(self, installed: InstalledPackage) -> Queries[Identity]:
+    def identity(self, installed: InstalledPackage, candidate: Candidate) -> Queries[Identity]:  # noqa: ARG002
         """Compare dpkg's record and apt's index with the .deb that stayed in ARCHIVES."""
         name, version = installed.name, installed.version
         return Queries(

@@ -71,14 +71,10 @@ def _files(package: InstalledPackage, output: str) -> list[tuple[str, str]]:
     return sorted((row[1], row[0]) for row in rows if posixpath.basename(row[1]) == _file_name(package))
 
 
-def read_promise(output: str, repository: str, architecture: str) -> tuple[str, str]:
-    """Read checksum and location in the repository's index. The checksum is "" if it is no SHA-256."""
-    for line in output.splitlines():
-        fields = line.split("|", 6)
-        if len(fields) == 7 and fields[4:6] == [architecture, repository]:
-            checksum, _, location = fields[6].rpartition("|")
-            return _sha256(checksum), location
-    return "", ""
+def read_promise(fields: str) -> tuple[str, str]:
+    """Read "checksum|location", as the index has them. The checksum is "" if it is no SHA-256."""
+    checksum, _, location = fields.rpartition("|")
+    return _sha256(checksum), location
 
 
 def _sha256(text: str) -> str:

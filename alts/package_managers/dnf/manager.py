@@ -13,7 +13,7 @@ from functools import partial
 from alts.core.command import Completed
 from alts.core.instance import InstanceFile
 from alts.package_managers import served
-from alts.package_managers.base import Candidate, Identity, InstalledPackage, Operation, Queries, Query
+from alts.package_managers.base import Candidate, Identity, IndexedFile, InstalledPackage, Operation, Queries, Query
 from alts.package_managers.dnf import explain as dnf_problems
 from alts.package_managers.dnf import identity as dnf_identity
 from alts.package_managers.dnf import output as dnf_output
@@ -32,6 +32,7 @@ _WITH_REPOSITORIES = f'"$@" && echo && cat {FOLDER}/*.repo'
 
 _ARCHITECTURES = (".x86_64", ".i686", ".aarch64")
 _CANDIDATE_TAGS = "%{name}|%{epoch}|%{version}|%{release}|%{arch}|%{repoid}"
+_Row = tuple[KnownRepository, str, IndexedFile]  # a candidate's repository, version and file
 _PROTECTED = re.compile(
     r"would result in removing the following protected packages: (?P<names>.*)$|"
     r"Trying to remove \"(?P<yum>[^\"]+)\", which is protected",
@@ -95,9 +96,13 @@ class Dnf(RpmState):
         return dnf_served.query(spec, _refresh_findings(spec, failed), failed.output)
 
     def candidates(self, spec: TaskSpec) -> Query[tuple[Candidate, ...]]:
-        """List the newest version first, within the repositories of the best priority (dnf.conf(5), "priority")."""
+        """List the newest version first, within the repositories of the best priority (dnf.conf(5), "priority").
+
+        dnf is slow to start, so the same query asks for the checksums that identity() needs.
+        """
         architectures = ",".join(sorted(self.architectures(spec)))
-        query = self._query("--showduplicates", f"--arch={architectures}", f"--qf={_CANDIDATE_TAGS}", spec.package_name)
+        tags = f"--qf={_CANDIDATE_TAGS}|{self.promise_tags}"
+        query = self._query("--showduplicates", f"--arch={architectures}", tags, spec.package_name)
         return Query(("/bin/sh", "-c", _WITH_REPOSITORIES, "sh", *query), partial(_read_candidates, spec.package_name))
 
     def install(self, spec: TaskSpec, candidate: Candidate) -> Operation[tuple[Finding, ...]]:
@@ -159,21 +164,15 @@ class Dnf(RpmState):
         """Return rpm's name of the architecture, and "noarch"."""
         return frozenset({spec.platform.architecture, "noarch"})
 
-    def identity(self, installed: InstalledPackage) -> Queries[Identity]:
+    def identity(self, installed: InstalledPackage, candidate: Candidate) -> Queries[Identity]:
         """Compare rpm's record and dnf's index with the .rpm that stayed in the cache.
 
         The cache has a folder for each repository, so dnf is asked for the repository only without a single file there.
         """
-        name, full = installed.name, full_name(installed.name, installed.version)
-        ask_repository = self._query("--installed", "--qf=%{name}|%{from_repo}", name)
+        ask_repository = self._query("--installed", "--qf=%{name}|%{from_repo}", installed.name)
         find = (*dnf_identity.find_source_argv(installed), *ask_repository)
-        return Queries(
-            (
-                ("/bin/sh", "-c", _WITH_REPOSITORIES, "sh", *find),
-                self._query(f"--qf={_CANDIDATE_TAGS}|{self.promise_tags}", full),
-            ),
-            partial(self._read_identity, installed),
-        )
+        argv = ("/bin/sh", "-c", _WITH_REPOSITORIES, "sh", *find)
+        return Queries((argv,), partial(_read_identity, installed, candidate))
 
     def why(self, spec: TaskSpec, failed: Completed) -> Queries[tuple[Finding, ...]]:
         """Ask for the other versions of each need that no repository provides."""
@@ -231,22 +230,6 @@ class Dnf(RpmState):
             )
         )
 
-    def _read_identity(self, package: InstalledPackage, outputs: Sequence[str]) -> Identity:
-        source, promised = outputs
-        repository = dnf_identity.read_repository(package, source)
-        known = _repositories(source)
-        sha256, path = dnf_identity.read_file(package, source, repository)
-        checksum, location = dnf_identity.read_promise(promised, repository, package.architecture)
-        return Identity(
-            name=package.name,
-            version=package.version,
-            architecture=package.architecture,
-            repository=known[repository].origin if repository in known else repository,
-            file=location or posixpath.basename(path),
-            sha256=sha256,
-            promised_sha256=checksum,
-        )
-
 
 class Dnf5(Dnf):
     """dnf of version 5: its query ends no line by itself, and knows no checksums."""
@@ -296,20 +279,44 @@ def _read_candidates(name: str, output: str) -> tuple[Candidate, ...]:
     dnf installs it from there too, see the cost in alts.package_managers.dnf.sources.
     """
     known = _repositories(output)
-    rows = [line.split("|") for line in output.splitlines() if line.count("|") == 5]
-    found = [
-        (known.get(repository) or KnownRepository(repository, "", 99), full_version(epoch, version, release))
-        for listed, epoch, version, release, _, repository in rows
-        # dnf also reads the name as name and version: "foo-1" is a package, and version 1 of "foo".
-        if listed == name
-    ]
-    found.sort(key=lambda one: not one[0].id.startswith("alts-"))
-    found.sort(key=lambda one: version_key(one[1]), reverse=True)
-    found.sort(key=lambda one: one[0].priority)
+    # dnf also reads the name as name and version: "foo-1" is a package, and version 1 of "foo".
+    fields = (line.split("|", 6) for line in output.splitlines())
+    found = [_row(one, known) for one in fields if len(one) == 7 and one[0] == name]
+    found.sort(key=lambda row: not row[0].id.startswith("alts-"))
+    found.sort(key=lambda row: version_key(row[1]), reverse=True)
+    found.sort(key=lambda row: row[0].priority)
     candidates: dict[str, Candidate] = {}
-    for repository, version in found:
-        candidates.setdefault(version, Candidate(version, repository.origin))
+    for repository, version, _ in found:
+        files = tuple(file for _, other, file in found if other == version)
+        candidates.setdefault(version, Candidate(version, repository.origin, files))
     return tuple(candidates.values())
+
+
+def _row(fields: Sequence[str], known: Mapping[str, KnownRepository]) -> _Row:
+    _, epoch, version, release, architecture, repository, promise = fields
+    sha256, location = dnf_identity.read_promise(promise)
+    file = IndexedFile(architecture, repository, sha256, location)
+    return known.get(repository) or KnownRepository(repository, "", 99), full_version(epoch, version, release), file
+
+
+def _read_identity(package: InstalledPackage, candidate: Candidate, outputs: Sequence[str]) -> Identity:
+    [source] = outputs
+    repository = dnf_identity.read_repository(package, source)
+    known = _repositories(source)
+    sha256, path = dnf_identity.read_file(package, source, repository)
+    files = candidate.files if candidate.version == package.version else ()
+    promised = next(
+        (file for file in files if (file.architecture, file.repository) == (package.architecture, repository)), None
+    )
+    return Identity(
+        name=package.name,
+        version=package.version,
+        architecture=package.architecture,
+        repository=known[repository].origin if repository in known else repository,
+        file=(promised.location if promised else "") or posixpath.basename(path),
+        sha256=sha256,
+        promised_sha256=promised.sha256 if promised else "",
+    )
 
 
 def _each_once(findings: Iterable[Finding]) -> tuple[Finding, ...]:

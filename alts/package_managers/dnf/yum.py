@@ -43,7 +43,7 @@ class Yum(Dnf):
         query = (self.program, "--quiet", "--cacheonly", "--showduplicates", "list", "available", spec.package_name)
         return Query(("/bin/sh", "-c", _LIST, "sh", *query), partial(_read_candidates, spec.package_name))
 
-    def identity(self, installed: InstalledPackage) -> Queries[Identity]:
+    def identity(self, installed: InstalledPackage, candidate: Candidate) -> Queries[Identity]:  # noqa: ARG002
         """Find the file in the cache and the repository's id in `yum list installed`. The index is not asked."""
         listed = (self.program, "--quiet", "list", "installed", installed.name)
         return Queries((listed, find_files_argv(installed)), partial(self._read_identity, installed))

@@ -24,7 +24,7 @@ def right_package(context: StageContext) -> StageAnswer:
             skipped=f"{spec.package_name} {seen.candidate.version} came with the base image: "
             "there is no package file to check its origin with"
         )
-    queries = packages.identity(seen.package)
+    queries = packages.identity(seen.package, seen.candidate)
     done = [context.run(argv, repeatable=True) for argv in queries.argvs]
     if failed := next((one for one in done if not one.ok), None):
         message = f"the machine's package manager cannot be queried: {failed.argv[0]} failed"

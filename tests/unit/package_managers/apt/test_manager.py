@@ -312,7 +312,7 @@ def test_apt_takes_no_name_for_a_regular_expression_whatever_it_is_asked() -> No
         APT.purge(spec).argv,
         APT.install_others(spec, {"a+": "1"}).argv,
         APT.remove_others_argv(["a+"]),
-        *APT.identity(InstalledPackage("a+", "1", "all")).argvs[:2],
+        *APT.identity(InstalledPackage("a+", "1", "all"), CANDIDATE).argvs[:2],
         *APT.why(spec, done(unmet, 100)).argvs,
     ]
 
@@ -472,7 +472,7 @@ PROOF = (
 
 
 def test_the_proof_is_of_the_file_that_is_here_and_of_the_repository_it_came_from() -> None:
-    identity = APT.identity(GOOD).read(PROOF)
+    identity = APT.identity(GOOD, CANDIDATE).read(PROOF)
 
     assert identity == Identity(
         name="good",
@@ -488,13 +488,13 @@ def test_the_proof_is_of_the_file_that_is_here_and_of_the_repository_it_came_fro
 def test_a_file_that_no_index_promises_is_told_from_what_was_promised() -> None:
     outputs = [*PROOF[:2], PROOF[2].replace(SHA256, "a" * 64)]
 
-    identity = APT.identity(GOOD).read(outputs)
+    identity = APT.identity(GOOD, CANDIDATE).read(outputs)
 
     assert identity.sha256 != identity.promised_sha256 == OTHER
 
 
 def test_the_downloaded_file_is_found_by_its_quoted_epoch() -> None:
-    argv = APT.identity(GOOD).argvs[-1]
+    argv = APT.identity(GOOD, CANDIDATE).argvs[-1]
 
     assert "good_1%3a2.0-1_*.deb" in argv
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from alts.core.command import Completed
-from alts.package_managers.base import Candidate, InstalledPackage
+from alts.package_managers.base import Candidate, IndexedFile, InstalledPackage
 from alts.package_managers.dnf.identity import find_source_argv
 from alts.package_managers.dnf.manager import Dnf, Dnf5
 from alts.package_managers.dnf.sources import read_repositories, repository_file
@@ -311,25 +312,25 @@ def test_a_repository_that_cannot_be_read_is_named(output: str, kind: Kind, evid
 
 def test_the_repository_with_the_best_priority_comes_first_then_the_newest_version() -> None:
     output = (
-        "bad|0|9.0|1|x86_64|baseos\nbad|0|2.0|1|noarch|alts-2\nbad|1|1.0|1|noarch|alts-1\nbad|0|9.0|1|x86_64|alts-1\n\n"
-        + REPOSITORIES
+        "bad|0|9.0|1|x86_64|baseos||\nbad|0|2.0|1|noarch|alts-2||\nbad|1|1.0|1|noarch|alts-1||\n"
+        "bad|0|9.0|1|x86_64|alts-1||\n\n"
     )
 
-    assert DNF.candidates(SPEC).read(output) == (
-        Candidate("2.0-1", "alts-2 http://other.example/"),
-        Candidate("1:1.0-1", "alts-1 http://repository.example/el9"),
-        Candidate("9.0-1", "alts-1 http://repository.example/el9"),
-    )
+    assert [(one.version, one.origin) for one in DNF.candidates(SPEC).read(output + REPOSITORIES)] == [
+        ("2.0-1", "alts-2 http://other.example/"),
+        ("1:1.0-1", "alts-1 http://repository.example/el9"),
+        ("9.0-1", "alts-1 http://repository.example/el9"),
+    ]
 
 
 def test_the_distribution_s_newer_version_comes_before_the_task_s_older_one() -> None:
-    output = "bad|0|1.0|1|noarch|alts-1\nbad|0|9.0|1|x86_64|baseos\n\n" + REPOSITORIES
+    output = "bad|0|1.0|1|noarch|alts-1||\nbad|0|9.0|1|x86_64|baseos||\n\n" + REPOSITORIES
 
     assert [candidate.version for candidate in DNF.candidates(SPEC).read(output)] == ["9.0-1", "1.0-1"]
 
 
 def test_a_package_is_not_taken_for_another_one_s_version() -> None:
-    output = "foo|0|1|1|noarch|baseos\nfoo-1|0|7|1|noarch|baseos\n\n" + REPOSITORIES
+    output = "foo|0|1|1|noarch|baseos||\nfoo-1|0|7|1|noarch|baseos||\n\n" + REPOSITORIES
 
     assert [one.version for one in DNF.candidates(named("foo-1")).read(output)] == ["7-1"]
     assert DNF.candidates(named("foo.noarch")).read(output) == ()
@@ -372,14 +373,16 @@ def test_exactly_the_candidate_is_installed(version: str, word: str) -> None:
 def test_what_was_installed_is_proved_by_its_file_and_the_index() -> None:
     digest = hashlib.sha256(b"a package").digest()
     path = "/var/cache/dnf/alts-1-6ac4b05681dea328/packages/bad-2.0-1.noarch.rpm"
-    outputs = [
-        f"{'0' * 64}  /var/cache/dnf/baseos-1/packages/bad-2.0-1.noarch.rpm\n{digest.hex()}  {path}\n"
-        f"bad|alts-1\n\n{REPOSITORIES}",
+    source = (
+        f"{'0' * 64}  /var/cache/dnf/baseos-1/packages/bad-2.0-1.noarch.rpm\n{digest.hex()}  {path}\nbad|alts-1\n\n"
+    )
+    listed = (
         "bad|1|2.0|1|noarch|baseos|(2, b'x')|other.rpm\n"
-        f"bad|1|2.0|1|noarch|alts-1|(2, {digest!r})|p/bad-2.0-1.noarch.rpm\n",
-    ]
+        f"bad|1|2.0|1|noarch|alts-1|(2, {digest!r})|p/bad-2.0-1.noarch.rpm\n\n"
+    )
+    [candidate] = DNF.candidates(SPEC).read(listed + REPOSITORIES)
 
-    identity = DNF.identity(InstalledPackage("bad", "1:2.0-1", "noarch")).read(outputs)
+    identity = DNF.identity(InstalledPackage("bad", "1:2.0-1", "noarch"), candidate).read([source + REPOSITORIES])
 
     assert (identity.name, identity.version, identity.architecture) == ("bad", "1:2.0-1", "noarch")
     assert identity.repository == "alts-1 http://repository.example/el9"
@@ -387,8 +390,20 @@ def test_what_was_installed_is_proved_by_its_file_and_the_index() -> None:
     assert identity.sha256 == identity.promised_sha256 == digest.hex()
 
 
+def test_a_promise_for_another_version_or_repository_proves_nothing() -> None:
+    file = IndexedFile("noarch", "alts-1", "0" * 64, "p/bad-1.0-1.noarch.rpm")
+    source = f"bad|alts-1\n\n{REPOSITORIES}"
+
+    def promised(version: str, **changes: str) -> str:
+        candidate = Candidate(version, "", (replace(file, **changes),))
+        return DNF.identity(BAD, candidate).read([source]).promised_sha256
+
+    assert promised("1.0-1") == "0" * 64
+    assert promised("2.0-1") == promised("1.0-1", repository="alts-2") == promised("1.0-1", architecture="x86_64") == ""
+
+
 def test_a_proof_that_is_not_there_is_empty() -> None:
-    identity = DNF.identity(BAD).read(["", ""])
+    identity = DNF.identity(BAD, CANDIDATE).read([""])
 
     assert (identity.repository, identity.file, identity.sha256, identity.promised_sha256) == ("", "", "", "")
 
@@ -404,7 +419,7 @@ def test_a_proof_that_is_not_there_is_empty() -> None:
     ids=["cache of dnf", "cache of dnf5", "repository on the machine", "no file"],
 )
 def test_the_repository_is_that_of_the_downloaded_file_or_what_dnf_says(output: str, repository: str) -> None:
-    assert DNF.identity(BAD).read([output, ""]).repository == repository
+    assert DNF.identity(BAD, CANDIDATE).read([output]).repository == repository
 
 
 @pytest.mark.parametrize(
@@ -440,7 +455,7 @@ def test_dnf_is_asked_for_the_repository_only_where_no_cache_tells_it(
 def test_yum_proves_by_its_list_and_its_cache_and_knows_no_promise() -> None:
     path = "/var/cache/yum/x86_64/7/base/packages/bad-1.0-1.noarch.rpm"
 
-    identity = Yum().identity(BAD).read(["bad.noarch    1.0-1    @base\n", f"{'0' * 64}  {path}\n"])
+    identity = Yum().identity(BAD, CANDIDATE).read(["bad.noarch    1.0-1    @base\n", f"{'0' * 64}  {path}\n"])
 
     assert (identity.repository, identity.file) == ("base", "bad-1.0-1.noarch.rpm")
     assert (identity.sha256, identity.promised_sha256) == ("0" * 64, "")
@@ -560,12 +575,10 @@ def test_the_version_is_that_of_the_program() -> None:
 
 def test_dnf5_is_told_where_lines_end_and_not_asked_for_checksums() -> None:
     argv = Dnf5().candidates(SPEC).argv
-    promised = Dnf5().identity(BAD).argvs[1]
 
     assert [word for word in argv if word.startswith("--qf=")] == [
-        "--qf=%{name}|%{epoch}|%{version}|%{release}|%{arch}|%{repoid}\\n"
+        "--qf=%{name}|%{epoch}|%{version}|%{release}|%{arch}|%{repoid}||%{location}\\n"
     ]
-    assert "chksum" not in " ".join(promised)
 
 
 def test_yum_says_what_is_missing_in_its_own_words() -> None:
