@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import http.server
+import os
 import subprocess
 import threading
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
 
 import docker
 import pytest
 
 from alts.core.stop import Stop
+from alts.runners.docker import network_namespace, seal
 from alts.runners.docker.engine import Engine
 from alts.runners.docker.instance import DockerInstance
-from alts.runners.docker.seal import deny_networks
+from alts.runners.docker.seal import deny_networks, unreachable_route
 from alts.shared.config import METADATA_NETWORKS
-from alts.shared.errors import InfrastructureError
+from alts.shared.errors import InfrastructureError, ProvisionFailed
 from tests.support.deb_repository import bridge_address
 from tests.support.debian_image import debian_image
 from tests.support.leftovers import THIS_RUN
@@ -80,8 +83,29 @@ def engine() -> Iterator[Engine]:
     engine.close()
 
 
+@pytest.fixture
+def helper(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this process enter no network namespace, as a worker in a container cannot."""
+
+    def refuse(messages: Sequence[bytes], *, pid: int, container: str) -> None:
+        raise network_namespace.CannotEnter
+
+    monkeypatch.setattr(network_namespace, "send", refuse)
+
+
+@pytest.fixture(params=["from here", "by a helper"])
+def either_way(request: pytest.FixtureRequest) -> None:
+    """Seal in both ways."""
+    if request.param == "by a helper":
+        request.getfixturevalue("helper")
+
+
 def reaches(instance: DockerInstance, address: str, port: int) -> bool:
     return instance.run(["perl", "-MIO::Socket", "-e", KNOCK, address, str(port)], stop=Stop(20)).ok
+
+
+def refuse(*arguments: object, **options: object) -> None:
+    raise AssertionError("a container would be made")
 
 
 def gateway_of(name: str) -> str:
@@ -93,6 +117,7 @@ def gateway_of(name: str) -> str:
         client.close()
 
 
+@pytest.mark.usefixtures("either_way")
 def test_a_sealed_machine_does_not_reach_the_metadata_service_and_an_open_one_does(
     metadata: str, engine: Engine
 ) -> None:
@@ -107,6 +132,7 @@ def test_a_sealed_machine_does_not_reach_the_metadata_service_and_an_open_one_do
         assert not reaches(machine.instance, metadata, port)
 
 
+@pytest.mark.usefixtures("either_way")
 def test_a_sealed_machine_reaches_the_world_through_its_gateway_but_not_the_gateway(engine: Engine) -> None:
     with Machine(debian_image()) as machine, listening("0.0.0.0") as port:
         gateway = gateway_of(machine.name)
@@ -136,6 +162,35 @@ def test_what_is_not_denied_stays_in_reach(engine: Engine) -> None:
         client.close()
 
 
+def test_this_host_needs_no_helper_and_no_program_in_the_image(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    with tools_image() as image, Machine(image) as machine, closing(docker.from_env()) as client:
+        pid = client.api.inspect_container(machine.name)["State"]["Pid"]
+        monkeypatch.setattr(docker.APIClient, "create_container", refuse)
+
+        deny_networks(engine, machine.name, METADATA_NETWORKS, labels={})
+
+        # 169.254.0.0 with the address's bytes in reverse.
+        assert "\t0000FEA9\t" in Path(f"/proc/{pid}/net/route").read_text()
+
+
+def test_a_process_of_another_container_is_not_taken_for_the_machine_s() -> None:
+    with pytest.raises(network_namespace.CannotEnter, match="not the container's"):
+        network_namespace.send([], pid=os.getpid(), container="0" * 64)
+
+
+@pytest.mark.usefixtures("either_way")
+def test_a_kernel_that_refuses_is_no_seal(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nonsense(network: str) -> bytes:
+        message = bytearray(unreachable_route(network))
+        message[17] = 99  # the length of the prefix in bits
+        return bytes(message)
+
+    monkeypatch.setattr(seal, "unreachable_route", nonsense)
+    with Machine(debian_image()) as machine, pytest.raises(ProvisionFailed, match="cannot be blocked"):
+        deny_networks(engine, machine.name, METADATA_NETWORKS, labels={})
+
+
+@pytest.mark.usefixtures("helper")
 def test_an_image_without_perl_and_python_is_said_and_the_helper_is_gone(engine: Engine) -> None:
     label = {"alts.task": "alts-test-seal"}
     with (

@@ -1,8 +1,8 @@
 """Network isolation of a container: unreachable routes, set from outside.
 
-A helper container joins the container's network namespace with CAP_NET_ADMIN, sets the routes and is removed before
-any foreign code runs. The container itself lacks CAP_NET_ADMIN, so it cannot delete the routes. The helper sends
-netlink messages (rtnetlink(7)), which need only perl (in every Debian) or Python (wherever dnf is).
+The routes are set by netlink messages (rtnetlink(7)) before any foreign code runs. The container itself lacks
+CAP_NET_ADMIN, so it cannot delete them. If this process cannot enter the container's network namespace, a helper
+container with CAP_NET_ADMIN joins it. The helper needs only perl (in every Debian) or Python (wherever dnf is).
 
 By hand: pyroute2 would have to be installed in the machine.
 """
@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import ipaddress
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
+from typing import Any
 
+from alts.runners.docker import network_namespace
 from alts.runners.docker.engine import Engine
 from alts.runners.docker.errors import engine_errors
 from alts.shared.errors import InfrastructureError, ProvisionFailed
@@ -99,7 +101,9 @@ def deny_networks(engine: Engine, container: str, networks: Iterable[str], *, la
         inspected = client.inspect_container(container)
         attached = inspected["NetworkSettings"]["Networks"].values()
         gateways = [one["Gateway"] for one in attached if one["Gateway"]]
-        messages = [unreachable_route(network).hex() for network in (*networks, *gateways)]
+        messages = [unreachable_route(network) for network in (*networks, *gateways)]
+        if _sent_from_here(messages, inspected):
+            return
         host_config = client.create_host_config(
             network_mode=f"container:{container}",
             cap_drop=["ALL"],
@@ -122,5 +126,16 @@ def deny_networks(engine: Engine, container: str, networks: Iterable[str], *, la
         raise category("the denied networks cannot be blocked", details=said or f"exit code {code}")
 
 
-def _argv(messages: list[str]) -> list[str]:
-    return ["/bin/sh", "-c", _SCRIPT, "sh", _PERL, _PYTHON, *messages]
+def _sent_from_here(messages: Sequence[bytes], inspected: Mapping[str, Any]) -> bool:
+    """Send the messages. Returns False if this process cannot. Raises ProvisionFailed if the kernel refuses."""
+    try:
+        network_namespace.send(messages, pid=inspected["State"]["Pid"], container=inspected["Id"])
+    except network_namespace.CannotEnter:
+        return False
+    except OSError as error:
+        raise ProvisionFailed("the denied networks cannot be blocked", details=str(error)) from error
+    return True
+
+
+def _argv(messages: Iterable[bytes]) -> list[str]:
+    return ["/bin/sh", "-c", _SCRIPT, "sh", _PERL, _PYTHON, *(one.hex() for one in messages)]
