@@ -205,7 +205,7 @@ def test_a_file_that_takes_long_is_given_up_when_asked_to(machine: Machine) -> N
 
 
 def test_a_stopped_command_keeps_the_output_it_had(machine: Machine) -> None:
-    done = machine.instance.run(["sh", "-c", "echo before; sleep 60"], stop=Stop(1))
+    done = machine.instance.run(["sh", "-c", "echo before; exec sleep 60"], stop=Stop(1))
 
     assert done.output == "before\n"
     assert eventually(lambda: machine.processes() == [])

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.docker
 
 FORKS = "perl -e 'while (1) { my $child = fork; if (defined $child && !$child) { sleep 900; exit } }'"
 KEEPS_FORKING = "while (1) { fork; select undef, undef, undef, 0.02 }"
-BREEDS = "b() { b | b & }; b; sleep 900"
+BREEDS = "b() { b | b & }; b; exec sleep 900"
 # Fills two tmpfs of 64 MB each. No process is charged for their memory, so killing processes frees none of it.
 FILLS_MEMORY = "for folder in /dev/shm /dev; do dd if=/dev/zero of=$folder/full bs=1M count=63 & done; wait; sleep 900"
 

@@ -28,9 +28,9 @@ def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoneSchedule
         yield running
 
 
-# Neighbours in the table cost alike: `make test` sends every third.
+# Neighbours in the table cost alike: `make test` sends every sixth.
 KINDS = [
-    pytest.param(hostile, id=hostile.name, marks=() if number % 3 == 0 else pytest.mark.long)
+    pytest.param(hostile, id=hostile.name, marks=() if number % 6 == 0 else pytest.mark.long)
     for number, hostile in enumerate(HOSTILE)
 ]
 
