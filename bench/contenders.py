@@ -86,4 +86,5 @@ def _runner(config: Config, *, worker: str, folder: Path, files: Sequence[Instan
     def files_for(platform: Platform, repositories: Sequence[Repository]) -> Sequence[InstanceFile]:
         return (*PACKAGE_MANAGERS[platform.release.tool].files(platform, repositories), *files)
 
-    return runner_of(docker_parts(config, worker=worker, folder=folder), config, folder=folder, files_for=files_for)
+    parts = docker_parts(config, worker=worker, folder=folder, files_for=files_for)
+    return runner_of(parts, config, folder=folder)

@@ -119,8 +119,17 @@ class PackageManager(Protocol):
     def system_argv(self) -> Sequence[Sequence[str]]:
         """Return commands that describe the fresh machine for the log."""
 
+    def refresh_argv(self) -> Sequence[str]:
+        """Return the command of refresh()."""
+
     def refresh(self, spec: TaskSpec) -> Operation[tuple[Finding, ...]]:
-        """Fetch the package lists."""
+        """Fetch the package lists of the distribution and of the task's repositories."""
+
+    def refresh_brought(self, spec: TaskSpec) -> Operation[tuple[Finding, ...]]:
+        """Fetch the package lists of the task's repositories alone, of which there is at least one.
+
+        The machine's image has the distribution's lists, fetched by refresh().
+        """
 
     def served(self, spec: TaskSpec, failed: Completed) -> Query[tuple[Finding, ...]] | None:
         """Ask what the repositories served to a refresh that failed. Return None if the refresh's output says enough.

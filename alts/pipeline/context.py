@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TypeVar
 
 from alts.core.command import Completed, shown
@@ -36,6 +37,7 @@ class StageContext:
     commands: list[Completed] = field(default_factory=list)
     """The commands by which the stage is judged, in the order run."""
     timeline: Timeline = field(default_factory=Timeline)
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def run(self, argv: Sequence[str], *, question: bool = False, repeatable: bool = False) -> Completed:
         """Run a program on the instance and log it with its output.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from alts.checks.state.snapshot import Snapshot
 from alts.package_managers.base import Candidate, Identity, InstalledPackage
@@ -16,6 +17,10 @@ class Observations:
     """The package under test as the first installation left it."""
     package_manager: str = ""
     """The version of the package manager: "2.6.1" of apt, "dnf 4.14.0"."""
+    lists_fetched_at: datetime | None = None
+    """When the distribution's lists were fetched that came with the image; None if the image's are not used."""
+    indexes: dict[str, datetime] = field(default_factory=dict)
+    """Address of a repository, or "distribution" → when its lists were fetched."""
     snapshots: dict[str, Snapshot] = field(default_factory=dict)
     """Moment ("before", "installed", ...; see alts.pipeline.stages.snapshot) → snapshot, in the order taken."""
     candidates: tuple[Candidate, ...] = ()

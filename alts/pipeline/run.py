@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from alts.core.command import Completed
 from alts.core.instance import Instance, MachineRuined
@@ -38,6 +39,8 @@ class Run:
     """Stores the log of a stage, given the stage's name and the text. Returns the log's address."""
     show: Callable[[tuple[StageResult, ...]], None]
     """Called with the results so far when a stage has ended."""
+    lists_fetched_at: Callable[[], datetime | None] = lambda: None
+    """Called when the machine is there: when the lists were fetched that its image brings; None not to use them."""
     clock: Callable[[], float] = time.monotonic
 
 
@@ -57,7 +60,7 @@ def run_plan(plan: Sequence[Stage], run: Run) -> PlanResult:
     Raises Stopped if the attempt is no longer this worker's to finish (lease lost, draining).
     """
     result = PlanResult()
-    machine = _Machine(run.provide)
+    machine = _Machine(run, result.seen)
     for stage in plan:
         if why := _why_skipped(stage, result.stages):
             result.stages.append(StageResult(stage=stage.name, outcome=Outcome.SKIPPED, reason=why))
@@ -106,14 +109,16 @@ def _run_stage(stage: Stage, run: Run, machine: _Machine, result: PlanResult) ->
 class _Machine:
     """The instance, made when the first stage asks for it."""
 
-    def __init__(self, provide: Callable[[Stop, OutputSink], Instance]) -> None:
-        self._provide = provide
+    def __init__(self, run: Run, seen: Observations) -> None:
+        self._run = run
+        self._seen = seen
         self._instance: Instance | None = None
 
     def get(self, stop: Stop, log: OutputSink, timeline: Timeline) -> Instance:
         if self._instance is None:
             with timeline.step("make the machine"):
-                self._instance = self._provide(stop, log)
+                self._instance = self._run.provide(stop, log)
+            self._seen.lists_fetched_at = self._run.lists_fetched_at()
         return self._instance
 
     def check(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -67,6 +68,8 @@ class Provisioned:
     """Its variables in Ansible's inventory, e.g. {"ansible_connection": ..., "ansible_host": ...}."""
     files: tuple[InstanceFile, ...] = ()
     """Files of its platform that were written when it was made; empty if prepare() writes them."""
+    lists_fetched_at: datetime | None = None
+    """When the distribution's package lists in its image were fetched; None if the image has none."""
     not_sealed: Callable[[], str] = lambda: ""
     """Waits until the machine's network is sealed. Returns why it is not; empty if it is. Raises ProvisionFailed."""
 
@@ -141,6 +144,9 @@ class BatchRunner(Runner, Protocol):
         They stay until remove(). prepare() adds the files of a task alone. `folder`: an existing one for this call.
         If one cannot be made, none is left. Raises ProvisionFailed, ImageUnavailable, InstanceLost or Stopped.
         """
+
+    def is_outdated(self, request: MachineRequest, made: Provisioned) -> bool:
+        """Return whether a machine of make_ready() would be made of a newer image now. Takes no time."""
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -46,6 +47,8 @@ class MachinePlan:
 
     variables: Mapping[str, object]
     image: Mapping[str, str]
+    lists_fetched_at: datetime | None = None
+    """See alts.runners.base.Provisioned."""
 
 
 class MachineModule(Protocol):
@@ -93,8 +96,16 @@ class MachineModule(Protocol):
     def remove_by_label(self, request: MachineRequest) -> None:
         """Remove objects that Terraform has lost track of. Raises InfrastructureError."""
 
+    def is_outdated(self, platform: Platform, image: Mapping[str, str]) -> bool:
+        """See alts.runners.base.BatchRunner. `image`: of the machine's plan."""
+        ...
+
     def trouble(self) -> str:
         """See alts.runners.base.Runner."""
+        ...
+
+    def close(self) -> None:
+        """End what goes on in the background."""
         ...
 
 
@@ -128,6 +139,7 @@ class TerraformMachines:
                     yield Provisioned(
                         instance=instance,
                         image=plan.image,
+                        lists_fetched_at=plan.lists_fetched_at,
                         tools=tools,
                         connection=self._module.connection(machine),
                         not_sealed=sealing.result,
@@ -159,6 +171,7 @@ class TerraformMachines:
                 Provisioned(
                     instance=self._connect(machine),
                     image=plan.image,
+                    lists_fetched_at=plan.lists_fetched_at,
                     tools={**tools, "ansible": version},
                     files=files,
                     not_sealed=seal.result,
@@ -167,6 +180,14 @@ class TerraformMachines:
             )
             undo.pop_all()
         return ready
+
+    def is_outdated(self, request: MachineRequest, made: Provisioned) -> bool:
+        """See alts.runners.base.BatchRunner."""
+        return self._module.is_outdated(request.platform, made.image)
+
+    def close(self) -> None:
+        """See alts.runners.base.Runner."""
+        self._module.close()
 
     def prepare(self, made: Provisioned, order: Order, *, stop: Stop, log: OutputSink) -> Provisioned:
         """See alts.runners.base.Runner."""

@@ -135,6 +135,7 @@ class Config(_Section):
     image_pull_timeout: float = Field(default=300.0, gt=0)
     image_bootstrap: bool = True
     mirrors: dict[str, str] = Field(default_factory=dict)
+    repository_max_age: float = Field(default=900.0, ge=0)
     pool_size: int | None = Field(default=None, ge=0, le=100)
     pool_max_age: float = Field(default=900.0, gt=0)
     instance_limits: InstanceLimits = InstanceLimits()

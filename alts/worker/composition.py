@@ -133,6 +133,7 @@ def _executors(config: Config, runners: Mapping[str, Runner], spool: Spool, *, w
             artifacts=spool,
             artifacts_root=config.artifacts_root_directory,
             worker=worker,
+            repository_max_age=config.repository_max_age,
         )
         for name, runner in runners.items()
     }

@@ -42,6 +42,8 @@ class Executor:
     """First part of all artifact keys, e.g. "artifacts"."""
     worker: str
     """The worker's name in reports."""
+    repository_max_age: float = 0.0
+    """Seconds after which the package lists of an image are not used any more; 0 to use none."""
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def execute(self, order: Order, *, stop: Stop, show: Callable[[tuple[StageResult, ...]], None]) -> Report:
@@ -61,6 +63,7 @@ class Executor:
                 provide=provided.provide,
                 keep_log=lambda stage, text: self._keep(order, f"{stage}.log", text),
                 show=lambda stages: show(fitted_stages(stages)),
+                lists_fetched_at=lambda: self._usable(provided.lists_fetched_at, order),
             )
             result = run_plan(self.plans[order.spec.plan], run)
         report = self._report(order, result, provided, started)
@@ -87,6 +90,7 @@ class Executor:
             package=_package(result.seen),
             closure=result.seen.closure,
             state=brief_changes(result.seen.snapshots),
+            indexes={name: fetched.isoformat(timespec="seconds") for name, fetched in result.seen.indexes.items()},
             image=dict(provided.image),
             tools=tools,
             worker=self.worker,
@@ -95,6 +99,12 @@ class Executor:
             artifacts=self.artifacts.location(self._key(order, "")),
         )
         return fitted(report)
+
+    def _usable(self, fetched_at: datetime | None, order: Order) -> datetime | None:
+        """Return when the image's lists were fetched; None if they are too old for the task, or not from the past."""
+        if fetched_at is None or order.spec.refresh:
+            return None
+        return fetched_at if 0 <= (self.now() - fetched_at).total_seconds() <= self.repository_max_age else None
 
     def _key(self, order: Order, name: str) -> str:
         return artifact_key(self.artifacts_root, order.task_id, order.attempt, name)
@@ -123,6 +133,8 @@ class _Provision:
         """Provisioned.image; empty before provide()."""
         self.tools: Mapping[str, str] = {}
         """Provisioned.tools; empty before provide()."""
+        self.lists_fetched_at: datetime | None = None
+        """Provisioned.lists_fetched_at; None before provide()."""
 
     def provide(self, stop: Stop, sink: OutputSink) -> Instance:
         """Destroy what earlier attempts left, then make the machine. Raises what alts.runners.base.provision raises."""
@@ -130,6 +142,7 @@ class _Provision:
             self._runner.remove_leftovers(self._order.task_id, below=self._order.attempt)
         provisioned = self._stack.enter_context(provision(self._runner, self._order, stop=stop, log=sink))
         self.image, self.tools = provisioned.image, provisioned.tools
+        self.lists_fetched_at = provisioned.lists_fetched_at
         return provisioned.instance
 
 

@@ -63,6 +63,9 @@ class StubRunner:
         finally:
             self.remove(request.task_id, request.attempt)
 
+    def is_outdated(self, request: MachineRequest, made: Provisioned) -> bool:
+        return False
+
     def make_ready(
         self, requests: Sequence[MachineRequest], *, folder: Path, stop: Stop, log: OutputSink
     ) -> Sequence[Provisioned]:

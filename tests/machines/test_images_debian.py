@@ -91,10 +91,8 @@ def said(machine: Machine, script: str) -> str:
 
 
 def test_it_is_the_release_that_was_asked_for(machine: Machine) -> None:
-    assert (
-        said(machine, ". /etc/os-release; echo $ID $VERSION_ID; dpkg --print-architecture")
-        == f"debian {RELEASE}\namd64\n"
-    )
+    release = said(machine, ". /etc/os-release; echo $ID $VERSION_ID; dpkg --print-architecture")
+    assert release == f"debian {RELEASE}\namd64\n"
 
 
 def test_services_are_not_started_as_in_the_official_image(machine: Machine) -> None:

@@ -286,8 +286,8 @@ def runner_with(tmp_path: Path, worker: str) -> Iterator[Callable[..., DockerRun
     ) -> DockerRunner:
         config = CONFIG.model_copy(update={"instance_networks_denied": networks_denied})
         folder = tmp_path / "provider"
-        parts = docker_parts(config, worker=worker, folder=folder, engine=engine)
-        made.append(runner_of(parts, config, folder=folder, files_for=files_for))
+        parts = docker_parts(config, worker=worker, folder=folder, engine=engine, files_for=files_for)
+        made.append(runner_of(parts, config, folder=folder))
         return made[-1]
 
     yield make

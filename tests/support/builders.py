@@ -28,7 +28,7 @@ def an_order(work_folder: Path, **changes: Any) -> Order:
 
 def a_config(**changes: Any) -> Config:
     """Return an embedded configuration that needs no service. Without a pool, whose machines few tests need."""
-    settings = {"jwt_secret": SECRET, "broker": "memory", "storage": "folder", "pool_size": 0}
+    settings = {"jwt_secret": SECRET, "broker": "memory", "storage": "folder", "pool_size": 0, "repository_max_age": 0}
     return parse_config({**settings, **changes})
 
 

@@ -17,6 +17,7 @@ from alts.shared.auth.tokens import issue_token
 from tests.support.builders import a_config
 from tests.support.checkout import ROOT
 from tests.support.ports import free_ports
+from tests.support.stack import LISTS_MAX_AGE
 
 
 class EmbeddedService:
@@ -25,6 +26,8 @@ class EmbeddedService:
     def __init__(self, folder: Path, *, registry: Mapping[str, MakeRunner] = RUNNERS, **changes: Any) -> None:
         """`changes`: of the configuration."""
         (port,) = free_ports(1)
+        # All tests share the images of real machines. Those of other machines would serve one test alone.
+        max_age = LISTS_MAX_AGE if registry is RUNNERS else 0
         self._config = a_config(
             database_url=f"sqlite:///{folder}/ledger.sqlite",
             storage_folder=str(folder / "storage"),
@@ -33,7 +36,7 @@ class EmbeddedService:
             cache_folder=str(ROOT / ".alts/cache"),
             # Some tests need a repository on this host that does not answer.
             repository_networks_allowed=["127.0.0.0/8"],
-            **{"max_attempts": 1, "drain_timeout": 0.0, **changes},
+            **{"max_attempts": 1, "drain_timeout": 0.0, "repository_max_age": max_age, **changes},
         )
         self._stack = EmbeddedStack(self._config, host="127.0.0.1", port=port, runners=registry)
 

@@ -143,6 +143,8 @@ class FakeDebian:
         self.templates: dict[str, str] = {}
         """Package → its debconf questions."""
         self.paths: set[str] = {"/etc/passwd"}
+        self.unlisted: dict[str, str] = {}
+        """Package → version that the package lists have after the next update of all of them."""
         self.overrides: dict[str, Answer] = {}
         """Verb (install, remove, update, --verify) → answer that replaces the usual one."""
 
@@ -163,6 +165,8 @@ class FakeDebian:
                 return answer
         if "--version" in argv:
             return Answer(output="apt 2.6.1 (amd64)\n")
+        if "update" in argv:
+            self.available |= self.unlisted
         if "install" in argv:
             for word in argv[argv.index("install") + 1 :]:
                 name, _, version = word.partition("=")

@@ -39,7 +39,10 @@ FIRST = (
     *("test_compose.py", "test_images_debian.py", "test_docker_limits.py", "test_runner_docker.py"),
     *("test_first_commands.py", "test_determinism.py", "test_embedded.py", "test_cancel.py", "test_hostile_api.py"),
 )
-"""The slowest groups. The others fill the remaining time beside them. test_images_debian.py makes an image for others."""
+"""The slowest groups. The others fill the remaining time beside them.
+
+test_images_debian.py makes an image for later ones.
+"""
 
 
 def group_of(nodeid: str) -> str:

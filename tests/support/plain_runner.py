@@ -16,6 +16,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -34,9 +35,12 @@ from alts.runners.docker.composition import docker_parts, runner_of
 from alts.runners.docker.inventory import WORKER_LABEL
 from alts.runners.docker.module import DockerModule
 from alts.runners.docker.runner import DockerRunner
+from alts.runners.terraform import FilesFor
 from alts.shared.config import Config
 from alts.shared.errors import ProvisionFailed
 from alts.shared.models.distributions import Tool
+from alts.shared.models.platform import Platform
+from alts.shared.models.repository import Repository
 from tests.support.machine import FIRST_PROCESS
 
 _SUBNETS = 5  # attempts at a subnet that no other run takes at the same moment
@@ -86,8 +90,7 @@ class PlainRunner:
     """Copies of a runner share it."""
     image: str = ""
     """Image of a machine that continues from another one; empty for the distribution's image."""
-    apt_files: Sequence[InstanceFile] = ()
-    """Files for machines with apt, in addition to those of the service."""
+    files_for: FilesFor = lambda platform, repositories: ()
     sealed: bool = False
     """Whether to deny the machine the networks that the configuration denies.
 
@@ -105,7 +108,12 @@ class PlainRunner:
             not_sealed = self.module.seal(request, outputs) if self.sealed else "not asked for"
             image = {**plan.image, "sealed": "no" if not_sealed else "yes"}
             with closing(self.module.connect(outputs)) as instance:
-                yield Provisioned(instance=instance, image=image, tools=self.module.tools())
+                yield Provisioned(
+                    instance=instance,
+                    image=image,
+                    lists_fetched_at=plan.lists_fetched_at,
+                    tools=self.module.tools(),
+                )
         finally:
             client.close()
             self.real.remove(request.task_id, request.attempt)
@@ -131,18 +139,12 @@ class PlainRunner:
         # All other attributes of the protocol are the runner's own.
         return getattr(self.real, name)
 
-    def _files(self, order: Order, stop: Stop) -> Iterator[InstanceFile]:
+    def _files(self, order: Order, stop: Stop) -> Sequence[InstanceFile]:
         def fetch(url: str, fetch_stop: Stop) -> bytes:
             return download(url, stop=fetch_stop, rules=self.config.repository_networks)
 
         spec = with_keys(order.spec, stop=stop, fetch=fetch)
-        tool = spec.platform.release.tool
-        yield from PACKAGE_MANAGERS[tool].files(spec.platform, spec.repositories)
-        if tool is Tool.APT and self.apt_files:
-            yield from self.apt_files
-            # apt spends a third of a second on the signatures of each suite.
-            suite = spec.platform.release.codename
-            yield InstanceFile("/etc/apt/sources.list", f"deb http://deb.debian.org/debian {suite} main\n")
+        return self.files_for(spec.platform, spec.repositories)
 
     def _make(self, client: docker.DockerClient, variables: Mapping[str, Any]) -> dict[str, str]:
         if self.sealed:
@@ -229,7 +231,23 @@ def _write(root: int, file: InstanceFile) -> None:
 def plain_runner(
     config: Config, *, worker: str, folder: Path, apt_files: Sequence[InstanceFile] = (), sealed: bool = False
 ) -> PlainRunner:
-    """Make the runner. The signature is that of a maker in alts.runners.registry."""
-    parts = docker_parts(config, worker=worker, folder=folder)
+    """Make the runner. The signature is that of a maker in alts.runners.registry.
+
+    `apt_files`: files for machines with apt, in addition to those of the service.
+    """
+    parts = docker_parts(config, worker=worker, folder=folder, files_for=partial(_files_for, apt_files))
     real = runner_of(parts, config, folder=folder)
-    return PlainRunner(real, parts.module, config, SharedNetwork(), apt_files=apt_files, sealed=sealed)
+    return PlainRunner(real, parts.module, config, SharedNetwork(), files_for=parts.files_for, sealed=sealed)
+
+
+def _files_for(
+    apt_files: Sequence[InstanceFile], platform: Platform, repositories: Sequence[Repository]
+) -> Sequence[InstanceFile]:
+    """Return the files of a machine's package manager. `apt_files`: more files for machines with apt."""
+    tool = platform.release.tool
+    files = PACKAGE_MANAGERS[tool].files(platform, repositories)
+    if tool is not Tool.APT or not apt_files:
+        return files
+    # apt spends a third of a second on the signatures of each suite.
+    sources = f"deb http://deb.debian.org/debian {platform.release.codename} main\n"
+    return (*files, *apt_files, InstanceFile("/etc/apt/sources.list", sources))

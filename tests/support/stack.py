@@ -28,6 +28,8 @@ Value = TypeVar("Value")
 FINISHED = ("SUCCESS", "FAILURE", "REVOKED")
 # Short, for fast tests: a dead worker is noticed after three seconds.
 LEASE_SECONDS = 3.0
+# Long: an image with package lists is made once for all tests.
+LISTS_MAX_AGE = 7200.0
 PLAIN = "tests.support.plain_worker_app"
 
 
@@ -52,6 +54,7 @@ class ServiceStack:
             "reconcile_interval": 0.2,
             "retry_delay": 0.1,
             "pool_size": 0,
+            "repository_max_age": LISTS_MAX_AGE,
             "work_folder": str(folder / "work"),
             # Images belong to the host, so all tests share them.
             "cache_folder": str(ROOT / ".alts/cache"),

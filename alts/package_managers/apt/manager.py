@@ -17,7 +17,7 @@ from alts.package_managers.apt import served as apt_served
 from alts.package_managers.apt.downloads import brought_by_task, repository_findings
 from alts.package_managers.apt.dpkg import DpkgState
 from alts.package_managers.apt.programs import APT_CACHE, APT_GET
-from alts.package_managers.apt.sources import ARCHIVES, LIST_LAST, files_for
+from alts.package_managers.apt.sources import ARCHIVES, FETCH_BROUGHT, LIST_LAST, files_for
 from alts.package_managers.apt.versions import compare, version_key
 from alts.package_managers.base import Candidate, Identity, InstalledPackage, Operation, Queries, Query
 from alts.shared.models.distributions import DEB_ARCHITECTURES
@@ -63,9 +63,17 @@ class Apt(DpkgState):
             ("dpkg-query", "--show", "--showformat=${binary:Package} ${Version}\\n"),
         )
 
+    def refresh_argv(self) -> Sequence[str]:
+        """Return `apt-get update`, with the distribution's sources.list read last (see LIST_LAST)."""
+        return ("/bin/sh", "-c", LIST_LAST, "sh", "apt-get", "--quiet", "update")
+
     def refresh(self, spec: TaskSpec) -> Operation[tuple[Finding, ...]]:
-        """Run `apt-get update`, with the distribution's sources.list read last (see LIST_LAST)."""
-        argv = ("/bin/sh", "-c", LIST_LAST, "sh", "apt-get", "--quiet", "update")
+        """Run `apt-get update`."""
+        return Operation(self.refresh_argv(), partial(_refresh_findings, spec), repeatable=True)
+
+    def refresh_brought(self, spec: TaskSpec) -> Operation[tuple[Finding, ...]]:
+        """Run `apt-get update` with the task's sources alone (apt.conf(5), Dir::Etc::sourceparts)."""
+        argv = ("/bin/sh", "-c", FETCH_BROUGHT, "sh", "apt-get", "--quiet")
         return Operation(argv, partial(_refresh_findings, spec), repeatable=True)
 
     def served(self, spec: TaskSpec, failed: Completed) -> Query[tuple[Finding, ...]]:

@@ -25,6 +25,8 @@ Dir::Cache::Archives "{ARCHIVES}/";
 Dir::Etc::sourcelist "/dev/null";
 """
 
+_PREFIX = "alts-"  # of the names of the task's sources and keys
+
 # If several repositories have the same version, apt takes it from the source that it read first, and it reads
 # sources.list before the other files (apt-pkg/sourcelist.cc, ReadMainList). The test is of the task's package, so the
 # distribution's sources come last.
@@ -33,6 +35,16 @@ LIST_LAST = f"""\
 {served.BOUNDED}
 """
 
+FETCH_BROUGHT = f"""\
+folder=$(mktemp -d) && ln -s /etc/apt/sources.list.d/{_PREFIX}*.sources "$folder" || exit
+set -- "$@" --option=Dir::Etc::sourceparts="$folder" --option=APT::Get::List-Cleanup=false update
+({served.BOUNDED})
+code=$?
+rm -r "$folder"
+exit $code
+"""
+"""Shell script: run "$@", an apt-get, to update the task's sources alone. The lists of others stay."""
+
 
 def files_for(repositories: Sequence[Repository]) -> Iterator[InstanceFile]:
     """Yield settings, and a source, a key and pins for the task's repositories. Keys must be text already, not URLs."""
@@ -40,10 +52,10 @@ def files_for(repositories: Sequence[Repository]) -> Iterator[InstanceFile]:
     for number, repository in enumerate(repositories, 1):
         key_path = None
         if repository.gpg_key:
-            key_path = f"/etc/apt/keyrings/alts-{number}.asc"
+            key_path = f"/etc/apt/keyrings/{_PREFIX}{number}.asc"
             yield InstanceFile(key_path, repository.gpg_key)
         stanza = deb822_source(repository, key_path=key_path)
-        yield InstanceFile(f"/etc/apt/sources.list.d/alts-{number}.sources", stanza)
+        yield InstanceFile(f"/etc/apt/sources.list.d/{_PREFIX}{number}.sources", stanza)
     if pins := preferences(repositories):
         yield InstanceFile("/etc/apt/preferences.d/alts", pins)
 

@@ -20,7 +20,14 @@ from alts.package_managers.dnf import output as dnf_output
 from alts.package_managers.dnf import served as dnf_served
 from alts.package_managers.dnf.names import full_name
 from alts.package_managers.dnf.rpm import RpmState
-from alts.package_managers.dnf.sources import FOLDER, KnownRepository, brought_by_task, files_for, read_repositories
+from alts.package_managers.dnf.sources import (
+    BROUGHT,
+    FOLDER,
+    KnownRepository,
+    brought_by_task,
+    files_for,
+    read_repositories,
+)
 from alts.package_managers.dnf.versions import compare, full_version, version_key
 from alts.shared.models.platform import Platform
 from alts.shared.models.report import Finding, Kind
@@ -63,6 +70,8 @@ class Dnf(RpmState):
     program = "dnf"
     remove_names = "remove-n"
     """The verb that takes names only (dnf(8), "Specifying Packages"): "remove foo-1" may remove version 1 of "foo"."""
+    brought_alone: Sequence[str] = (f"--repo={BROUGHT}",)
+    """Options that leave out all repositories but the task's."""
     promise_tags = "%{chksum}|%{relativepath}"
     """Tags of a query for the checksum and the location of a file in the index."""
 
@@ -86,9 +95,17 @@ class Dnf(RpmState):
             ("/bin/sh", "-c", "rpm --query --all | sort"),
         )
 
+    def refresh_argv(self) -> Sequence[str]:
+        """Return `makecache`, with a limit on the size of the files that it writes."""
+        return ("/bin/sh", "-c", served.BOUNDED, "sh", *self._makecache())
+
     def refresh(self, spec: TaskSpec) -> Operation[tuple[Finding, ...]]:
-        """Run `makecache`, with a limit on the size of the files that it writes."""
-        argv = ("/bin/sh", "-c", served.BOUNDED, "sh", *self._refresh_argv())
+        """Run `makecache`."""
+        return Operation(self.refresh_argv(), partial(_refresh_findings, spec), repeatable=True)
+
+    def refresh_brought(self, spec: TaskSpec) -> Operation[tuple[Finding, ...]]:
+        """Run `makecache` with the task's repositories alone."""
+        argv = ("/bin/sh", "-c", served.BOUNDED, "sh", *self._makecache(*self.brought_alone))
         return Operation(argv, partial(_refresh_findings, spec), repeatable=True)
 
     def served(self, spec: TaskSpec, failed: Completed) -> Query[tuple[Finding, ...]] | None:
@@ -191,9 +208,9 @@ class Dnf(RpmState):
         """Return None: rpm's packages ask no questions."""
         return None
 
-    def _refresh_argv(self) -> Sequence[str]:
+    def _makecache(self, *options: str) -> Sequence[str]:
         # The image may bring lists that dnf would not yet fetch again without --refresh.
-        return self._run("--refresh", "makecache")
+        return self._run("--refresh", *options, "makecache")
 
     def _run(self, verb: str, *arguments: str) -> Sequence[str]:
         # keepcache: the installed file stays as proof.

@@ -13,6 +13,8 @@ from alts.shared.models.task_spec import TaskSpec
 
 FOLDER = "/etc/yum.repos.d"
 _ID = "alts-"
+BROUGHT = f"{_ID}*"
+"""Pattern of the ids of a task's repositories."""
 _DEFAULT_PRIORITY = 99  # dnf.conf(5), "priority"
 
 # The mirrors of a distribution that has reached its end of life are gone, so the repositories in its image do not work.

@@ -11,7 +11,7 @@ from alts.core.command import Completed
 from alts.package_managers.base import Candidate, Identity, InstalledPackage, Queries, Query
 from alts.package_managers.dnf.identity import find_files_argv, read_file
 from alts.package_managers.dnf.manager import Dnf
-from alts.package_managers.dnf.sources import KnownRepository
+from alts.package_managers.dnf.sources import BROUGHT, KnownRepository
 from alts.package_managers.dnf.versions import version_key
 from alts.shared.models.report import Finding, Kind
 from alts.shared.models.task_spec import TaskSpec
@@ -37,6 +37,7 @@ class Yum(Dnf):
     """yum 3 has no query command in a minimal system, so it proves less of an identity."""
 
     program = "yum"
+    brought_alone = ("--disablerepo=*", f"--enablerepo={BROUGHT}")
 
     def candidates(self, spec: TaskSpec) -> Query[tuple[Candidate, ...]]:
         """Read `yum list available`, the newest version first."""
@@ -66,8 +67,8 @@ class Yum(Dnf):
             promised_sha256="",
         )
 
-    def _refresh_argv(self) -> Sequence[str]:
-        return self._run("makecache")
+    def _makecache(self, *options: str) -> Sequence[str]:
+        return self._run(*options, "makecache")
 
     def _install_findings(self, spec: TaskSpec, done: Completed) -> tuple[Finding, ...]:
         findings = super()._install_findings(spec, done)

@@ -8,6 +8,7 @@ from alts.checks.leftovers.sysusers import declarations, declared_names
 from alts.package_managers.base import Candidate
 from alts.pipeline.context import StageContext
 from alts.pipeline.diagnosis.missing_tools import tools_gone
+from alts.pipeline.package_lists import fetch_all, may_be_outdated
 from alts.pipeline.stage import StageAnswer
 from alts.pipeline.stages.snapshot import BEFORE, INSTALLED, take
 from alts.pipeline.transaction import install_by, wanted
@@ -18,8 +19,19 @@ from alts.shared.models.task_spec import TaskSpec
 def install(context: StageContext) -> StageAnswer:
     """Install the version that the task names, else the package manager's first choice.
 
-    Records the candidates, the closure, the declared accounts and a snapshot.
+    Records the candidates, the closure, the declared accounts and a snapshot. If lists that came with the image may be
+    why it failed, fetches all lists and tries again.
     """
+    answer = _install(context)
+    if not may_be_outdated(context, answer.findings):
+        return answer
+    context.log.line(f"[{answer.findings[0].message}: the image's lists may be too old, so all are fetched again]")
+    if findings := fetch_all(context):
+        return StageAnswer(findings)
+    return _install(context)
+
+
+def _install(context: StageContext) -> StageAnswer:
     spec, packages, seen = context.spec, context.packages, context.seen
     query = packages.candidates(spec)
     asked = context.run(query.argv, repeatable=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -27,6 +28,13 @@ class BuildContainer(DockerInstance):
             pieces: Iterable[bytes]
             pieces, _ = self._client.get_archive(self._container, path)
             yield from pieces
+
+    def commit(self, reference: str, *, labels: Mapping[str, str]) -> None:
+        """Make an image of the container as it is now. Raises EngineFailed."""
+        name, _, tag = reference.rpartition(":")
+        changes = [f"LABEL {key}={json.dumps(value)}" for key, value in labels.items()]
+        with engine_errors(f"make the image {reference}"):
+            self._client.commit(self._container, name, tag, changes=changes)
 
 
 class DockerBuilds:

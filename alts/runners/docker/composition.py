@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from alts.core.instance import InstanceFile
 from alts.images.factory import image_resolver
+from alts.images.prepared import Preparation, PreparedImages
 from alts.package_managers.registry import PACKAGE_MANAGERS
 from alts.provisioning.terraform.cli import find_terraform
 from alts.runners.docker.build import DockerBuilds
@@ -30,6 +32,7 @@ class DockerParts:
     inventory: Inventory
     provider: ProviderProcess | None
     module: DockerModule
+    files_for: FilesFor
 
 
 def docker_runner(config: Config, *, worker: str, folder: Path) -> DockerRunner:
@@ -40,26 +43,45 @@ def docker_runner(config: Config, *, worker: str, folder: Path) -> DockerRunner:
     return runner_of(docker_parts(config, worker=worker, folder=folder), config, folder=folder)
 
 
-def docker_parts(config: Config, *, worker: str, folder: Path, engine: Engine | None = None) -> DockerParts:
-    """Return the parts of a runner. `engine`: by default the one at the configured address."""
+def docker_parts(
+    config: Config,
+    *,
+    worker: str,
+    folder: Path,
+    engine: Engine | None = None,
+    files_for: FilesFor | None = None,
+) -> DockerParts:
+    """Return the parts of a runner.
+
+    `engine`: by default the one at the configured address. `files_for`: the files that a machine needs for a task; by
+    default those of its package manager.
+    """
+    files_for = files_for or _files_for
     engine = engine or Engine(config.docker_host)
     inventory = Inventory(engine, worker=worker)
     embedded = config.docker_provider == "embedded"
     provider = ProviderProcess(folder, docker_host=config.docker_host) if embedded else None
-    images = image_resolver(config, engine, DockerBuilds(engine))
-    module = DockerModule(docker_settings(config), engine, inventory, images=images, provider=provider)
-    return DockerParts(engine, inventory, provider, module)
+    builds = DockerBuilds(engine)
+    images = image_resolver(config, engine, builds)
+    prepared = None
+    if config.repository_max_age:
+        # So often that a machine which waits in a pool still has lists that may be used.
+        renew_after = config.repository_max_age / 2
+        locks = config.cache_folder / "images"
+        preparation = partial(_preparation, files_for)
+        prepared = PreparedImages(engine, builds, preparation, renew_after=renew_after, folder=locks)
+    module = DockerModule(
+        docker_settings(config), engine, inventory, images=images, prepared=prepared, provider=provider
+    )
+    return DockerParts(engine, inventory, provider, module, files_for)
 
 
-def runner_of(parts: DockerParts, config: Config, *, folder: Path, files_for: FilesFor | None = None) -> DockerRunner:
-    """Return a runner of these parts. Raises ConfigurationError if there is no terraform.
-
-    `files_for`: the files that a machine needs for a task; by default those of its package manager.
-    """
+def runner_of(parts: DockerParts, config: Config, *, folder: Path) -> DockerRunner:
+    """Return a runner of these parts. Raises ConfigurationError if there is no terraform."""
     lifecycle = TerraformMachines(
         parts.module,
         terraform=find_terraform(config.terraform, folder=folder),
-        files_for=files_for or _files_for,
+        files_for=parts.files_for,
         networks=config.repository_networks,
     )
     return DockerRunner(lifecycle, parts.inventory, parts.engine, parts.provider)
@@ -75,6 +97,11 @@ def docker_settings(config: Config) -> DockerSettings:
         allow_emulation=config.allow_emulation,
         provider_version=None if config.docker_provider == "embedded" else config.docker_provider_version,
     )
+
+
+def _preparation(files_for: FilesFor, platform: Platform) -> Preparation:
+    packages = PACKAGE_MANAGERS[platform.release.tool]
+    return Preparation(files_for(platform, ()), packages.refresh_argv(), packages.environment)
 
 
 def _files_for(platform: Platform, repositories: Sequence[Repository]) -> Sequence[InstanceFile]:

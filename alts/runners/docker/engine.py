@@ -6,7 +6,7 @@ import contextlib
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,9 @@ class EngineImage:
     """Image id, e.g. "sha256:c333b6c3..."."""
     architecture: str
     """Docker's architecture name: "amd64", "386", "arm64"."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    names: Sequence[str] = ()
+    """Its references, e.g. ("debian:12",)."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,22 @@ class Engine:
                 found: Mapping[str, Any] = self._client.inspect_image(reference)
             except docker_errors.ImageNotFound:
                 return None
-        return EngineImage(id=found["Id"], architecture=found["Architecture"])
+        return _engine_image(found)
+
+    def images(self, label: str) -> tuple[EngineImage, ...]:
+        """List images that have the label, with any value."""
+        with engine_errors("list images"):
+            listed = self._client.images(filters={"label": label})
+            return tuple(_engine_image(self._client.inspect_image(one["Id"])) for one in listed)
+
+    def remove_image(self, image: str) -> None:
+        """Remove an image by its id. Leaves an image that a container or another image is made of."""
+        with engine_errors(f"remove the image {image}"), contextlib.suppress(docker_errors.ImageNotFound):
+            try:
+                self._client.remove_image(image, force=True)
+            except docker_errors.APIError as error:
+                if error.status_code != requests.codes.conflict:
+                    raise
 
     def pull(self, reference: str, *, platform: str, stop: Stop, log: OutputSink, answer_within: float) -> None:
         """Pull an image (e.g. "debian:12") for a platform (e.g. "linux/amd64").
@@ -246,6 +264,15 @@ class Engine:
                 client.get_adapter(client.base_url).close()
                 client.mount("http+docker://", _OnePool(path, timeout=timeout, max_pool_size=_CONNECTIONS))
             return client
+
+
+def _engine_image(found: Mapping[str, Any]) -> EngineImage:
+    return EngineImage(
+        id=found["Id"],
+        architecture=found["Architecture"],
+        labels=(found.get("Config") or {}).get("Labels") or {},
+        names=tuple(found.get("RepoTags") or ()),
+    )
 
 
 def _label_filters(labels: Mapping[str, str | None]) -> list[str]:

@@ -13,6 +13,7 @@ from alts.core.instance import Instance
 from alts.core.output import OutputSink
 from alts.core.stop import Stop
 from alts.images.factory import Image, ImageResolver
+from alts.images.prepared import PreparedImages
 from alts.runners.base import MachineRequest
 from alts.runners.docker.engine import Engine
 from alts.runners.docker.inventory import Inventory
@@ -87,18 +88,21 @@ class DockerModule:
         *,
         images: ImageResolver,
         provider: ProviderProcess | None,
+        prepared: PreparedImages | None = None,
     ) -> None:
-        """`provider`: the embedded provider; None if Terraform fetches another."""
+        """`provider`: the embedded provider; None if Terraform fetches another. `prepared`: None for base images."""
         self._settings = settings
         self._engine = engine
         self._inventory = inventory
         self._images = images
+        self._prepared = prepared
         self._provider = provider
 
     def plan(self, requests: Sequence[MachineRequest], *, stop: Stop, log: OutputSink) -> MachinePlan:
         platform = requests[0].platform
         emulated = self._emulated(platform)
         image = self._images.resolve(platform, stop=stop, log=log)
+        prepared = self._prepared.get(platform, image, machines=len(requests)) if self._prepared else None
         limits = self._settings.limits
         machines: dict[str, Mapping[str, object]] = {
             request.name: {"hostname": f"alts-{request.task_id[:8]}", "labels": self._inventory.labels_of(request)}
@@ -106,13 +110,20 @@ class DockerModule:
         }
         variables = {
             "docker_host": self._settings.docker_host,
-            "image": image.id,
+            "image": prepared.id if prepared else image.id,
             "memory_mb": limits.memory_mb,
             "cpus": limits.cpus,
             "pids": limits.pids,
             **self._networks(machines),
         }
-        return MachinePlan(variables, _described(image, emulated=emulated))
+        described = _described(image, emulated=emulated)
+        if prepared is None:
+            return MachinePlan(variables, described)
+        return MachinePlan(variables, {**described, "prepared": prepared.id}, prepared.fetched_at)
+
+    def is_outdated(self, platform: Platform, image: Mapping[str, str]) -> bool:
+        newest = self._prepared.newest(platform) if self._prepared else None
+        return newest is not None and newest.id != image.get("prepared")
 
     def instead(self, variables: Mapping[str, object], error: ProvisionFailed) -> Mapping[str, object] | None:
         if not _TAKEN.search(error.details):
@@ -162,6 +173,10 @@ class DockerModule:
 
     def trouble(self) -> str:
         return self._engine.trouble()
+
+    def close(self) -> None:
+        if self._prepared is not None:
+            self._prepared.close()
 
     def _networks(self, machines: Mapping[str, Mapping[str, object]]) -> Mapping[str, object]:
         """Return the variables for networks without overlaps. Raises ProvisionFailed if the pool is exhausted."""

@@ -40,6 +40,9 @@ class DockerRunner:
     ) -> Sequence[Provisioned]:
         return self._lifecycle.make_ready(requests, folder=folder, stop=stop, log=log)
 
+    def is_outdated(self, request: MachineRequest, made: Provisioned) -> bool:
+        return self._lifecycle.is_outdated(request, made)
+
     def prepare(self, made: Provisioned, order: Order, *, stop: Stop, log: OutputSink) -> Provisioned:
         return self._lifecycle.prepare(made, order, stop=stop, log=log)
 
@@ -70,6 +73,7 @@ class DockerRunner:
         return (root,) if root is not None and root.is_dir() else ()
 
     def close(self) -> None:
+        self._lifecycle.close()
         if self._provider is not None:
             self._provider.close()
         self._engine.close()

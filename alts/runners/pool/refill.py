@@ -6,10 +6,11 @@ import logging
 import shutil
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from alts.core.stop import Stop, Stopped, StopReason
@@ -96,8 +97,7 @@ class Refill:
 
     def _step(self) -> float:
         demand = self._stock.demand
-        old = self._stock.clock() - self._settings.max_age
-        for ready in self._stock.withdraw(made_before=old, unless=demand):
+        for ready in self._stock.withdraw(unless=partial(self._is_wanted, demand)):
             self.remove(ready)
         waiting = self._stock.waiting
         size = min(self._settings.size, sum(waiting.values()) + max(0, self._room()))
@@ -108,6 +108,11 @@ class Refill:
                 self._make(platform, missing)
                 return 0.0
         return min(_LOOK_INTERVAL, self._settings.max_age / 2)
+
+    def _is_wanted(self, demand: Collection[Platform], ready: Ready) -> bool:
+        if ready.request.platform not in demand or self._stock.clock() - ready.made_at > self._settings.max_age:
+            return False
+        return not self._runner.is_outdated(ready.request, ready.made)
 
     def _make(self, platform: Platform, count: int) -> None:
         """Make a batch. Raises InfrastructureError, after which the loop pauses."""

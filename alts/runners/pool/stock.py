@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from alts.runners.base import AttemptKey, MachineRequest, Provisioned
@@ -67,13 +67,13 @@ class Stock:
                 self._ready.remove(found)
             return found
 
-    def withdraw(self, *, made_before: float, unless: Collection[Platform]) -> list[Ready]:
-        """Take back the machines that are older, or of other platforms than these."""
+    def withdraw(self, *, unless: Callable[[Ready], bool]) -> list[Ready]:
+        """Take back the machines that are wanted no more."""
         with self._lock:
-            old = [one for one in self._ready if one.made_at < made_before or _same(one.request.platform) not in unless]
-            for one in old:
+            unwanted = [one for one in self._ready if not unless(one)]
+            for one in unwanted:
                 self._ready.remove(one)
-            return old
+            return unwanted
 
     def gone(self, key: AttemptKey) -> None:
         """Forget a machine that was removed, or whose removal is left to the reaper."""

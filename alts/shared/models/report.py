@@ -223,6 +223,8 @@ class Report:
     """All packages that the installation has added, including itself, e.g. "hello 2.10-3"; sorted."""
     state: Annotated[tuple[StateChange, ...], AtMost(MOST_STAGES)] = ()
     """Changes of the machine, in order of time."""
+    indexes: _Words = field(default_factory=dict)
+    """When package lists were fetched: "distribution", or the address of a repository of the task → time in UTC."""
     image: _Words = field(default_factory=dict)
     """The machine's image: reference, id, origin ("pulled", "bootstrapped", "local")."""
     tools: _Words = field(default_factory=dict)

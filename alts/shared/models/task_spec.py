@@ -64,6 +64,8 @@ class TaskSpec(BaseModel):
     package_version: str | None = Field(default=None, max_length=200)
     plan: PlanName = "standard"
     """The plan "full" also reinstalls, upgrades from the distribution's version, and installs again after a purge."""
+    refresh: bool = False
+    """Fetch the distribution's package lists for this test, also if the machine's image has recent ones."""
 
     @field_validator("dist_name")
     @classmethod

@@ -98,6 +98,12 @@ class ScriptedModule:
     def trouble(self) -> str:
         return self._engine_trouble
 
+    def is_outdated(self, platform: Platform, image: Mapping[str, str]) -> bool:
+        return False
+
+    def close(self) -> None:
+        pass
+
     def seal(self, request: MachineRequest, machine: Mapping[str, str]) -> str:
         logging.getLogger("alts.test").info("sealing")
         assert self._may_seal is None or self._may_seal.wait(30)

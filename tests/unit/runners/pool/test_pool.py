@@ -35,6 +35,8 @@ class BatchRunner(FakeRunner):
         self.batches: list[list[str]] = []
         self.exist: dict[tuple[str, int], FakeInstance] = {}
         self.cold = 0
+        self.outdated: set[str] = set()
+        """Names of machines whose image has been replaced."""
         self.may_make = threading.Event()
         self.may_make.set()
 
@@ -55,6 +57,9 @@ class BatchRunner(FakeRunner):
         made = [FakeInstance(name=request.name) for request in requests]
         self.exist |= {(request.task_id, 0): one for request, one in zip(requests, made, strict=True)}
         return [Provisioned(instance=one, image={}, tools={}) for one in made]
+
+    def is_outdated(self, request: MachineRequest, made: Provisioned) -> bool:
+        return request.name in self.outdated
 
     def remove(self, task_id: str, attempt: int) -> int:
         if self.away:
@@ -161,6 +166,17 @@ def test_old_machines_are_replaced(make_pool: Callable[..., PooledRunner], machi
     [first] = machines.exist
 
     until(lambda: first not in machines.exist and machines.exist, seconds=SOON)
+
+
+def test_machines_of_a_replaced_image_are_replaced(pool: PooledRunner, machines: BatchRunner) -> None:
+    use(pool)
+    until(lambda: pool._stock.waiting, seconds=SOON)
+    [first] = machines.exist.values()
+    machines.outdated.add(first.name)
+    pool._refill.wake()
+
+    until(lambda: first not in machines.exist.values() and pool._stock.waiting, seconds=SOON)
+    assert use(pool) not in (first.name, "cold")
 
 
 def test_without_memory_there_is_no_pool(make_pool: Callable[..., PooledRunner], machines: BatchRunner) -> None:

@@ -84,7 +84,10 @@ def test_old_machines_and_those_that_nobody_asks_for_are_taken_back() -> None:
     [young] = filled(stock, "young")
     [unwanted] = filled(stock, "unwanted", platform=THIRTEEN)
 
-    assert stock.withdraw(made_before=clock.now, unless={TWELVE}) == [old, unwanted]
+    def is_wanted(one: Ready) -> bool:
+        return one.made_at >= clock.now and one.request.platform == TWELVE
+
+    assert stock.withdraw(unless=is_wanted) == [old, unwanted]
     assert stock.take(TWELVE) == young
 
 
