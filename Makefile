@@ -12,8 +12,8 @@ PROFILE ?=
 PACKAGE ?=
 # The limit of one test in seconds. Tests that build images set a longer one themselves.
 TEST_TIMEOUT ?= 900
-# For make test: three processes on two cores, because many tests wait. tests/support/groups.py decides which tests share one.
-AT_ONCE ?= -n 3 --dist loadscope --no-loadscope-reorder
+# For make test: four processes on two cores, because many tests wait. tests/support/groups.py decides which tests share one.
+AT_ONCE ?= -n 4 --dist loadscope --no-loadscope-reorder
 # The number of slowest tests that are listed at the end.
 SLOWEST ?= 10
 # For make chaos: the first run's seed, the number of runs, tasks in each run, and simultaneous runs.

@@ -249,6 +249,8 @@ class FakeRunner:
 
     instances: list[FakeInstance] = field(default_factory=lambda: [FakeInstance(FakeDebian().programs)])
     failure: InfrastructureError | None = None
+    lists_fetched_at: datetime | None = None
+    """When the lists in the machines' image were fetched."""
     machines_up: int = 0
     leftovers_removed: list[tuple[str, int]] = field(default_factory=list)
     closed: bool = False
@@ -273,6 +275,7 @@ class FakeRunner:
             yield Provisioned(
                 instance=self.instances.pop(0),
                 image={"reference": "debian:12", "id": "sha256:0", "origin": "local"},
+                lists_fetched_at=self.lists_fetched_at,
                 tools={"terraform": "1.11.4", "ansible": "2.19.14", "docker": "20.10.24"},
             )
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from alts.worker.executor import Executor
 from tests.support.builders import TASK_ID, an_order
 from tests.support.fakes import FakeDebian, FakeInstance, FakeRunner, FakeSpool
 
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
 FORMS = ("state.json", "report.junit.xml", "report.tap", "report.json")
 """The objects stored after the logs, in order. A reader who sees report.json finds all the rest."""
 
@@ -27,6 +29,8 @@ def an_executor(runner: FakeRunner, store: FakeSpool) -> Executor:
         artifacts=store,
         artifacts_root="artifacts",
         worker="worker-1",
+        repository_max_age=60.0,
+        now=lambda: NOW,
     )
 
 
@@ -63,6 +67,28 @@ def test_the_report_tells_in_short_what_changed_and_an_artifact_in_full(tmp_path
     assert report.state[0].packages.added == ("hello 2.10-3",)
     whole = STATE.validate_json(store.content[f"artifacts/{TASK_ID}/1/state.json"])
     assert whole[0].files.added == ("/var/log/hello.log: -rw-r--r-- 0:0 1",)
+
+
+@pytest.mark.parametrize(
+    ("age", "refresh", "used"),
+    [(30, False, True), (60, False, True), (61, False, False), (-1, False, False), (30, True, False)],
+    ids=["recent", "just recent", "too old", "from the future", "not wanted"],
+)
+def test_the_report_says_when_lists_were_fetched_and_recent_ones_are_used(
+    tmp_path: Path, age: int, *, refresh: bool, used: bool
+) -> None:
+    fetched_at = NOW - timedelta(seconds=age)
+    runner, before = FakeRunner(lists_fetched_at=fetched_at), datetime.now(UTC).replace(microsecond=0)
+
+    report = an_executor(runner, FakeSpool()).execute(
+        an_order(tmp_path, refresh=refresh), stop=Stop(60), show=lambda stages: None
+    )
+
+    [(name, said)] = report.indexes.items()
+    assert name == "distribution"
+    assert (said == fetched_at.isoformat()) is used
+    # The stages have the time of day.
+    assert used or before <= datetime.fromisoformat(said) <= datetime.now(UTC)
 
 
 def test_a_machine_that_dies_during_install_does_not_blame_the_package(tmp_path: Path) -> None:
