@@ -21,7 +21,7 @@ from alts.shared.models.repository import Repository
 from tests.support.debian_image import debian_image
 from tests.support.embedded import EmbeddedService
 from tests.support.small_archive import HOSTS
-from tests.support.stack import schedule
+from tests.support.stack import LISTS_MAX_AGE, schedule
 
 PROXY_FILE = "/etc/apt/apt.conf.d/95proxy"
 _POLL = 0.1  # seconds; more polls would be a visible part of the work
@@ -58,14 +58,16 @@ def bare_docker(folder: Path, *, proxy: str) -> Iterator[Contender]:
 
 
 @contextmanager
-def embedded(folder: Path, *, proxy: str, pool_size: int) -> Iterator[Contender]:
-    """This service in one process, with the default plan."""
-    name = f"embedded, pool of {pool_size}" if pool_size else "embedded, no pool"
+def embedded(folder: Path, *, proxy: str, pool_size: int, lists: bool) -> Iterator[Contender]:
+    """This service in one process, with the default plan. `lists`: whether package lists may come with the image."""
+    pool = f"pool of {pool_size}" if pool_size else "no pool"
+    name = f"embedded, {pool}{', lists' if lists else ''}"
     files = [InstanceFile(PROXY_FILE, apt_proxy(proxy))]
     registry = {"docker": pooled(partial(_runner, files=files))}
-    own = folder / f"pool-{pool_size}"
+    own = folder / name.replace(" ", "-")
     own.mkdir()
-    with EmbeddedService(own, registry=registry, pool_size=pool_size) as service, service.client as client:
+    changes = {"pool_size": pool_size, "repository_max_age": LISTS_MAX_AGE if lists else 0}
+    with EmbeddedService(own, registry=registry, **changes) as service, service.client as client:
 
         def test(package: str) -> None:
             task_id = schedule(client, package_name=package)

@@ -28,6 +28,7 @@ from tests.support.mirror import Memory, mirror
 RESULTS = ROOT / "bench/results"
 AT_ONCE = 4
 POOL = 4
+_IMAGE_SECONDS = 20.0  # for an image with package lists, and a pool from it
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -62,8 +63,13 @@ def _run(folder: Path, proxy: str, options: argparse.Namespace) -> list[Sample]:
     """Measure every contender. Two embedded services cannot be open at once: they share one broker in memory."""
     samples: list[Sample] = []
     with bare_docker(folder, proxy=proxy) as floor:
-        for pool_size in (0, POOL):
-            with embedded(folder, proxy=proxy, pool_size=pool_size) as service:
+        for pool_size, lists in ((0, False), (POOL, False), (POOL, True)):
+            with embedded(folder, proxy=proxy, pool_size=pool_size, lists=lists) as service:
+                if lists:
+                    # The second test has an image made, and the pool's machines are made anew from it.
+                    service.test(options.packages[0])
+                    service.test(options.packages[0])
+                    time.sleep(_IMAGE_SECONDS)
                 for package in options.packages:
                     for contender in (floor, service):
                         contender.test(package)  # fills the proxy, and the pool
@@ -95,7 +101,7 @@ def _measured(contender: Contender, package: str, work: Callable[[], None], *, t
     begun, busy = time.monotonic(), _busy()
     work()
     seconds, cpu = time.monotonic() - begun, _busy() - busy
-    print(f"{contender.name:<24} {package:<16} {seconds / tests:6.2f} s {cpu / tests:6.2f} CPU s", flush=True)
+    print(f"{contender.name:<28} {package:<16} {seconds / tests:6.2f} s {cpu / tests:6.2f} CPU s", flush=True)
     return Sample(contender.name, package, at_once, seconds / tests, cpu / tests)
 
 
@@ -107,7 +113,7 @@ def _busy() -> float:
 
 def table(samples: Sequence[Sample]) -> str:
     """Return a line for each contender and package, with the ratio to the first contender's median."""
-    lines = [f"{'contender':<24} {'package':<16} {'at once':>7} {'median':>8} {'min':>8} {'max':>8} {'CPU s':>7} ratio"]
+    lines = [f"{'contender':<28} {'package':<16} {'at once':>7} {'median':>8} {'min':>8} {'max':>8} {'CPU s':>7} ratio"]
     groups: dict[tuple[str, int, str], list[Sample]] = {}
     for sample in samples:
         groups.setdefault((sample.package, sample.at_once, sample.contender), []).append(sample)
@@ -118,7 +124,7 @@ def table(samples: Sequence[Sample]) -> str:
         floor = floors.setdefault((package, at_once), median)
         cpu = statistics.median(sample.cpu_seconds for sample in found)
         lines.append(
-            f"{contender:<24} {package:<16} {at_once:>7} {median:>8.2f} {min(seconds):>8.2f} {max(seconds):>8.2f} "
+            f"{contender:<28} {package:<16} {at_once:>7} {median:>8.2f} {min(seconds):>8.2f} {max(seconds):>8.2f} "
             f"{cpu:>7.2f} {median / floor:5.2f}"
         )
     return "\n".join(lines)

@@ -42,7 +42,7 @@ class EngineImage:
     architecture: str
     """Docker's architecture name: "amd64", "386", "arm64"."""
     labels: Mapping[str, str] = field(default_factory=dict)
-    names: Sequence[str] = ()
+    names: Sequence[str] = field(default=(), compare=False)
     """Its references, e.g. ("debian:12",)."""
 
 
