@@ -24,7 +24,7 @@ from tests.support.checkout import ROOT
 from tests.support.ports import answers, free_ports
 from tests.support.scheduler_parts import QUEUE, bearer
 from tests.support.stack import until
-from tests.unit.scheduler.ledger.test_guard import HARM, bring_in_log, damage, damage_pages, page_of, remove, remove_log
+from tests.unit.scheduler.ledger.test_guard import HARM, bring_in_log, damage, page_of, remove, remove_log
 
 pytestmark = pytest.mark.services
 
@@ -112,7 +112,7 @@ def statuses(client: httpx.Client, ids: list[str]) -> set[int]:
 
 
 # The others take the same way: test_guard.py tells all of them apart.
-BRIEF = (remove, damage_pages)
+BRIEF = (remove,)
 HARMS = [
     pytest.param(harm, words, id=harm.__name__, marks=() if harm in BRIEF else pytest.mark.long) for harm, words in HARM
 ]
@@ -155,7 +155,7 @@ def test_told_so_it_begins_anew_and_the_word_is_good_for_once(place: Place) -> N
 
 def test_a_service_that_is_killed_again_and_again_is_let_go_on(place: Place) -> None:
     ids: list[str] = []
-    for _ in range(3):
+    for _ in range(2):
         with place.serving() as client:
             ids += accepted(client)
             assert statuses(client, ids) == {200}
@@ -196,7 +196,7 @@ def test_pages_that_went_bad_while_it_was_stopped_are_said_by_health_and_by_the_
     assert f"the ledger {place.ledger} is damaged" in place.refusal()
 
 
-@pytest.mark.parametrize("lost", ["gone", "pages that the start does not read"])
+@pytest.mark.parametrize("lost", [pytest.param("gone", marks=pytest.mark.long), "pages that the start does not read"])
 def test_alts_run_ends_with_2_and_the_reason_itself(place: Place, lost: str) -> None:
     config = place.config(broker="memory")
     services = build_services(load_config(config))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -104,3 +105,19 @@ def test_without_a_password_the_stack_refuses_and_says_where_to_read_on(tmp_path
 
     assert done.returncode != 0
     assert "README.md" in done.stderr
+
+
+@pytest.mark.long
+def test_a_base_image_is_made_without_another_image() -> None:
+    name = f"alts-test-base:{uuid.uuid4().hex[:12]}"
+    try:
+        for command in (
+            ["resources/compose/base-image.sh", name],
+            ["docker", "run", "--rm", name, "apt-get", "update"],
+        ):
+            done = subprocess.run(
+                command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300, check=False
+            )
+            assert done.returncode == 0, done.stderr
+    finally:
+        subprocess.run(["docker", "rmi", "--force", name], capture_output=True, check=False)

@@ -32,7 +32,7 @@ from tests.unit.scheduler.api.test_scopes import NEEDED
 pytestmark = pytest.mark.fuzz
 
 # Cases per operation. For a longer run: ALTS_FUZZ_CASES=5000 make test ARGS='tests/services/test_hostile_api.py'
-BRIEF = int(os.environ.get("ALTS_FUZZ_CASES", "30"))
+BRIEF = int(os.environ.get("ALTS_FUZZ_CASES", "15"))
 LONG = 250
 CASES = pytest.mark.parametrize("cases", [BRIEF, pytest.param(LONG, marks=pytest.mark.long)])
 CHECKS = [

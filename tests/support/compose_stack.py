@@ -18,6 +18,7 @@ import docker
 import httpx
 
 from tests.support.checkout import ROOT
+from tests.support.debian_image import debian_image
 from tests.support.ports import free_ports
 
 # docker-compose names the images after the project. The images stay as a cache, so each checkout has one name.
@@ -125,7 +126,10 @@ def compose_command() -> list[str]:
 
 
 def make_base_image(name: str) -> None:
-    """Make the base image if it is missing, without a registry. This also works on an open network."""
+    """Make the base image if it is missing, without a registry. This also works on an open network.
+
+    It is built on the image of Debian 12 that other tests use. tests/services/test_compose.py makes one from nothing.
+    """
     client = docker.from_env()
     try:
         if client.images.list(name):
@@ -134,7 +138,12 @@ def make_base_image(name: str) -> None:
         client.close()
     assert name == BASE_IMAGE, f"ALTS_BASE_IMAGE={name} is not here"
     subprocess.run(
-        ["resources/compose/base-image.sh", name], cwd=ROOT, stdin=subprocess.DEVNULL, timeout=300, check=True
+        ["resources/compose/base-image.sh", name],
+        cwd=ROOT,
+        env={**os.environ, "FROM_IMAGE": debian_image()},
+        stdin=subprocess.DEVNULL,
+        timeout=300,
+        check=True,
     )
 
 
