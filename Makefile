@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-run setup-test run token test test-long chaos bench bench-quick bench-cancel bench-hostile \
+.PHONY: help setup setup-run setup-test run token test test-long chaos bench bench-quick bench-posts bench-cancel bench-hostile \
     check check-style check-types check-fast lock docs-picture up down
 
 PYTHON ?= python3
@@ -65,6 +65,9 @@ bench: setup-test  ## the time of a test beside `docker run` by hand, and with a
 
 bench-quick: setup-test  ## the same for hello alone, in four minutes
 	$(BIN)/python -m bench.speed --quick $(ARGS)
+
+bench-posts: setup-test  ## the requests accepted in a second, beside the same application without a ledger
+	$(BIN)/python -m bench.posts $(ARGS)
 
 bench-cancel: setup-test  ## fifty cancels of running installs, how long the worst took: ARGS='--tries 50 --full-stack'
 	$(BIN)/python -m bench.cancel $(ARGS)

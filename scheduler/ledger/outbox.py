@@ -85,7 +85,12 @@ class Outbox:
 
 def put(db: Connection, task_id: str, queue: str, *, due_at: float) -> None:
     """Write the task's invitation. The task must have none."""
-    db.execute(insert(outbox).values(task_id=task_id, queue=queue, due_at=due_at))
+    put_all(db, [(task_id, queue)], due_at=due_at)
+
+
+def put_all(db: Connection, wanted: Iterable[tuple[str, str]], *, due_at: float) -> None:
+    """Write invitations, given as (task id, queue). Their tasks must have none."""
+    db.execute(insert(outbox), [{"task_id": task_id, "queue": queue, "due_at": due_at} for task_id, queue in wanted])
 
 
 def withdraw(db: Connection, task_id: str) -> None:

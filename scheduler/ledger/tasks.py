@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, insert, select
 
-from alts.shared.errors import LedgerUnavailable, TaskFinished, UnknownTask
+from alts.shared.errors import KeyReused, LedgerUnavailable, TaskFinished, UnknownTask
 from alts.shared.models.ledger import TaskState
 from alts.shared.models.report import Outcome
 from alts.shared.models.task_spec import TaskSpec
 from scheduler.ledger import closing_report, idempotency, outbox
 from scheduler.ledger.database import Database
 from scheduler.ledger.event import Event
-from scheduler.ledger.history import Entry, entries_of, note
+from scheduler.ledger.group_commit import GroupCommit
+from scheduler.ledger.history import Entry, entries_of, note, note_all
 from scheduler.ledger.idempotency import Submission
 from scheduler.ledger.retry_policy import LedgerRules
 from scheduler.ledger.rows import change, row_of, storable
@@ -26,6 +28,17 @@ from scheduler.ledger.transitions import WAITING, entry_of, finish
 
 class _KeyTakenError(Exception):
     """A concurrent request with the same key was faster."""
+
+
+@dataclass(frozen=True)
+class _New:
+    """A task to be stored."""
+
+    id: str
+    spec: TaskSpec
+    queue: str
+    submitted_by: str
+    submission: Submission | None
 
 
 class Tasks:
@@ -39,6 +52,7 @@ class Tasks:
         self._rules = rules
         self._clock = clock
         self._outbox_filled = outbox_filled
+        self._additions = GroupCommit(database, self._add_all, self._add_alone)
 
     def submitted(self, submission: Submission) -> str | None:
         """Return the id of the task that the same submission created before, or None. Raises KeyReused."""
@@ -52,16 +66,7 @@ class Tasks:
         Raises KeyReused if the key came with another request.
         """
         submission = None if key is None else Submission(submitted_by, key, spec)
-        task_id = str(uuid.uuid4())
-        try:
-            with self._database.writing() as db:
-                self._insert(db, task_id, spec, queue=queue, submitted_by=submitted_by)
-                if submission is not None:
-                    self._take_key(db, submission, task_id)
-        except _KeyTakenError:
-            if submission is not None and (earlier := self.submitted(submission)):
-                return earlier
-            raise LedgerUnavailable("the same request is being stored at this moment") from None
+        task_id = self._additions.add(_New(str(uuid.uuid4()), spec, queue, submitted_by, submission))
         self._outbox_filled.set()
         return task_id
 
@@ -103,23 +108,69 @@ class Tasks:
                 note(db, task_id, entry_of(row, Event.CANCEL_REQUESTED, TaskState.RUNNING, now=now))
         return self.get(task_id)
 
-    def _insert(self, db: Connection, task_id: str, spec: TaskSpec, *, queue: str, submitted_by: str) -> None:
+    def _add_all(self, db: Connection, wanted: Sequence[_New]) -> Mapping[int, str]:
+        """Store the tasks of a group, and return their ids by their positions.
+
+        Leaves out those whose key came with another request. Raises _KeyTakenError.
+        """
+        since = self._clock() - self._rules.idempotency_kept
+        found: dict[int, str] = {}
+        fresh: dict[int, _New] = {}
+        keys: set[tuple[str, str]] = set()
+        for position, new in enumerate(wanted):
+            if new.submission is None:
+                fresh[position] = new
+            elif (key := (new.submission.caller, new.submission.key)) not in keys:
+                keys.add(key)
+                try:
+                    earlier = idempotency.task_of(db, new.submission, since=since)
+                except KeyReused:
+                    # Alone, it gets this error again.
+                    continue
+                if earlier is None:
+                    fresh[position] = new
+                else:
+                    found[position] = earlier
+        self._insert(db, list(fresh.values()))
+        return found | {position: new.id for position, new in fresh.items()}
+
+    def _add_alone(self, new: _New) -> str:
+        """Store a task, and return its id. Raises KeyReused."""
+        try:
+            with self._database.writing() as db:
+                self._insert(db, [new])
+        except _KeyTakenError:
+            if new.submission is not None and (earlier := self.submitted(new.submission)):
+                return earlier
+            raise LedgerUnavailable("the same request is being stored at this moment") from None
+        return new.id
+
+    def _insert(self, db: Connection, fresh: Sequence[_New]) -> None:
+        """Write tasks with their invitations and their keys. Raises _KeyTakenError."""
+        if not fresh:
+            return
         now = self._clock()
-        db.execute(
-            insert(tasks).values(
-                id=task_id,
-                spec=spec.model_dump_json(),
-                queue=queue,
-                submitted_by=storable(submitted_by),
-                state=TaskState.ACCEPTED,
-                due_at=now,
-                resend_interval=self._rules.resend_after,
-                created_at=now,
-                updated_at=now,
-            )
-        )
-        outbox.put(db, task_id, queue, due_at=now)
-        note(db, task_id, Entry(at=now, event=Event.ACCEPTED, state=TaskState.ACCEPTED, attempt=0))
+        rows = [
+            {
+                "id": new.id,
+                "spec": new.spec.model_dump_json(),
+                "queue": new.queue,
+                "submitted_by": storable(new.submitted_by),
+                "state": TaskState.ACCEPTED,
+                "due_at": now,
+                "resend_interval": self._rules.resend_after,
+                "created_at": now,
+                "updated_at": now,
+            }
+            for new in fresh
+        ]
+        db.execute(insert(tasks), rows)
+        outbox.put_all(db, [(new.id, new.queue) for new in fresh], due_at=now)
+        accepted = Entry(at=now, event=Event.ACCEPTED, state=TaskState.ACCEPTED, attempt=0)
+        note_all(db, [(new.id, accepted) for new in fresh])
+        for new in fresh:
+            if new.submission is not None:
+                self._take_key(db, new.submission, new.id)
 
     def _take_key(self, db: Connection, submission: Submission, task_id: str) -> None:
         """Raises _KeyTakenError, which rolls the transaction back, if the key has got another task meanwhile."""
