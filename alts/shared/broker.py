@@ -16,6 +16,7 @@ from celery.worker.consumer import Consumer
 from kombu.entity import Exchange, Queue
 from kombu.exceptions import KombuError
 
+from alts.shared import memory_broker
 from alts.shared.config import Config
 from alts.shared.errors import BrokerUnavailable, UnknownQueue
 from alts.shared.models.routing import queues_of
@@ -69,7 +70,7 @@ class DeclareDeadLetterQueue(bootsteps.StartStopStep):  # type: ignore[misc]  # 
 def broker_url(config: Config) -> str:
     """Return the broker's URL, e.g. "amqp://alts:<password>@localhost:5672/%2F". It must not be logged."""
     if config.broker == "memory":
-        return "memory://"
+        return f"{memory_broker.NAME}://localhost"
     user, password, vhost = (
         quote(part, safe="")
         for part in (config.rabbitmq_user, config.rabbitmq_password.get_secret_value(), config.rabbitmq_vhost)
@@ -79,6 +80,7 @@ def broker_url(config: Config) -> str:
 
 def celery_app(config: Config, *, architectures: Iterable[str] | None = None) -> Celery:
     """Return a Celery application. A scheduler publishes with it; a worker consumes the queues of `architectures`."""
+    memory_broker.install()
     app = Celery("alts", broker=broker_url(config), set_as_current=False)
     app.conf.update(
         task_queues=[task_queue(name) for name in queues_of(config.runners, architectures)],
@@ -108,7 +110,7 @@ def celery_app(config: Config, *, architectures: Iterable[str] | None = None) ->
 
 def _transport_settings(config: Config) -> dict[str, object]:
     if config.broker == "memory":
-        return {"broker_transport_options": {"polling_interval": 0.01}}
+        return {}
     return {
         # By default kombu retries for 6 s and longer. The relay has its own retries (alts.shared.periodic).
         "broker_transport_options": {"confirm_publish": True, "max_retries": 1, "interval_start": 0.2},
