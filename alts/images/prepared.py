@@ -120,14 +120,19 @@ class PreparedImages:
         *,
         renew_after: float,
         folder: Path,
+        labels: Mapping[str, str],
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`renew_after`: seconds after which an image is renewed if it is asked for. `folder`: for locks."""
+        """`renew_after`: seconds after which an image is renewed if it is asked for. `folder`: for locks.
+
+        `labels`: of build containers, by which those of a worker that was killed are found.
+        """
         self._engine = engine
         self._builds = builds
         self._preparation = preparation
         self._renew_after = timedelta(seconds=renew_after)
         self._folder = folder
+        self._labels = labels
         self._now = now
         self._stop = Stop(float("inf"))
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="prepare-image")
@@ -208,9 +213,10 @@ class PreparedImages:
             log.warning("an image was not prepared", extra={"image": reference, "error": str(error)})
 
     def _make(self, base: Image, preparation: Preparation, reference: str, stop: Stop) -> None:
-        labels = {BUILD_LABEL: reference}
+        build = {BUILD_LABEL: reference}
         # We hold the lock, so these containers are from killed workers.
-        self._builds.remove_labelled(labels)
+        self._builds.remove_labelled(build)
+        labels = {**build, **self._labels}
         fetched_at = self._now()
         with self._builds.builder(base.id, labels=labels, seconds=_BUILD_SECONDS) as builder:
             builder.push("/", _archive(preparation.files))
@@ -219,8 +225,8 @@ class PreparedImages:
                 raise Stopped(done.stopped)
             if not done.ok:
                 raise ImageUnavailable("package lists could not be fetched", details=done.tail())
-            # Machines get the labels of their image. The empty one takes the place of the build container's.
-            builder.commit(reference, labels={FETCHED_LABEL: fetched_at.isoformat(), BUILD_LABEL: ""})
+            # Machines get the labels of their image. The empty ones take the place of the build container's.
+            builder.commit(reference, labels={FETCHED_LABEL: fetched_at.isoformat(), **dict.fromkeys(labels, "")})
         self._remove_old(reference)
 
     def _remove_old(self, reference: str) -> None:

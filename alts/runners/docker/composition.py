@@ -14,7 +14,7 @@ from alts.package_managers.registry import PACKAGE_MANAGERS
 from alts.provisioning.terraform.cli import find_terraform
 from alts.runners.docker.build import DockerBuilds
 from alts.runners.docker.engine import Engine
-from alts.runners.docker.inventory import Inventory
+from alts.runners.docker.inventory import WORKER_LABEL, Inventory
 from alts.runners.docker.module import DockerModule, DockerSettings
 from alts.runners.docker.provider.process import ProviderProcess
 from alts.runners.docker.runner import DockerRunner
@@ -69,7 +69,9 @@ def docker_parts(
         renew_after = config.repository_max_age / 2
         locks = config.cache_folder / "images"
         preparation = partial(_preparation, files_for)
-        prepared = PreparedImages(engine, builds, preparation, renew_after=renew_after, folder=locks)
+        prepared = PreparedImages(
+            engine, builds, preparation, renew_after=renew_after, folder=locks, labels={WORKER_LABEL: worker}
+        )
     module = DockerModule(
         docker_settings(config), engine, inventory, images=images, prepared=prepared, provider=provider
     )

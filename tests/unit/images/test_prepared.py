@@ -20,6 +20,7 @@ from alts.images.prepared import FETCHED_LABEL, Preparation, Prepared, PreparedI
 from alts.images.resolver import Image
 from alts.images.rpm_standin import BUILD_LABEL
 from alts.runners.docker.engine import EngineImage
+from alts.runners.docker.inventory import WORKER_LABEL
 from alts.shared.models.platform import Platform
 from tests.support.fakes import FakeInstance
 from tests.support.stack import until
@@ -47,6 +48,7 @@ class FakeEngine:
     in_use: set[str] = field(default_factory=set)
     builds: list[str] = field(default_factory=list)
     """Ids of the base images that were built on."""
+    build_labels: list[Mapping[str, str]] = field(default_factory=list)
     fails: bool = False
     may_build: threading.Event = field(default_factory=threading.Event)
     pushed: list[bytes] = field(default_factory=list)
@@ -67,6 +69,7 @@ class FakeEngine:
     @contextmanager
     def builder(self, image: str, *, labels: Mapping[str, str], seconds: float) -> Iterator[FakeCommitter]:
         self.builds.append(image)
+        self.build_labels.append(labels)
         yield FakeCommitter(self)
 
     def remove_labelled(self, labels: Mapping[str, str]) -> None:
@@ -122,7 +125,15 @@ def make(engine: FakeEngine, clock: HandClock, tmp_path: Path) -> Iterator[Calla
 
     def make() -> PreparedImages:
         made.append(
-            PreparedImages(engine, engine, lambda platform: PREPARATION, renew_after=60, folder=tmp_path, now=clock)
+            PreparedImages(
+                engine,
+                engine,
+                lambda platform: PREPARATION,
+                renew_after=60,
+                folder=tmp_path,
+                labels={WORKER_LABEL: "worker"},
+                now=clock,
+            )
         )
         return made[-1]
 
@@ -184,8 +195,16 @@ def test_an_image_has_the_files_and_the_lists_and_says_when_the_fetching_began(
 def test_machines_of_an_image_are_not_taken_for_build_containers(images: PreparedImages, engine: FakeEngine) -> None:
     image = made(images)
 
-    assert engine.kept[image.id].labels[BUILD_LABEL] == ""
+    labels = engine.kept[image.id].labels
+    assert (labels[BUILD_LABEL], labels[WORKER_LABEL]) == ("", "")
     assert all(labels[BUILD_LABEL] for labels in engine.removed)
+
+
+def test_build_containers_of_a_killed_worker_can_be_found(images: PreparedImages, engine: FakeEngine) -> None:
+    made(images)
+
+    [labels] = engine.build_labels
+    assert labels[WORKER_LABEL] == "worker"
 
 
 def test_an_old_image_is_used_and_renewed(images: PreparedImages, engine: FakeEngine, clock: HandClock) -> None:
