@@ -31,7 +31,7 @@ HOMES = {
     "python_terraform": {"alts.provisioning.terraform.cli"},
     "ansible_runner": {"alts.provisioning.ansible"},
     "yaml": {"alts.shared.config_file", "alts.checks.state.rules"},
-    "kombu": {"alts.shared.broker"},
+    "kombu": {"alts.shared.broker", "alts.shared.memory_broker"},
     "structlog": {
         "alts.shared.logs",
         "alts.worker.celery_task",
@@ -49,6 +49,7 @@ HOMES = {
         "scheduler.ledger.attempts",
         "scheduler.ledger.database",
         "scheduler.ledger.database_errors",
+        "scheduler.ledger.group_commit",
         "scheduler.ledger.history",
         "scheduler.ledger.idempotency",
         "scheduler.ledger.identity",

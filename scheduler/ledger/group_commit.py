@@ -5,6 +5,7 @@ A transaction costs a wait for the disk and some statements, whatever the number
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,13 +13,20 @@ from typing import Generic, TypeVar
 
 from sqlalchemy import Connection
 
+from alts.shared.errors import AltsError
 from scheduler.ledger.database import Database
+
+log = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 MOST = 200
 """Items of one transaction. Others that write to the ledger wait for it."""
+
+
+class GroupFailed(Exception):  # noqa: N818 - what happened
+    """The items cannot be stored together. Each one is stored alone."""
 
 
 @dataclass(eq=False)
@@ -43,8 +51,8 @@ class GroupCommit(Generic[Item, Result]):
         """Set how items are stored.
 
         `store` writes the items of a group in a transaction and returns the results by their positions. It may leave
-        items out. `store_alone` writes an item in a transaction of its own: one that was left out, and each one of a
-        group that failed, so that no item's fault is another one's.
+        items out, or raise GroupFailed. `store_alone` writes an item in a transaction of its own: one that was left
+        out, and each one of a group that failed, so that no item's fault is another one's.
         """
         self._database = database
         self._store = store
@@ -71,7 +79,7 @@ class GroupCommit(Generic[Item, Result]):
     def _lead(self) -> None:
         """Write the group that has gathered by the time that the ledger is free. Wake its threads and the next leader.
 
-        A failure is not raised: each thread of the group tries alone, and gets an error of its own.
+        A failure of the ledger is not raised: each thread of the group tries alone, and gets an error of its own.
         """
         group: list[_Waiter[Item, Result]] = []
         try:
@@ -80,8 +88,8 @@ class GroupCommit(Generic[Item, Result]):
                 results = self._store(db, [one.item for one in group])
             for position, result in results.items():
                 group[position].result, group[position].done = result, True
-        except Exception:  # noqa: BLE001, S110 - raised again by those that try alone
-            pass
+        except (AltsError, GroupFailed) as error:
+            log.info("requests are stored one by one", extra={"reason": str(error), "requests": len(group)})
         finally:
             self._hand_over(group or self._taken())
 

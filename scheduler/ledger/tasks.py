@@ -16,7 +16,7 @@ from alts.shared.models.task_spec import TaskSpec
 from scheduler.ledger import closing_report, idempotency, outbox
 from scheduler.ledger.database import Database
 from scheduler.ledger.event import Event
-from scheduler.ledger.group_commit import GroupCommit
+from scheduler.ledger.group_commit import GroupCommit, GroupFailed
 from scheduler.ledger.history import Entry, entries_of, note, note_all
 from scheduler.ledger.idempotency import Submission
 from scheduler.ledger.retry_policy import LedgerRules
@@ -111,7 +111,7 @@ class Tasks:
     def _add_all(self, db: Connection, wanted: Sequence[_New]) -> Mapping[int, str]:
         """Store the tasks of a group, and return their ids by their positions.
 
-        Leaves out those whose key came with another request. Raises _KeyTakenError.
+        Leaves out those whose key came with another request. Raises GroupFailed.
         """
         since = self._clock() - self._rules.idempotency_kept
         found: dict[int, str] = {}
@@ -131,7 +131,10 @@ class Tasks:
                     fresh[position] = new
                 else:
                     found[position] = earlier
-        self._insert(db, list(fresh.values()))
+        try:
+            self._insert(db, list(fresh.values()))
+        except _KeyTakenError as taken:
+            raise GroupFailed from taken
         return found | {position: new.id for position, new in fresh.items()}
 
     def _add_alone(self, new: _New) -> str:
