@@ -90,7 +90,7 @@ check-types: $(VENV)
 	$(BIN)/mypy
 
 check-fast: $(VENV)
-	$(BIN)/python -m pytest -q --timeout=60 -p no:schemathesis -n 2 \
+	$(BIN)/python -m pytest -q --timeout=60 -p no:schemathesis -n 3 \
 	    -m 'not docker and not services and not fuzz and not compose and not slow and not long' $(ARGS)
 
 lock: $(VENV)  ## choose the newest versions that requirements/ allow

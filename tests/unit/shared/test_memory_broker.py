@@ -78,7 +78,7 @@ class Listener:
             self._ready.set()
             while not self._end.is_set():
                 try:
-                    self._connection.drain_events(timeout=0.5)
+                    self._connection.drain_events(timeout=0.3)
                 except TimeoutError:
                     self.turns += 1
 
@@ -96,8 +96,8 @@ def test_a_message_is_delivered_at_once(connection: Connection, queue: Queue) ->
     with Listener(connection, queue) as listener:
         for number in range(5):
             send(connection, queue, str(number))
-            # Far less than the half second after which the listener looks again.
-            assert heard(listener, number + 1) < 0.4
+            # Less than the 0.3 s after which the listener looks again.
+            assert heard(listener, number + 1) < 0.25
 
     assert listener.heard == list("01234")
 
@@ -122,7 +122,7 @@ def test_an_acknowledgement_from_another_thread_makes_room_at_once(connection: C
 
         listener.acknowledge()
 
-        assert heard(listener, 2) < 0.4
+        assert heard(listener, 2) < 0.25
 
 
 def test_an_idle_consumer_sleeps(connection: Connection, queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,7 +139,7 @@ def test_an_idle_consumer_sleeps(connection: Connection, queue: Queue, monkeypat
         before = time.monotonic()
         while listener.turns < 2:
             time.sleep(0.01)
-        assert time.monotonic() - before >= 0.5
+        assert time.monotonic() - before >= 0.3
 
     # Two for each of its turns, and a few while it began. An interval of 10 ms would be a hundred.
     assert looks < 20
