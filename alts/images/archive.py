@@ -1,4 +1,4 @@
-"""Wrap a root folder's tar as an image for `docker load`, with the right architecture. Pure except for reading the tar.
+"""Tars for the engine: of a few files, and an image for `docker load` with the right architecture, from a root's tar.
 
 `docker import` labels every image with the engine's own architecture. Docker then treats an i386 image as missing.
 Format: https://github.com/moby/docker-image-spec/blob/v1.2.0/v1.2.md#combined-image-json--filesystem-changeset-format
@@ -7,15 +7,27 @@ Format: https://github.com/moby/docker-image-spec/blob/v1.2.0/v1.2.md#combined-i
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PIECE = 1 << 20
 _BLOCK = 512  # bytes; tar pads every member to it
+
+
+def packed(files: Iterable[tuple[str, bytes, int]]) -> bytes:
+    """Return a tar of files, each given as (absolute path, content, mode)."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for path, content, mode in files:
+            member = tarfile.TarInfo(path.lstrip("/"))
+            member.size, member.mode = len(content), mode
+            tar.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
 
 
 def docker_archive(layer: Path, *, reference: str, architecture: str) -> Iterator[bytes]:

@@ -7,9 +7,7 @@ recent enough: an old image is better than none, because most lists have not cha
 from __future__ import annotations
 
 import hashlib
-import io
 import logging
-import tarfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,6 +22,7 @@ from typing import Protocol
 from alts.core.instance import Instance, InstanceFile
 from alts.core.stop import Stop, Stopped, StopReason
 from alts.host.host_lock import host_lock
+from alts.images.archive import packed
 from alts.images.resolver import Image
 from alts.images.rpm_standin import BUILD_LABEL
 from alts.shared.errors import ImageUnavailable, InfrastructureError
@@ -58,6 +57,11 @@ class Preparation:
         for file in self.files:
             digest.update(f"\0{file.path}\0{file.mode}\0{len(file.content)}\0{file.content}".encode())
         return digest.hexdigest()[:12]
+
+    @property
+    def archive(self) -> bytes:
+        """The files as a tar."""
+        return packed((file.path, file.content.encode(), int(file.mode, 8)) for file in self.files)
 
 
 @dataclass(frozen=True)
@@ -219,7 +223,7 @@ class PreparedImages:
         labels = {**build, **self._labels}
         fetched_at = self._now()
         with self._builds.builder(base.id, labels=labels, seconds=_BUILD_SECONDS) as builder:
-            builder.push("/", _archive(preparation.files))
+            builder.push("/", preparation.archive)
             done = builder.run(preparation.argv, stop=stop, env=preparation.env)
             if done.stopped is not None:
                 raise Stopped(done.stopped)
@@ -250,14 +254,3 @@ def _reference(platform: Platform, key: str) -> str:
     """Return e.g. "alts/prepared:debian-12-amd64-0123456789ab"."""
     architecture = DEB_ARCHITECTURES[platform.dist_arch]
     return f"{_REPOSITORY}:{platform.dist_name}-{platform.dist_version}-{architecture}-{key}"
-
-
-def _archive(files: Iterable[InstanceFile]) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for file in files:
-            content = file.content.encode()
-            member = tarfile.TarInfo(file.path.lstrip("/"))
-            member.size, member.mode = len(content), int(file.mode, 8)
-            tar.addfile(member, io.BytesIO(content))
-    return buffer.getvalue()

@@ -5,7 +5,6 @@ Everything runs in the Docker engine, nothing directly on the host. Debian's own
 
 from __future__ import annotations
 
-import io
 import shutil
 import tarfile
 import tempfile
@@ -18,6 +17,7 @@ from alts.core.instance import Instance
 from alts.core.output import OutputSink
 from alts.core.resources import resource
 from alts.core.stop import Stop, Stopped
+from alts.images.archive import packed
 from alts.images.recipes import StandinRecipe
 from alts.shared.atomic_file import move_into_place
 from alts.shared.errors import ImageUnavailable
@@ -94,7 +94,7 @@ def build_standin(
 
 
 def _build(recipe: StandinRecipe, builder: Builder, target: Path, *, stop: Stop, log: OutputSink) -> None:
-    builder.push("/", _archive(recipe.files))
+    builder.push("/", packed((f"{_FOLDER}/{path}", content, 0o644) for path, content in sorted(recipe.files.items())))
     limit = stop.within(_BUILD_SECONDS)
     done = builder.run(["sh", f"{_FOLDER}/build.sh", _OUTPUT], stop=limit, sink=log)
     if done.stopped is not None:
@@ -103,17 +103,6 @@ def _build(recipe: StandinRecipe, builder: Builder, target: Path, *, stop: Stop,
     if not done.ok:
         raise ImageUnavailable(f"{recipe.reference} could not be built", details=done.tail())
     _write_member(builder.fetch(_OUTPUT), target, stop=stop)
-
-
-def _archive(files: Mapping[str, bytes]) -> bytes:
-    """Pack the files into a tar, below the build's folder."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for path, content in sorted(files.items()):
-            member = tarfile.TarInfo(f"{_FOLDER.lstrip('/')}/{path}")
-            member.size, member.mode = len(content), 0o644
-            tar.addfile(member, io.BytesIO(content))
-    return buffer.getvalue()
 
 
 def _write_member(pieces: Iterable[bytes], target: Path, *, stop: Stop) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 
 from alts.core.command import Completed
 from alts.core.instance import Instance, MachineRuined
@@ -42,6 +42,7 @@ class Run:
     lists_fetched_at: Callable[[], datetime | None] = lambda: None
     """Called when the machine is there: when the lists were fetched that its image brings; None not to use them."""
     clock: Callable[[], float] = time.monotonic
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
 
 @dataclass
@@ -163,7 +164,7 @@ class _StageRun:
         stop.check()
         instance = self._machine.get(stop, self.log.write, self.timeline)
         self._context = StageContext(
-            run.spec, instance, run.packages, stop, self.log, self._seen, timeline=self.timeline
+            run.spec, instance, run.packages, stop, self.log, self._seen, timeline=self.timeline, now=run.now
         )
         return self._context
 

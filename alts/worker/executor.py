@@ -64,6 +64,7 @@ class Executor:
                 keep_log=lambda stage, text: self._keep(order, f"{stage}.log", text),
                 show=lambda stages: show(fitted_stages(stages)),
                 lists_fetched_at=lambda: self._usable(provided.lists_fetched_at, order),
+                now=self.now,
             )
             result = run_plan(self.plans[order.spec.plan], run)
         report = self._report(order, result, provided, started)

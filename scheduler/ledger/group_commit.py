@@ -47,6 +47,8 @@ class GroupCommit(Generic[Item, Result]):
         database: Database,
         store: Callable[[Connection, Sequence[Item]], Mapping[int, Result]],
         store_alone: Callable[[Item], Result],
+        *,
+        most: int = MOST,
     ) -> None:
         """Set how items are stored.
 
@@ -57,6 +59,7 @@ class GroupCommit(Generic[Item, Result]):
         self._database = database
         self._store = store
         self._store_alone = store_alone
+        self._most = most
         self._lock = threading.Lock()
         self._waiting: list[_Waiter[Item, Result]] = []
         self._led = False
@@ -95,7 +98,7 @@ class GroupCommit(Generic[Item, Result]):
 
     def _taken(self) -> list[_Waiter[Item, Result]]:
         with self._lock:
-            taken, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
+            taken, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
             return taken
 
     def _hand_over(self, group: Sequence[_Waiter[Item, Result]]) -> None:

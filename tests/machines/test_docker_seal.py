@@ -18,7 +18,7 @@ from alts.core.stop import Stop
 from alts.runners.docker import network_namespace, seal
 from alts.runners.docker.engine import Engine
 from alts.runners.docker.instance import DockerInstance
-from alts.runners.docker.seal import deny_networks, unreachable_route
+from alts.runners.docker.seal import Send, deny_networks, unreachable_route
 from alts.shared.config import METADATA_NETWORKS
 from alts.shared.errors import InfrastructureError, ProvisionFailed
 from tests.support.deb_repository import bridge_address
@@ -83,29 +83,16 @@ def engine() -> Iterator[Engine]:
     engine.close()
 
 
-@pytest.fixture
-def helper(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let this process enter no network namespace, as a worker in a container cannot."""
-
-    def refuse(messages: Sequence[bytes], *, pid: int, container: str) -> None:
-        raise network_namespace.CannotEnter
-
-    monkeypatch.setattr(network_namespace, "send", refuse)
+def cannot_enter(messages: Sequence[bytes], *, pid: int, container: str) -> None:
+    """Enter no network namespace, as a worker in a container. A helper is needed then."""
+    raise network_namespace.CannotEnter
 
 
-@pytest.fixture(params=["from here", "by a helper"])
-def either_way(request: pytest.FixtureRequest) -> None:
-    """Seal in both ways."""
-    if request.param == "by a helper":
-        request.getfixturevalue("helper")
+EITHER_WAY = pytest.mark.parametrize("send", [network_namespace.send, cannot_enter], ids=["from here", "by a helper"])
 
 
 def reaches(instance: DockerInstance, address: str, port: int) -> bool:
     return instance.run(["perl", "-MIO::Socket", "-e", KNOCK, address, str(port)], stop=Stop(20)).ok
-
-
-def refuse(*arguments: object, **options: object) -> None:
-    raise AssertionError("a container would be made")
 
 
 def gateway_of(name: str) -> str:
@@ -117,14 +104,14 @@ def gateway_of(name: str) -> str:
         client.close()
 
 
-@pytest.mark.usefixtures("either_way")
+@EITHER_WAY
 def test_a_sealed_machine_does_not_reach_the_metadata_service_and_an_open_one_does(
-    metadata: str, engine: Engine
+    metadata: str, engine: Engine, send: Send
 ) -> None:
     with Machine(debian_image()) as machine, listening(metadata) as port:
         assert reaches(machine.instance, metadata, port)
 
-        deny_networks(engine, machine.name, METADATA_NETWORKS, labels={})
+        deny_networks(engine, machine.name, METADATA_NETWORKS, labels={}, send=send)
 
         assert not reaches(machine.instance, metadata, port)
         removal = machine.instance.run(["perl", "-e", REMOVE_ROUTE], stop=Stop(10))
@@ -132,13 +119,13 @@ def test_a_sealed_machine_does_not_reach_the_metadata_service_and_an_open_one_do
         assert not reaches(machine.instance, metadata, port)
 
 
-@pytest.mark.usefixtures("either_way")
-def test_a_sealed_machine_reaches_the_world_through_its_gateway_but_not_the_gateway(engine: Engine) -> None:
+@EITHER_WAY
+def test_a_sealed_machine_reaches_the_world_through_its_gateway_but_not_the_gateway(engine: Engine, send: Send) -> None:
     with Machine(debian_image()) as machine, listening("0.0.0.0") as port:
         gateway = gateway_of(machine.name)
         assert reaches(machine.instance, gateway, port)
 
-        deny_networks(engine, machine.name, METADATA_NETWORKS, labels={})
+        deny_networks(engine, machine.name, METADATA_NETWORKS, labels={}, send=send)
 
         assert not reaches(machine.instance, gateway, port)
         assert machine.instance.run(["getent", "hosts", "deb.debian.org"], stop=Stop(20)).ok
@@ -162,11 +149,11 @@ def test_what_is_not_denied_stays_in_reach(engine: Engine) -> None:
         client.close()
 
 
-def test_this_host_needs_no_helper_and_no_program_in_the_image(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_this_host_needs_no_helper_and_no_program_in_the_image(engine: Engine) -> None:
     with tools_image() as image, Machine(image) as machine, closing(docker.from_env()) as client:
         pid = client.api.inspect_container(machine.name)["State"]["Pid"]
-        monkeypatch.setattr(docker.APIClient, "create_container", refuse)
 
+        # A helper would find neither perl nor python.
         deny_networks(engine, machine.name, METADATA_NETWORKS, labels={})
 
         # 169.254.0.0 with the address's bytes in reverse.
@@ -178,8 +165,8 @@ def test_a_process_of_another_container_is_not_taken_for_the_machine_s() -> None
         network_namespace.send([], pid=os.getpid(), container="0" * 64)
 
 
-@pytest.mark.usefixtures("either_way")
-def test_a_kernel_that_refuses_is_no_seal(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+@EITHER_WAY
+def test_a_kernel_that_refuses_is_no_seal(engine: Engine, send: Send, monkeypatch: pytest.MonkeyPatch) -> None:
     def nonsense(network: str) -> bytes:
         message = bytearray(unreachable_route(network))
         message[17] = 99  # the length of the prefix in bits
@@ -187,10 +174,9 @@ def test_a_kernel_that_refuses_is_no_seal(engine: Engine, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(seal, "unreachable_route", nonsense)
     with Machine(debian_image()) as machine, pytest.raises(ProvisionFailed, match="cannot be blocked"):
-        deny_networks(engine, machine.name, METADATA_NETWORKS, labels={})
+        deny_networks(engine, machine.name, METADATA_NETWORKS, labels={}, send=send)
 
 
-@pytest.mark.usefixtures("helper")
 def test_an_image_without_perl_and_python_is_said_and_the_helper_is_gone(engine: Engine) -> None:
     label = {"alts.task": "alts-test-seal"}
     with (
@@ -198,7 +184,7 @@ def test_an_image_without_perl_and_python_is_said_and_the_helper_is_gone(engine:
         Machine(image) as machine,
         pytest.raises(InfrastructureError, match="cannot be blocked") as caught,
     ):
-        deny_networks(engine, machine.name, METADATA_NETWORKS, labels=label)
+        deny_networks(engine, machine.name, METADATA_NETWORKS, labels=label, send=cannot_enter)
 
     assert "neither perl nor python" in caught.value.details
     assert engine.containers(label) == ()

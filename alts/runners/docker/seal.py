@@ -13,7 +13,7 @@ import ipaddress
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
-from typing import Any
+from typing import Any, Protocol
 
 from alts.runners.docker import network_namespace
 from alts.runners.docker.engine import Engine
@@ -23,6 +23,12 @@ from alts.shared.errors import InfrastructureError, ProvisionFailed
 
 class NoHelper(InfrastructureError):  # noqa: N818 - the name states the problem
     """The machine's image has neither perl nor Python to set routes with."""
+
+
+class Send(Protocol):
+    """See alts.runners.docker.network_namespace.send."""
+
+    def __call__(self, messages: Sequence[bytes], *, pid: int, container: str) -> None: ...
 
 
 SEAL_TIMEOUT = 20
@@ -90,19 +96,26 @@ def unreachable_route(network: str) -> bytes:
     return struct.pack("=IHHII", 16 + len(body), _RTM_NEWROUTE, _REQUEST_CREATE_REPLACE_ACK, 1, 0) + body
 
 
-def deny_networks(engine: Engine, container: str, networks: Iterable[str], *, labels: Mapping[str, str]) -> None:
+def deny_networks(
+    engine: Engine,
+    container: str,
+    networks: Iterable[str],
+    *,
+    labels: Mapping[str, str],
+    send: Send = network_namespace.send,
+) -> None:
     """Make the networks and the container's own gateways unreachable from the container.
 
     Traffic *through* a gateway still works: the kernel looks up a route's next hop in no table.
-    `labels`: for the helper, so a leftover is found. Raises NoHelper, or ProvisionFailed if the engine or the kernel
-    refuses.
+    `labels`: for the helper, so a leftover is found. `send`: sends messages from this process.
+    Raises NoHelper, or ProvisionFailed if the engine or the kernel refuses.
     """
     with engine_errors("seal a machine's network"), closing(engine.connect(timeout=SEAL_TIMEOUT)) as client:
         inspected = client.inspect_container(container)
         attached = inspected["NetworkSettings"]["Networks"].values()
         gateways = [one["Gateway"] for one in attached if one["Gateway"]]
         messages = [unreachable_route(network) for network in (*networks, *gateways)]
-        if _sent_from_here(messages, inspected):
+        if _sent_from_here(send, messages, inspected):
             return
         host_config = client.create_host_config(
             network_mode=f"container:{container}",
@@ -126,10 +139,10 @@ def deny_networks(engine: Engine, container: str, networks: Iterable[str], *, la
         raise category("the denied networks cannot be blocked", details=said or f"exit code {code}")
 
 
-def _sent_from_here(messages: Sequence[bytes], inspected: Mapping[str, Any]) -> bool:
+def _sent_from_here(send: Send, messages: Sequence[bytes], inspected: Mapping[str, Any]) -> bool:
     """Send the messages. Returns False if this process cannot. Raises ProvisionFailed if the kernel refuses."""
     try:
-        network_namespace.send(messages, pid=inspected["State"]["Pid"], container=inspected["Id"])
+        send(messages, pid=inspected["State"]["Pid"], container=inspected["Id"])
     except network_namespace.CannotEnter:
         return False
     except OSError as error:

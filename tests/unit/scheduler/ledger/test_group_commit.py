@@ -13,7 +13,6 @@ import pytest
 from sqlalchemy import Connection
 
 from alts.shared.errors import KeyReused, LedgerUnavailable
-from scheduler.ledger import group_commit
 from scheduler.ledger.database import Database
 from scheduler.ledger.group_commit import GroupCommit
 from scheduler.ledger.history import entries_of
@@ -29,10 +28,10 @@ ME = "me@example.org"
 class Store:
     """Stores words, and records the groups."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, **settings: int) -> None:
         self.groups: list[list[str]] = []
         self.alone: list[str] = []
-        self.commits = GroupCommit[str, str](database, self.store, self.store_alone)
+        self.commits = GroupCommit[str, str](database, self.store, self.store_alone, **settings)
 
     def store(self, db: Connection, words: Sequence[str]) -> Mapping[int, str]:
         self.groups.append(list(words))
@@ -114,8 +113,8 @@ def test_what_a_group_leaves_out_is_stored_after_it(store: Store, database: Data
     assert store.alone == ["left out"]
 
 
-def test_a_long_group_is_divided(store: Store, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(group_commit, "MOST", 4)
+def test_a_long_group_is_divided(database: Database) -> None:
+    store = Store(database, most=4)
     words = [f"word {number}" for number in range(10)]
 
     futures = together(store, database, words)
