@@ -9,6 +9,7 @@ import socketserver
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_network
@@ -296,12 +297,14 @@ def test_a_cancel_ends_a_download_that_does_not_get_through() -> None:
 
 def test_a_download_that_is_cancelled_leaves_no_connection_behind() -> None:
     stop = Stop(3600)
-    threading.Timer(0.3, stop.request, [StopReason.CANCELLED]).start()
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        with pytest.raises(Stopped):
-            download(f"https://127.0.0.1:{server.getsockname()[1]}/", stop=stop, rules=LOOPBACK)
-
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
+        server.settimeout(20)
+        ends = pool.submit(download, f"https://127.0.0.1:{server.getsockname()[1]}/", stop=stop, rules=LOOPBACK)
         connection, _ = server.accept()
+        stop.request(StopReason.CANCELLED)
+        with pytest.raises(Stopped):
+            ends.result(20)
+
         with connection:
             connection.settimeout(5)
             while connection.recv(65_536):  # TimeoutError if the other side is still there
