@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bench.contenders import Contender, bare_docker, embedded
+from bench.host import host
 from tests.support.checkout import ROOT
 from tests.support.mirror import Memory, mirror
 
@@ -53,8 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             samples = _run(folder, proxy.url, options)
     print(table(samples))
     RESULTS.mkdir(exist_ok=True)
-    machine = {"cores": os.cpu_count(), "kernel": platform.release(), "python": platform.python_version()}
-    result = {"machine": machine, "samples": [asdict(sample) for sample in samples]}
+    result = {"host": host(), "samples": [asdict(sample) for sample in samples]}
     (RESULTS / "speed.json").write_text(json.dumps(result, indent=1) + "\n")
     return 0
 

@@ -49,7 +49,6 @@ HOMES = {
         "scheduler.ledger.attempts",
         "scheduler.ledger.database",
         "scheduler.ledger.database_errors",
-        "scheduler.ledger.group_commit",
         "scheduler.ledger.history",
         "scheduler.ledger.idempotency",
         "scheduler.ledger.identity",

@@ -53,7 +53,7 @@ def create_app(services: Services, *, artifact_patience: float = ARTIFACT_PATIEN
     app.state.parts = Parts(
         services=services,
         intake=Intake(
-            tasks=services.ledger.tasks,
+            services.ledger.tasks,
             runners=config.runners,
             networks=config.repository_networks,
             quota=Quota(config.caller_unfinished_tasks, services.ledger.tasks.unfinished_of),

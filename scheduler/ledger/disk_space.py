@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from alts.shared.errors import LedgerUnavailable
+from alts.shared.errors import LedgerFull
 
 # Reserved for the reports of running tasks, which must not find the disk full.
 NEEDED_MB = 32
@@ -37,14 +37,14 @@ class Room:
         self._trouble = ""
 
     def check(self) -> None:
-        """Raises LedgerUnavailable if there is no room for another task."""
+        """Raises LedgerFull if there is no room for another task, or the system does not say whether there is."""
         with self._lock:
             if self._clock() - self._looked_at > KEPT_SECONDS:
                 self._trouble = self._look()
                 self._looked_at = self._clock()
             trouble = self._trouble
         if trouble:
-            raise LedgerUnavailable(trouble)
+            raise LedgerFull(trouble)
 
     def _look(self) -> str:
         if self._folder is None:

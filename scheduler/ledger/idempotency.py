@@ -46,11 +46,16 @@ def task_of(db: Connection, submission: Submission, *, since: float) -> str | No
     row = db.execute(query).one_or_none()
     if row is None:
         return None
-    if row.request_digest != submission.request_digest:
+    check_same(submission, row.request_digest)
+    return str(row.task_id)
+
+
+def check_same(submission: Submission, request_digest: str) -> None:
+    """Raises KeyReused if the key's first request was a different one. `request_digest`: the first request's."""
+    if request_digest != submission.request_digest:
         raise KeyReused(
             "this Idempotency-Key was sent with another request before", resolution="use a new key for each new request"
         )
-    return str(row.task_id)
 
 
 def remember(db: Connection, submission: Submission, task_id: str, *, now: float, since: float) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, func, insert, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from alts.shared.errors import KeyReused, LedgerUnavailable, TaskFinished, UnknownTask
 from alts.shared.models.ledger import TaskState
@@ -15,8 +17,8 @@ from alts.shared.models.report import Outcome
 from alts.shared.models.task_spec import TaskSpec
 from scheduler.ledger import closing_report, idempotency, outbox
 from scheduler.ledger.database import Database
+from scheduler.ledger.database_errors import plain
 from scheduler.ledger.event import Event
-from scheduler.ledger.group_commit import GroupCommit, GroupFailed
 from scheduler.ledger.history import Entry, entries_of, note, note_all
 from scheduler.ledger.idempotency import Submission
 from scheduler.ledger.retry_policy import LedgerRules
@@ -25,20 +27,28 @@ from scheduler.ledger.tables import tasks
 from scheduler.ledger.task_row import TaskRow
 from scheduler.ledger.transitions import WAITING, entry_of, finish
 
+log = logging.getLogger(__name__)
+
 
 class _KeyTakenError(Exception):
     """A concurrent request with the same key was faster."""
 
 
 @dataclass(frozen=True)
-class _New:
-    """A task to be stored."""
+class NewTask:
+    """A request to be stored as a task."""
 
-    id: str
     spec: TaskSpec
     queue: str
     submitted_by: str
-    submission: Submission | None
+    key: str | None = None
+    """The caller's Idempotency-Key. The same request with the same key is the same task."""
+    id: str = field(default_factory=lambda: str(uuid.uuid4()))
+
+    @property
+    def submission(self) -> Submission | None:
+        """The request with its key, if it has one."""
+        return None if self.key is None else Submission(self.submitted_by, self.key, self.spec)
 
 
 class Tasks:
@@ -52,23 +62,34 @@ class Tasks:
         self._rules = rules
         self._clock = clock
         self._outbox_filled = outbox_filled
-        self._additions = GroupCommit(database, self._add_all, self._add_alone)
 
-    def submitted(self, submission: Submission) -> str | None:
-        """Return the id of the task that the same submission created before, or None. Raises KeyReused."""
+    def submitted(self, submissions: Sequence[Submission]) -> list[str | KeyReused | None]:
+        """Return for each submission the id of the task that it created before, or None; KeyReused as a value."""
         with self._database.reading() as db:
-            return idempotency.task_of(db, submission, since=self._clock() - self._rules.idempotency_kept)
+            return [self._earlier(db, submission, {}) for submission in submissions]
 
     def add(self, spec: TaskSpec, *, queue: str, submitted_by: str, key: str | None = None) -> str:
-        """Store a task and its invitation; return the task's id when both are on disk.
+        """Store a task as add_all() does, and return its id. Raises KeyReused."""
+        [outcome] = self.add_all([NewTask(spec, queue, submitted_by, key)])
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
 
-        `key`: the caller's Idempotency-Key. The same request with the same key returns the same task.
-        Raises KeyReused if the key came with another request.
+    def add_all(self, wanted: Sequence[NewTask]) -> list[str | Exception]:
+        """Store tasks and their invitations in one transaction. Return their ids when all of it is on disk.
+
+        In place of an id there may be KeyReused: its key came with another request. If the transaction fails because
+        of one of them, each is stored in a transaction of its own, and has the error of its own.
         """
-        submission = None if key is None else Submission(submitted_by, key, spec)
-        task_id = self._additions.add(_New(str(uuid.uuid4()), spec, queue, submitted_by, submission))
+        if not wanted:
+            return []
+        try:
+            outcomes = self._add_together(wanted)
+        except (_KeyTakenError, SQLAlchemyError) as error:
+            log.info("requests are stored one by one", extra={"reason": plain(error), "requests": len(wanted)})
+            outcomes = [self._add_alone(new) for new in wanted]
         self._outbox_filled.set()
-        return task_id
+        return outcomes
 
     def get(self, task_id: str) -> TaskRow:
         """Return a task. Raises UnknownTask."""
@@ -108,47 +129,48 @@ class Tasks:
                 note(db, task_id, entry_of(row, Event.CANCEL_REQUESTED, TaskState.RUNNING, now=now))
         return self.get(task_id)
 
-    def _add_all(self, db: Connection, wanted: Sequence[_New]) -> Mapping[int, str]:
-        """Store the tasks of a group, and return their ids by their positions.
-
-        Leaves out those whose key came with another request. Raises GroupFailed.
-        """
-        since = self._clock() - self._rules.idempotency_kept
-        found: dict[int, str] = {}
-        fresh: dict[int, _New] = {}
-        keys: set[tuple[str, str]] = set()
-        for position, new in enumerate(wanted):
-            if new.submission is None:
-                fresh[position] = new
-            elif (key := (new.submission.caller, new.submission.key)) not in keys:
-                keys.add(key)
-                try:
-                    earlier = idempotency.task_of(db, new.submission, since=since)
-                except KeyReused:
-                    # Alone, it gets this error again.
+    def _add_together(self, wanted: Sequence[NewTask]) -> list[str | Exception]:
+        """Raises _KeyTakenError, or SQLAlchemyError if one of them cannot be stored."""
+        outcomes: dict[int, str | Exception] = {}
+        fresh: dict[int, NewTask] = {}
+        firsts: dict[tuple[str, str], NewTask] = {}
+        with self._database.writing() as db:
+            for position, new in enumerate(wanted):
+                earlier = None if new.submission is None else self._earlier(db, new.submission, firsts)
+                if earlier is not None:
+                    outcomes[position] = earlier
                     continue
-                if earlier is None:
-                    fresh[position] = new
-                else:
-                    found[position] = earlier
-        try:
+                fresh[position] = new
+                if new.key is not None:
+                    firsts[new.submitted_by, new.key] = new
             self._insert(db, list(fresh.values()))
-        except _KeyTakenError as taken:
-            raise GroupFailed from taken
-        return found | {position: new.id for position, new in fresh.items()}
+        return [outcomes[position] if position in outcomes else fresh[position].id for position in range(len(wanted))]
 
-    def _add_alone(self, new: _New) -> str:
-        """Store a task, and return its id. Raises KeyReused."""
+    def _add_alone(self, new: NewTask) -> str | Exception:
         try:
             with self._database.writing() as db:
                 self._insert(db, [new])
         except _KeyTakenError:
-            if new.submission is not None and (earlier := self.submitted(new.submission)):
-                return earlier
-            raise LedgerUnavailable("the same request is being stored at this moment") from None
+            [earlier] = [] if new.submission is None else self.submitted([new.submission])
+            return earlier or LedgerUnavailable("the same request is being stored at this moment")
+        except SQLAlchemyError as error:
+            return error
         return new.id
 
-    def _insert(self, db: Connection, fresh: Sequence[_New]) -> None:
+    def _earlier(
+        self, db: Connection, submission: Submission, firsts: Mapping[tuple[str, str], NewTask]
+    ) -> str | KeyReused | None:
+        """`firsts`: tasks with keys that the transaction will write."""
+        try:
+            first = firsts.get((submission.caller, submission.key))
+            if first is None or first.submission is None:
+                return idempotency.task_of(db, submission, since=self._clock() - self._rules.idempotency_kept)
+            idempotency.check_same(submission, first.submission.request_digest)
+        except KeyReused as error:
+            return error
+        return first.id
+
+    def _insert(self, db: Connection, fresh: Sequence[NewTask]) -> None:
         """Write tasks with their invitations and their keys. Raises _KeyTakenError."""
         if not fresh:
             return

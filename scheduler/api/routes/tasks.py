@@ -37,13 +37,15 @@ router = APIRouter(prefix="/tasks", tags=["tasks"], route_class=StrictRoute)
 
 
 @router.post("/schedule", status_code=201, response_model=ScheduledTask, responses=responses(409))
-def schedule(spec: TaskSpec, caller: Writer, parts: PartsDep, idempotency_key: IdempotencyKey = None) -> ScheduledTask:
+async def schedule(
+    spec: TaskSpec, caller: Writer, parts: PartsDep, idempotency_key: IdempotencyKey = None
+) -> ScheduledTask:
     """Schedule the test of a package. The response comes when the task is on disk.
 
     With an `Idempotency-Key`, a random text of your own, you can send the request again if its response was lost. The
     same request returns the same task (201 again); a different request with that key returns 409.
     """
-    task_id = parts.intake.accept(spec, caller, key=idempotency_key)
+    task_id = await parts.intake.accept(spec, caller, key=idempotency_key)
     return ScheduledTask(task_id=task_id)
 
 

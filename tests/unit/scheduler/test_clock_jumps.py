@@ -193,7 +193,7 @@ def test_a_clock_that_jumps_ahead_for_hours_forgets_no_key_too_early(tmp_path: P
         ledger.tasks.add(a_spec(), queue=QUEUE, submitted_by="me@example.org", key="another")
         clock.pass_by(-6 * HOUR)
 
-        assert ledger.tasks.submitted(Submission("me@example.org", "one", a_spec())) == first
+        assert ledger.tasks.submitted([Submission("me@example.org", "one", a_spec())]) == [first]
 
 
 class Tokens:

@@ -113,19 +113,19 @@ def post(client: TestClient, *scopes: Scope, **token: Any) -> Any:
 
 def test_many_at_once_get_exactly_as_many_tasks_as_they_may(tmp_path: Path) -> None:
     ledger = a_ledger(tmp_path, HandClock())
-    client = TestClient(create_app(some_services(tmp_path, ledger, caller_unfinished_tasks=5)))
     answers: list[Any] = []
-    threads = [threading.Thread(target=lambda: answers.append(post(client))) for _ in range(20)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with TestClient(create_app(some_services(tmp_path, ledger, caller_unfinished_tasks=5))) as client:
+        threads = [threading.Thread(target=lambda: answers.append(post(client))) for _ in range(20)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
 
+        assert ledger.tasks.unfinished_of(ME) == 5
+        assert post(client, email="you@example.org").status_code == 201
+        assert post(client, Scope.ADMIN).status_code == 201
     assert sorted(answer.status_code for answer in answers) == [201] * 5 + [429] * 15
     assert {answer.headers.get("Retry-After") for answer in answers} == {None, "30"}
-    assert ledger.tasks.unfinished_of(ME) == 5
-    assert post(client, email="you@example.org").status_code == 201
-    assert post(client, Scope.ADMIN).status_code == 201
 
 
 def test_an_ended_task_makes_room(tmp_path: Path) -> None:

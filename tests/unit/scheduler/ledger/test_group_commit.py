@@ -1,213 +1,114 @@
-"""Requests that wait for the ledger at the same time share a transaction, and nothing else."""
+"""Requests that come at the same time share a transaction, and nothing else."""
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection
 
-from alts.shared.errors import KeyReused, LedgerUnavailable
-from scheduler.ledger.database import Database
+from alts.shared.errors import LedgerUnavailable
 from scheduler.ledger.group_commit import GroupCommit
-from scheduler.ledger.history import entries_of
-from scheduler.ledger.ledger import SqlLedger
-from tests.support.builders import a_spec
-from tests.support.scheduler_parts import QUEUE, HandClock, a_database, a_ledger
-from tests.support.stack import until
 
 SOON = 20.0
-ME = "me@example.org"
 
 
 class Store:
-    """Stores words, and records the groups."""
+    """Stores words, and records the groups. The first group waits until it may go on."""
 
-    def __init__(self, database: Database, **settings: int) -> None:
+    def __init__(self) -> None:
         self.groups: list[list[str]] = []
-        self.alone: list[str] = []
-        self.commits = GroupCommit[str, str](database, self.store, self.store_alone, **settings)
+        self.begun = threading.Event()
+        self.may_go_on = threading.Event()
 
-    def store(self, db: Connection, words: Sequence[str]) -> Mapping[int, str]:
+    def write(self, words: Sequence[str]) -> list[str | Exception]:
         self.groups.append(list(words))
-        if "bad" in words:
-            raise LedgerUnavailable("nobody can store that")
-        return {position: word.upper() for position, word in enumerate(words) if word != "left out"}
-
-    def store_alone(self, word: str) -> str:
-        self.alone.append(word)
-        if word == "bad":
-            raise LedgerUnavailable("nobody can store that")
-        return word.upper()
+        self.begun.set()
+        assert self.may_go_on.wait(SOON)
+        if "away" in words:
+            raise LedgerUnavailable("the ledger is away")
+        return [LedgerUnavailable(f"{word} is not stored") if word == "bad" else word.upper() for word in words]
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    database = a_database(f"sqlite:///{tmp_path}/ledger.sqlite")
-    yield database
-    database.close()
+def store() -> Store:
+    return Store()
 
 
-@pytest.fixture
-def store(database: Database) -> Store:
-    return Store(database)
+def together(store: Store, words: Sequence[str], *, most: int = 200) -> list[str | BaseException]:
+    """Add a word, and further words while it is being written."""
+
+    async def work() -> list[str | BaseException]:
+        commits = GroupCommit[str, str](store.write, most=most)
+        first = asyncio.create_task(commits.add("first"))
+        await asyncio.to_thread(store.begun.wait, SOON)
+        others = [asyncio.create_task(commits.add(word)) for word in words]
+        await asyncio.sleep(0)
+        store.may_go_on.set()
+        return await asyncio.gather(first, *others, return_exceptions=True)
+
+    return run(work)
 
 
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[SqlLedger]:
-    ledger = a_ledger(tmp_path, HandClock())
-    yield ledger
-    ledger.close()
+def run(work: Callable[[], Coroutine[Any, Any, list[str | BaseException]]]) -> list[str | BaseException]:
+    return asyncio.run(asyncio.wait_for(work(), SOON))
 
 
-@contextmanager
-def threads() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(32) as pool:
-        yield pool
+def test_a_request_that_comes_alone_is_a_group_of_its_own(store: Store) -> None:
+    store.may_go_on.set()
 
+    async def work() -> list[str | BaseException]:
+        commits = GroupCommit[str, str](store.write)
+        return [await commits.add("one"), await commits.add("two")]
 
-def together(store: Store, database: Database, words: Sequence[str]) -> list[Future[str]]:
-    """Add the words while the ledger is busy, so that they meet in one group."""
-    with threads() as pool:
-        with database.writing():
-            futures = []
-            for number, word in enumerate(words, 1):
-                futures.append(pool.submit(store.commits.add, word))
-                until(lambda wanted=number: len(store.commits._waiting) == wanted, seconds=SOON)  # type: ignore[misc]
-        return futures
-
-
-def test_a_request_that_comes_alone_has_a_transaction_of_its_own(store: Store) -> None:
-    assert [store.commits.add("one"), store.commits.add("two")] == ["ONE", "TWO"]
+    assert run(work) == ["ONE", "TWO"]
     assert store.groups == [["one"], ["two"]]
 
 
-def test_requests_that_wait_are_written_together_in_their_order(store: Store, database: Database) -> None:
+def test_requests_that_come_meanwhile_are_the_next_group_in_their_order(store: Store) -> None:
     words = [f"word {number}" for number in range(12)]
 
-    futures = together(store, database, words)
-
-    assert [future.result(SOON) for future in futures] == [word.upper() for word in words]
-    assert store.groups == [words]
-    assert store.alone == []
+    assert together(store, words) == ["FIRST", *(word.upper() for word in words)]
+    assert store.groups == [["first"], words]
 
 
-def test_one_bad_request_fails_alone(store: Store, database: Database) -> None:
-    fine, bad, other = together(store, database, ["fine", "bad", "other"])
+def test_a_request_has_its_own_error(store: Store) -> None:
+    first, fine, bad, other = together(store, ["fine", "bad", "other"])
 
-    assert (fine.result(SOON), other.result(SOON)) == ("FINE", "OTHER")
-    with pytest.raises(LedgerUnavailable, match="nobody can store that"):
-        bad.result(SOON)
-    assert sorted(store.alone) == ["bad", "fine", "other"]
-
-
-def test_what_a_group_leaves_out_is_stored_after_it(store: Store, database: Database) -> None:
-    futures = together(store, database, ["first", "left out", "last"])
-
-    assert [future.result(SOON) for future in futures] == ["FIRST", "LEFT OUT", "LAST"]
-    assert store.alone == ["left out"]
+    assert [first, fine, other] == ["FIRST", "FINE", "OTHER"]
+    assert isinstance(bad, LedgerUnavailable)
+    assert str(bad) == "bad is not stored"
 
 
-def test_a_long_group_is_divided(database: Database) -> None:
-    store = Store(database, most=4)
+def test_what_fails_a_group_fails_all_of_it_and_no_other(store: Store) -> None:
+    first, *others = together(store, ["fine", "away", "other", "next"], most=3)
+
+    assert first == "FIRST"
+    assert [str(other) for other in others] == ["the ledger is away"] * 3 + ["NEXT"]
+
+
+def test_a_long_group_is_divided(store: Store) -> None:
     words = [f"word {number}" for number in range(10)]
 
-    futures = together(store, database, words)
+    together(store, words, most=4)
 
-    assert [future.result(SOON) for future in futures] == [word.upper() for word in words]
-    assert [len(group) for group in store.groups] == [4, 4, 2]
-
-
-def test_a_ledger_that_does_not_answer_gives_each_an_error_of_its_own(store: Store, database: Database) -> None:
-    @contextmanager
-    def refused() -> Iterator[Connection]:
-        raise LedgerUnavailable("away")
-        yield
-
-    def alone(word: str) -> str:
-        raise LedgerUnavailable(f"{word} is not stored")
-
-    store.commits = GroupCommit[str, str](database, store.store, alone)
-    database.writing = refused  # type: ignore[method-assign]
-    words = [f"word {number}" for number in range(20)]
-
-    with threads() as pool:
-        futures = [pool.submit(store.commits.add, word) for word in words]
-        errors = [str(future.exception(SOON)) for future in futures]
-
-    assert errors == [f"{word} is not stored" for word in words]
-    assert store.commits._waiting == []
+    assert [len(group) for group in store.groups] == [1, 4, 4, 2]
 
 
-def test_under_load_every_request_is_stored_once(ledger: SqlLedger) -> None:
-    stored: list[str] = []
-    lock = threading.Lock()
+def test_a_request_whose_caller_is_gone_is_written_and_holds_up_nobody(store: Store) -> None:
+    async def work() -> list[str | BaseException]:
+        commits = GroupCommit[str, str](store.write)
+        gone = asyncio.create_task(commits.add("gone"))
+        await asyncio.to_thread(store.begun.wait, SOON)
+        waits = asyncio.create_task(commits.add("waits"))
+        gone.cancel()
+        store.may_go_on.set()
+        return list(await asyncio.gather(gone, waits, return_exceptions=True))
 
-    def work() -> None:
-        for _ in range(25):
-            task_id = ledger.tasks.add(a_spec(), queue=QUEUE, submitted_by=ME)
-            with lock:
-                stored.append(task_id)
+    gone, waits = run(work)
 
-    with threads() as pool:
-        for future in [pool.submit(work) for _ in range(12)]:
-            future.result(60)
-
-    assert len(set(stored)) == 300
-    assert ledger.tasks.unfinished_of(ME) == 300
-    assert len(ledger.outbox.due(limit=1000)) == 300
-    with ledger.tasks._database.reading() as db:
-        assert all(len(entries_of(db, task_id)) == 1 for task_id in stored[::30])
-
-
-def added_together(ledger: SqlLedger, requests: Sequence[Mapping[str, Any]]) -> list[Future[str]]:
-    """Add tasks while the ledger is busy."""
-    additions = ledger.tasks._additions
-    with threads() as pool:
-        with ledger.tasks._database.writing():
-            futures = []
-            for number, request in enumerate(requests, 1):
-                spec = a_spec(package_name=request["package"])
-                futures.append(
-                    pool.submit(ledger.tasks.add, spec, queue=QUEUE, submitted_by=ME, key=request.get("key"))
-                )
-                until(lambda wanted=number: len(additions._waiting) == wanted, seconds=SOON)  # type: ignore[misc]
-        return futures
-
-
-def test_a_request_that_is_repeated_within_a_group_is_one_task(ledger: SqlLedger) -> None:
-    request = {"package": "hello", "key": "k"}
-
-    first, again, other = added_together(ledger, [request, request, {"package": "hello"}])
-
-    assert first.result(SOON) == again.result(SOON) != other.result(SOON)
-    assert ledger.tasks.unfinished_of(ME) == 2
-
-
-def test_a_key_of_an_earlier_group_is_known(ledger: SqlLedger) -> None:
-    earlier = ledger.tasks.add(a_spec(), queue=QUEUE, submitted_by=ME, key="k")
-
-    again, other = added_together(ledger, [{"package": "hello", "key": "k"}, {"package": "hello", "key": "other"}])
-
-    assert again.result(SOON) == earlier != other.result(SOON)
-    assert ledger.tasks.unfinished_of(ME) == 2
-
-
-@pytest.mark.parametrize("known", [True, False], ids=["from an earlier group", "from this group"])
-def test_a_key_that_came_with_another_request_is_refused_alone(ledger: SqlLedger, *, known: bool) -> None:
-    request = {"package": "hello", "key": "k"}
-    first = [] if known else [request]
-    if known:
-        ledger.tasks.add(a_spec(), queue=QUEUE, submitted_by=ME, key="k")
-
-    *fine, refused, other = added_together(ledger, [*first, {"package": "jq", "key": "k"}, {"package": "jq"}])
-
-    assert all(future.result(SOON) for future in (*fine, other))
-    with pytest.raises(KeyReused):
-        refused.result(SOON)
-    assert ledger.tasks.unfinished_of(ME) == 2
+    assert isinstance(gone, asyncio.CancelledError)
+    assert waits == "WAITS"
+    assert store.groups == [["gone"], ["waits"]]
