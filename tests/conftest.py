@@ -18,6 +18,10 @@ from tests.support.leftovers import RUN_LABEL, THIS_RUN, WORKER_LABEL, leftovers
 from tests.support.servers import database_url, postgresql, rabbitmq, s3
 from tests.support.suites import NOTHING, suites
 
+UNIT = ROOT / "tests/unit"
+UNIT_TIMEOUT = 120.0
+"""Seconds, for a test that does not set its own. One that hangs must not cost the whole run its time."""
+
 __all__ = [
     "database_url",
     "engine_journal",
@@ -45,6 +49,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> GroupSchedul
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Sort the slowest tests first in each of several processes. A single process keeps the order of the files."""
+    for item in items:
+        if UNIT in item.path.parents and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(UNIT_TIMEOUT))
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: rank(item.nodeid))
 

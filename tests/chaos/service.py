@@ -10,6 +10,9 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tests.support.forked import ForkedModule
+from tests.support.server_process import begun
+
 
 class Service:
     """start() starts it, any number of times. Its output is appended to `log`. Threads may share it."""
@@ -21,7 +24,7 @@ class Service:
         self._cwd = cwd
         self._log = log
         self._lock = threading.RLock()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | ForkedModule | None = None
         self._log_start = 0
         self.killed: dict[int, float] = {}
         """Process id → the time of its kill (seconds of the monotonic clock)."""
@@ -49,15 +52,7 @@ class Service:
             if self.running:
                 return
             self._log_start = log.tell()
-            self._process = subprocess.Popen(
-                self._argv,
-                env=self._env,
-                cwd=self._cwd,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+            self._process = begun(self._argv, env=self._env, folder=self._cwd, log=self._log, forked=True)
 
     def kill(self) -> None:
         """kill -9 the process alone, as the kernel does when memory is short. Its children get no signal."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from alts.shared.config_file import load_config
 from scheduler.composition import build_services
 from tests.support.builders import SECRET, a_spec
 from tests.support.checkout import ROOT
+from tests.support.forked import ForkedModule
 from tests.support.ports import answers, free_ports
 from tests.support.scheduler_parts import QUEUE, bearer
 from tests.support.stack import until
@@ -41,6 +43,11 @@ class Place:
     def ledger(self) -> Path:
         return self.folder / "ledger" / "ledger.sqlite"
 
+    @property
+    def log(self) -> Path:
+        """The output of the last scheduler."""
+        return self.folder / "scheduler.log"
+
     def config(self, **changes: str) -> Path:
         path = self.folder / "config.yaml"
         settings = {
@@ -58,18 +65,13 @@ class Place:
         path.write_text(yaml.safe_dump(settings))
         return path
 
-    def start(self, environment: Mapping[str, str] | None = None) -> tuple[subprocess.Popen[str], str]:
-        """Yield the scheduler and its address."""
+    def start(self, environment: Mapping[str, str] | None = None) -> tuple[ForkedModule, str]:
+        """Return the scheduler and its address."""
         [port] = free_ports(1)
         argv = ["uvicorn", "scheduler.app:app", "--host", "127.0.0.1", "--port", str(port), "--http", "h11"]
-        process = subprocess.Popen(
-            [sys.executable, "-m", *argv],
-            cwd=ROOT,
-            env={**os.environ, "ALTS_CONFIG": str(self.config()), **(environment or {})},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        return process, f"http://127.0.0.1:{port}"
+        env = {**os.environ, "ALTS_CONFIG": str(self.config()), **(environment or {})}
+        self.log.write_text("")
+        return ForkedModule(argv, env=env, cwd=ROOT, log=self.log), f"http://127.0.0.1:{port}"
 
     @contextmanager
     def serving(
@@ -83,17 +85,18 @@ class Place:
             with httpx.Client(base_url=url, headers=bearer(), timeout=20, trust_env=False) as client:
                 yield client
             if in_order:
-                process.terminate()
+                process.send_signal(signal.SIGTERM)
                 process.wait(30)
         finally:
             process.kill()
-            process.communicate()
+            process.wait(30)
 
     def refusal(self) -> str:
         """Return the output of a scheduler that does not start."""
         process, _ = self.start()
-        printed = process.communicate(timeout=60)[1]
-        assert process.returncode == 2, printed
+        exit_code = process.wait(60)
+        printed = self.log.read_text()
+        assert exit_code == 2, printed
         assert printed.count("\n") == 1, printed
         return printed
 

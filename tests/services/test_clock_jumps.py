@@ -157,7 +157,7 @@ class Farm:
         config.write_text(yaml.safe_dump({**self._settings, **changes}))
         env = {**os.environ, **clock.environment, "ALTS_CONFIG": str(config), FOLDER_VARIABLE: str(self._folder)}
         argv = [sys.executable, "-m", "tests.chaos.clock", *arguments]
-        return ServerProcess(argv, env=env, folder=ROOT, log=self._folder / f"{name}.log")
+        return ServerProcess(argv, env=env, folder=ROOT, log=self._folder / f"{name}.log", forked=True)
 
 
 @contextmanager

@@ -39,7 +39,9 @@ def test_what_is_not_done_in_time_is_handed_back_and_the_next_worker_has_it_at_o
 ) -> None:
     # The lease expires much later, so only a task that was handed back can be taken so soon.
     with (
-        ServiceStack(tmp_path, rabbitmq, s3, drain_timeout=0.5, lease_seconds=NEVER, max_attempts=1) as stack,
+        ServiceStack(
+            tmp_path, rabbitmq, s3, forked=True, drain_timeout=0.5, lease_seconds=NEVER, max_attempts=1
+        ) as stack,
         stack.client as client,
     ):
         with stack.worker("first") as first:
@@ -59,7 +61,7 @@ def test_what_runs_is_finished_and_nothing_more_is_begun(
     tmp_path: Path, rabbitmq: PrivateRabbitMQ, s3: PrivateS3, slow: dict[str, Any], number: signal.Signals
 ) -> None:
     with (
-        ServiceStack(tmp_path, rabbitmq, s3, drain_timeout=NEVER, lease_seconds=NEVER) as stack,
+        ServiceStack(tmp_path, rabbitmq, s3, forked=True, drain_timeout=NEVER, lease_seconds=NEVER) as stack,
         stack.client as client,
     ):
         with stack.worker("first", app=PLAIN) as first:
@@ -82,7 +84,7 @@ def test_a_second_signal_hands_back_at_once(
     tmp_path: Path, rabbitmq: PrivateRabbitMQ, s3: PrivateS3, slow: dict[str, Any], number: signal.Signals
 ) -> None:
     with (
-        ServiceStack(tmp_path, rabbitmq, s3, drain_timeout=NEVER, lease_seconds=NEVER) as stack,
+        ServiceStack(tmp_path, rabbitmq, s3, forked=True, drain_timeout=NEVER, lease_seconds=NEVER) as stack,
         stack.client as client,
         stack.worker("first", app=PLAIN) as first,
     ):
@@ -98,7 +100,11 @@ def test_a_second_signal_hands_back_at_once(
 
 
 def test_a_worker_whose_broker_is_away_ends_as_well(tmp_path: Path, s3: PrivateS3) -> None:
-    with PrivateRabbitMQ() as own, ServiceStack(tmp_path, own, s3) as stack, stack.worker("worker") as worker:
+    with (
+        PrivateRabbitMQ() as own,
+        ServiceStack(tmp_path, own, s3, forked=True) as stack,
+        stack.worker("worker") as worker,
+    ):
         own.kill()
         until(lambda: "Trying again" in stack.log_of("worker"), seconds=60)
         worker.signal(signal.SIGTERM)

@@ -32,7 +32,7 @@ def test_it_destroys_its_own_machine_alone_and_its_successors_report_stays(
 ) -> None:
     with (
         # The frozen worker holds every second invitation, so invitations are resent after a short delay.
-        ServiceStack(tmp_path, rabbitmq, s3, resend_after=2.0) as stack,
+        ServiceStack(tmp_path, rabbitmq, s3, forked=True, resend_after=2.0) as stack,
         stack.client as client,
         stack.worker("first") as first,
     ):

@@ -16,7 +16,11 @@ pytestmark = [pytest.mark.docker, pytest.mark.services]
 
 
 def test_a_verdict_without_s3_comes_at_once_and_its_logs_later(tmp_path: Path, rabbitmq: PrivateRabbitMQ) -> None:
-    with PrivateS3() as s3, ServiceStack(tmp_path, rabbitmq, s3, reap_interval=1.0) as stack, stack.client as client:
+    with (
+        PrivateS3() as s3,
+        ServiceStack(tmp_path, rabbitmq, s3, forked=True, reap_interval=1.0) as stack,
+        stack.client as client,
+    ):
         s3.stop()
         with stack.worker("first") as first:
             task_id = schedule(client, package_name="no-such-package")

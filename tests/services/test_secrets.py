@@ -60,7 +60,7 @@ def search_what_is_left(watch: LeakWatch, folder: Path, rabbitmq: PrivateRabbitM
 @pytest.mark.docker
 def test_a_run_shows_its_secrets_nowhere(tmp_path: Path, rabbitmq: PrivateRabbitMQ, s3: PrivateS3) -> None:
     found = planted(rabbitmq, s3)
-    given = {key: found[key] for key in ("jwt_secret", "worker_secret")}
+    given: dict[str, Any] = {key: found[key] for key in ("jwt_secret", "worker_secret")}
     folder = tmp_path / "repository"
     folder.mkdir()
     build_deb(folder, "slow-to-install", scripts={"postinst": "sleep 4; env; cat /proc/*/environ /proc/*/cmdline || :"})
@@ -113,7 +113,7 @@ def test_a_broker_and_an_s3_server_that_refuse_us_learn_the_secret_and_nobody_el
     tmp_path: Path, rabbitmq: PrivateRabbitMQ, s3: PrivateS3
 ) -> None:
     wrong = {"rabbitmq_password": f"{WRONG}-broker", "s3_secret_access_key": f"{WRONG}-s3"}
-    given = {"jwt_secret": secrets.token_hex(32), **wrong}
+    given: dict[str, Any] = {"jwt_secret": secrets.token_hex(32), **wrong}
     with ServiceStack(tmp_path, rabbitmq, s3, s3_bucket="refused", **given) as stack:
         client, token = a_caller(stack.url, given["jwt_secret"])
         watch = LeakWatch({**given, "the caller's token": token})

@@ -92,6 +92,11 @@ class PrivateRabbitMQ:
         }
 
     @property
+    def pid(self) -> int:
+        """The id of the server's first process, which is also that of its session."""
+        return self._server.pid
+
+    @property
     def folder(self) -> Path:
         """The folder of all its data; the environment of each of its processes names it."""
         return self._folder

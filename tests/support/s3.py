@@ -68,6 +68,11 @@ class PrivateS3:
         self.start()
 
     @property
+    def pid(self) -> int:
+        """The id of the server's first process, which is also that of its session."""
+        return self._server.pid
+
+    @property
     def config(self) -> dict[str, Any]:
         """Return the keys of alts.shared.config.Config for this server, without s3_bucket."""
         return {

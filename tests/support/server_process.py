@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+
+from tests.support.forked import ForkedModule
 
 
 class ServerDidNotStart(Exception):  # noqa: N818 - reads as what happened
@@ -18,12 +21,16 @@ class ServerDidNotStart(Exception):  # noqa: N818 - reads as what happened
 class ServerProcess:
     """start() starts it, stop() or kill() ends it, any number of times. Its output is appended to `log`."""
 
-    def __init__(self, argv: Sequence[str], *, env: Mapping[str, str], folder: Path, log: Path) -> None:
+    def __init__(
+        self, argv: Sequence[str], *, env: Mapping[str, str], folder: Path, log: Path, forked: bool = False
+    ) -> None:
+        """`forked`: make `python -m` of a module a fork of tests.support.forked, which starts sooner."""
         self._argv = list(argv)
         self._env = dict(env)
         self._folder = folder
         self._log = log
-        self._process: subprocess.Popen[bytes] | None = None
+        self._forked = forked
+        self._process: subprocess.Popen[bytes] | ForkedModule | None = None
 
     @property
     def running(self) -> bool:
@@ -40,16 +47,7 @@ class ServerProcess:
 
         Raises ServerDidNotStart if `ready` is not true within `start_timeout` seconds; leaves nothing behind.
         """
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                self._argv,
-                env=self._env,
-                cwd=self._folder,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        self._process = begun(self._argv, env=self._env, folder=self._folder, log=self._log, forked=self._forked)
         deadline = time.monotonic() + start_timeout
         while not (self.running and ready()):
             if not self.running or time.monotonic() > deadline:
@@ -96,6 +94,27 @@ class ServerProcess:
         if self._process is not None:
             self._process.send_signal(signal.SIGKILL)
             self._process.wait()
+
+
+def begun(
+    argv: Sequence[str], *, env: Mapping[str, str], folder: Path, log: Path, forked: bool
+) -> subprocess.Popen[bytes] | ForkedModule:
+    """Start a process in a session of its own, whose output is appended to `log`. `forked`: see ServerProcess."""
+    if forked:
+        [python, flag, *arguments] = argv
+        assert [python, flag] == [sys.executable, "-m"], argv
+        log.touch()
+        return ForkedModule(arguments, env=env, cwd=folder, log=log)
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            argv,
+            env=env,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
 
 
 def _alive_in_session(leader: int) -> bool:

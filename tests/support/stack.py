@@ -36,7 +36,11 @@ PLAIN = "tests.support.plain_worker_app"
 class ServiceStack:
     """A scheduler that runs between `__enter__` and `__exit__`, and workers that tests start."""
 
-    def __init__(self, folder: Path, rabbitmq: PrivateRabbitMQ, s3: PrivateS3, **changes: Any) -> None:
+    def __init__(
+        self, folder: Path, rabbitmq: PrivateRabbitMQ, s3: PrivateS3, *, forked: bool = False, **changes: Any
+    ) -> None:
+        """`forked`: see ServerProcess. `changes`: settings that differ from the tests' own."""
+        self._forked = forked
         (self.port,) = free_ports(1)
         self.url = f"http://127.0.0.1:{self.port}"
         self._folder = folder
@@ -61,15 +65,15 @@ class ServiceStack:
             **changes,
         }
         self._config.write_text(yaml.safe_dump(settings))
+        self.scheduler = self._process(
+            "scheduler",
+            *("uvicorn", "scheduler.app:app", "--host", "127.0.0.1", "--port", str(self.port), "--http", "h11"),
+        )
 
     def __enter__(self) -> Self:
         with ExitStack() as undo:
-            scheduler = self._process(
-                "scheduler",
-                *("uvicorn", "scheduler.app:app", "--host", "127.0.0.1", "--port", str(self.port), "--http", "h11"),
-            )
-            undo.callback(scheduler.stop)
-            scheduler.start(ready=lambda: answers(self.port))
+            undo.callback(self.scheduler.stop)
+            self.scheduler.start(ready=lambda: answers(self.port))
             self._stack = undo.pop_all()
         return self
 
@@ -79,13 +83,15 @@ class ServiceStack:
         self._stack.close()
 
     @contextmanager
-    def worker(self, name: str, *, app: str = "alts.app", start_timeout: float = 60.0) -> Iterator[ServerProcess]:
+    def worker(
+        self, name: str, *, app: str = "alts.app", concurrency: int = 4, start_timeout: float = 60.0
+    ) -> Iterator[ServerProcess]:
         """Start a worker process and wait until it is ready for its first task. Raises ServerDidNotStart.
 
-        `app`: the module of the worker; PLAIN for one whose machines are plain.
+        `app`: the module of the worker; PLAIN for one whose machines are plain. `concurrency`: tasks at once.
         """
         process = self._process(
-            name, "celery", "-A", app, "worker", "--pool=threads", "--concurrency=4", "--loglevel=DEBUG"
+            name, "celery", "-A", app, "worker", "--pool=threads", f"--concurrency={concurrency}", "--loglevel=DEBUG"
         )
         process.start(ready=lambda: "ready." in self.log_of(name), start_timeout=start_timeout)
         try:
@@ -110,6 +116,7 @@ class ServiceStack:
             env={**os.environ, "ALTS_CONFIG": str(self._config)},
             folder=ROOT,
             log=self._folder / f"{name}.log",
+            forked=self._forked,
         )
 
 
