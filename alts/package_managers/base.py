@@ -37,6 +37,16 @@ class Queries(Generic[T]):
 
 
 @dataclass(frozen=True)
+class Rehearsal:
+    """A simulation that shows whether a quicker command does just what an operation's own command would do."""
+
+    argv: Sequence[str]
+    """The simulation of the quicker command."""
+    agrees: Callable[[Completed], bool]
+    quicker: Sequence[str]
+
+
+@dataclass(frozen=True)
 class Operation(Generic[T]):
     """A command whose exit code counts, and the judgement of its result."""
 
@@ -44,6 +54,7 @@ class Operation(Generic[T]):
     judge: Callable[[Completed], T]
     repeatable: bool = False
     """The command runs no code of a package, and may be run twice."""
+    rehearsal: Rehearsal | None = None
 
 
 @dataclass(frozen=True)
@@ -162,7 +173,7 @@ class PackageManager(Protocol):
     def install_others(self, spec: TaskSpec, others: Mapping[str, str]) -> Operation[tuple[Finding, ...]]:
         """Install other packages (name → version, as in installed_packages) and their hard dependencies."""
 
-    def remove_others_argv(self, others: Iterable[str]) -> Sequence[str]:
+    def remove_others(self, others: Iterable[str]) -> Operation[bool]:
         """Remove other packages (names as in installed_packages), and purge them if the family knows a purge."""
 
     def hangs_at(self, output: str, *, seconds: float) -> Kind:

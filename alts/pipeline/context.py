@@ -10,7 +10,7 @@ from typing import TypeVar
 from alts.core.command import Completed, shown
 from alts.core.instance import Instance, MachineRuined
 from alts.core.stop import Stop, Stopped
-from alts.package_managers.base import InstalledPackage, PackageManager, Query
+from alts.package_managers.base import InstalledPackage, Operation, PackageManager, Query
 from alts.pipeline.diagnosis.exit_codes import check_tools
 from alts.pipeline.diagnosis.kernel_limits import what_ruined
 from alts.pipeline.observations import Observations
@@ -65,6 +65,16 @@ class StageContext:
         if done.stopped is not None:
             raise Stopped(done.stopped)
         return done
+
+    def perform(self, operation: Operation[T]) -> Completed:
+        """Run an operation's command, or the quicker one if its rehearsal shows that it does the same.
+
+        Raises what run() raises.
+        """
+        rehearsal = operation.rehearsal
+        if rehearsal is not None and rehearsal.agrees(self.run(rehearsal.argv, question=True)):
+            return self.run(rehearsal.quicker, repeatable=operation.repeatable)
+        return self.run(operation.argv, repeatable=operation.repeatable)
 
     def ask(self, query: Query[T]) -> T:
         """Run a query and read its output, whatever its exit code. Raises what run() raises."""

@@ -74,7 +74,7 @@ def _others(context: StageContext) -> list[str]:
 
 def remove_by(context: StageContext, removing: Operation[tuple[Finding, ...]]) -> tuple[Finding, ...]:
     """Remove, and check that the package is gone. Raises what StageContext.run and installed raise."""
-    return removal_findings(context, removing, context.run(removing.argv))
+    return removal_findings(context, removing, context.perform(removing))
 
 
 def removal_findings(
@@ -98,7 +98,7 @@ def removal_findings(
 
 def purge_by(context: StageContext, purging: Operation[tuple[Finding, ...]]) -> tuple[Finding, ...]:
     """Purge the files that a removal keeps. Raises what StageContext.run raises."""
-    done = context.run(purging.argv)
+    done = context.perform(purging)
     findings = purging.judge(done)
     if not findings:
         return ()

@@ -175,13 +175,20 @@ class FakeDebian:
                 for installed in (name, *self.needs.get(name, ())):
                     self.paths |= set(self.litter.get(installed, ()))
         if "remove" in argv or "purge" in argv:
-            for name in argv[argv.index("--") + 1 :]:
-                for gone in (name, *self.takes_along.get(name, ())):
-                    had = self.installed.pop(gone, None)
-                    if had and gone in self.conffiles:
-                        self.unpurged[gone] = had
-                if "purge" in argv:
-                    self.unpurged.pop(name, None)
+            names = argv[argv.index("--") + 1 :]
+            return self._remove(names, purge="purge" in argv, simulate="--simulate" in argv)
+        return Answer()
+
+    def _remove(self, names: Sequence[str], *, purge: bool, simulate: bool) -> Answer:
+        gone = [one for name in names for one in (name, *self.takes_along.get(name, ()))]
+        if simulate:
+            return Answer(output="".join(f"{'Purg' if purge else 'Remv'} {name} [1.0]\n" for name in gone))
+        for name in gone:
+            had = self.installed.pop(name, None)
+            if had and name in self.conffiles:
+                self.unpurged[name] = had
+        for name in names if purge else ():
+            self.unpurged.pop(name, None)
         return Answer()
 
     def _apt_cache(self, argv: Sequence[str]) -> Answer:

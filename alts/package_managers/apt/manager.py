@@ -5,8 +5,9 @@ Every command runs with LC_ALL=C.UTF-8, so that its output is not translated.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from typing import TypeVar
 
 from alts.core.command import Completed
 from alts.core.instance import InstanceFile
@@ -16,15 +17,17 @@ from alts.package_managers.apt import output as apt_output
 from alts.package_managers.apt import served as apt_served
 from alts.package_managers.apt.downloads import brought_by_task, repository_findings
 from alts.package_managers.apt.dpkg import DpkgState
-from alts.package_managers.apt.programs import APT_CACHE, APT_GET
+from alts.package_managers.apt.programs import APT_CACHE, APT_GET, WITHOUT_LISTS
 from alts.package_managers.apt.sources import ARCHIVES, FETCH_BROUGHT, LIST_LAST, files_for
 from alts.package_managers.apt.versions import compare, version_key
-from alts.package_managers.base import Candidate, Identity, InstalledPackage, Operation, Queries, Query
+from alts.package_managers.base import Candidate, Identity, InstalledPackage, Operation, Queries, Query, Rehearsal
 from alts.shared.models.distributions import DEB_ARCHITECTURES
 from alts.shared.models.platform import Platform
 from alts.shared.models.report import Finding, Kind
 from alts.shared.models.repository import Repository
 from alts.shared.models.task_spec import TaskSpec
+
+T = TypeVar("T")
 
 # Nobody can answer a conffile question here. Keep the file on disk, as a careful administrator would, and take the
 # package's own file if nobody changed the old one (dpkg(1), --force-confdef).
@@ -101,8 +104,8 @@ class Apt(DpkgState):
 
     def remove(self, spec: TaskSpec) -> Operation[tuple[Finding, ...]]:
         """Run `apt-get remove`, which keeps conffiles and dependencies."""
-        argv = (*APT_GET, "remove", "--", spec.package_name)
-        return Operation(argv, partial(_removal_findings, spec, f"{spec.package_name} could not be removed"))
+        judge = partial(_removal_findings, spec, f"{spec.package_name} could not be removed")
+        return _removal("remove", "--", spec.package_name, judge=judge)
 
     def removal_refused(self, spec: TaskSpec, done: Completed) -> str:
         """Read apt's words: it refuses an essential package, and one that essential packages need."""
@@ -110,20 +113,20 @@ class Apt(DpkgState):
 
     def purge(self, spec: TaskSpec) -> Operation[tuple[Finding, ...]]:
         """Run `apt-get purge`, which also removes conffiles."""
-        argv = (*APT_GET, "purge", "--", spec.package_name)
-        return Operation(argv, partial(_removal_findings, spec, f"{spec.package_name} could not be purged"))
+        judge = partial(_removal_findings, spec, f"{spec.package_name} could not be purged")
+        return _removal("purge", "--", spec.package_name, judge=judge)
 
     def install_others(self, spec: TaskSpec, others: Mapping[str, str]) -> Operation[tuple[Finding, ...]]:
         """Install NAME=VERSION of each, without recommended packages."""
         wanted = (f"{name}={version}" for name, version in sorted(others.items()))
         return Operation((*APT_GET, "--no-install-recommends", "install", *wanted), partial(_install_findings, spec))
 
-    def remove_others_argv(self, others: Iterable[str]) -> Sequence[str]:
+    def remove_others(self, others: Iterable[str]) -> Operation[bool]:
         """Purge them, even essential ones: they came with the package.
 
         Small images lack e.g. e2fsprogs, which is essential.
         """
-        return (*APT_GET, "--allow-remove-essential", "purge", "--", *sorted(others))
+        return _removal("--allow-remove-essential", "purge", "--", *sorted(others), judge=lambda done: done.ok)
 
     def hangs_at(self, output: str, *, seconds: float) -> Kind:
         """Read how far apt came, see alts.package_managers.apt.output."""
@@ -170,6 +173,18 @@ class Apt(DpkgState):
         """Read the debconf templates of the .deb that stayed in ARCHIVES."""
         argv = debconf.templates_argv(ARCHIVES, spec.package_name, candidate.version)
         return Query(argv, debconf.asks_before_deleting)
+
+
+def _removal(*words: str, judge: Callable[[Completed], T]) -> Operation[T]:
+    """Return a removal: options, the verb, "--" and names.
+
+    If just these packages go, apt has nothing to choose from its lists, so it need not read them. If others would have
+    to go too, apt may rather install something instead (apt-pkg/algorithms.cc, pkgProblemResolver).
+    """
+    agrees = partial(apt_output.removes_just, frozenset(words[words.index("--") + 1 :]))
+    quicker = (*APT_GET, *WITHOUT_LISTS)
+    rehearsal = Rehearsal((*quicker, "--simulate", *words), agrees, (*quicker, *words))
+    return Operation((*APT_GET, *words), judge, rehearsal=rehearsal)
 
 
 def _read_version(output: str) -> str:

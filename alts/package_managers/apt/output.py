@@ -26,6 +26,9 @@ _POLICY_CANDIDATE = re.compile(r"^  Candidate: (?P<version>\S+)$")
 _POLICY_VERSION = re.compile(r"^ (?P<mark>\*\*\*|   ) (?P<version>[0-9]\S*)(?: -?\d+)?(?: \(phased \d+%\))?$")
 _POLICY_ORIGIN = re.compile(r"^ {7,} *-?\d+ (?P<origin>(?!/var/lib/dpkg/status).+)$")
 
+# The steps of `apt-get --simulate`: "Purg hello [2.10-3]", "Remv libc6:i386 [2.36-9]".
+_STEP = re.compile(r"^(?P<step>Inst|Conf|Remv|Purg) (?P<name>\S+)")
+
 _UNKNOWN_NAME = re.compile(
     r"^E: (?:Unable to locate package |Couldn't find any package|Package '.*' has no installation)"
 )
@@ -318,6 +321,13 @@ def hangs_at(output: str, *, seconds: float) -> Kind:
 def _seconds(time: str) -> int:
     """Convert e.g. "1h 2min 3s"."""
     return sum(int(number) * _UNITS[unit] for number, unit in re.findall(r"(\d+)([a-z]+)", time))
+
+
+def removes_just(names: frozenset[str], simulated: Completed) -> bool:
+    """Tell whether a simulated removal (apt-get(8), --simulate) takes away all of these packages and nothing else."""
+    steps = [match.groups() for match in map(_STEP.match, simulated.output.splitlines()) if match]
+    gone = {name for step, name in steps if step in ("Remv", "Purg")}
+    return simulated.ok and gone == names and all(step in ("Remv", "Purg") for step, _ in steps)
 
 
 def removal_refused(name: str, done: Completed) -> str:

@@ -14,6 +14,8 @@ ARCHIVES = "/var/cache/apt/alts"
 # Error-Mode: by default `apt-get update` exits 0 although a repository could not be fetched (apt-get(8), since 2.1).
 # A server has 3 x 15 s for its first byte, so that a hanging one cannot use up a stage's time. Official images delete
 # downloads from apt's own folder (docker-clean), so they go into another one; apt makes it below its own.
+# sourcelist: see LIST_LAST. There is no such file; /dev/null is as old as the machine, and apt does not believe a cache
+# that is older than its sourcelist (apt-pkg/pkgcachegen.cc, CheckValidity).
 _SETTINGS = f"""\
 Acquire::Retries "2";
 Acquire::http::Timeout "15";
@@ -22,7 +24,7 @@ Acquire::Languages "none";
 APT::Update::Error-Mode "any";
 APT::Keep-Downloaded-Packages "true";
 Dir::Cache::Archives "{ARCHIVES}/";
-Dir::Etc::sourcelist "/dev/null";
+Dir::Etc::sourcelist "/etc/apt/no-sources.list";
 """
 
 _PREFIX = "alts-"  # of the names of the task's sources and keys

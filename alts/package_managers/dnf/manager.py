@@ -150,11 +150,11 @@ class Dnf(RpmState):
         argv = self._run("install", "--setopt=install_weak_deps=0", *wanted)
         return Operation(argv, partial(self._install_findings, spec))
 
-    def remove_others_argv(self, others: Iterable[str]) -> Sequence[str]:
+    def remove_others(self, others: Iterable[str]) -> Operation[bool]:
         """Remove the packages. "name.arch" of a foreign one needs a verb that takes more than names."""
         names = sorted(others)
         foreign = any(name.endswith(_ARCHITECTURES) for name in names)
-        return self._run("remove" if foreign else self.remove_names, *names)
+        return Operation(self._run("remove" if foreign else self.remove_names, *names), lambda done: done.ok)
 
     def hangs_at(self, output: str, *, seconds: float) -> Kind:
         """Read how far dnf came, see alts.package_managers.dnf.output."""

@@ -92,9 +92,9 @@ class _Aftermath:
         # Packages that the removal took along are purged first, while programs for their scripts, e.g. ucf, are there.
         absent = {*(came - self.after.packages.keys()), context.spec.package_name}
         if gone := sorted((came & self.after.unpurged) - {context.spec.package_name}):
-            tidied = context.run(packages.remove_others_argv(gone)).ok
+            tidied = context.perform(packages.remove_others(gone)).ok
         if others := sorted({*came, *self.dependencies} - absent):
-            tidied = context.run(packages.remove_others_argv(others)).ok and tidied
+            tidied = context.perform(packages.remove_others(others)).ok and tidied
         if gone or others:
             self.after = take(context, TIDIED)
         self._settle()
@@ -132,7 +132,7 @@ class _Aftermath:
         faults = installing.judge(context.run(installing.argv))
         if ours := tuple(fault for fault in faults if fault.kind.ours):
             return StageAnswer(ours)
-        removed = context.run(packages.remove_others_argv(self.dependencies)).ok
+        removed = context.perform(packages.remove_others(self.dependencies)).ok
         again = look(context, "snapshot of the machine, dependencies alone")
         # A leftover that could not be deleted would look as if the dependencies had brought it again.
         if faults or not removed or not forgotten:

@@ -15,7 +15,7 @@ def remove(context: StageContext) -> StageAnswer:
     """
     spec, packages = context.spec, context.packages
     removing = packages.remove(spec)
-    done = context.run(removing.argv)
+    done = context.perform(removing)
     if refused := packages.removal_refused(spec, done):
         return StageAnswer(skipped=refused)
     findings = removal_findings(context, removing, done)

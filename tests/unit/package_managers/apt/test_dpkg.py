@@ -59,4 +59,4 @@ def test_what_dpkg_keeps_of_a_removed_package_is_to_be_purged() -> None:
 
 def test_others_are_named_in_one_order() -> None:
     assert APT.install_others(a_spec(), {"b": "2", "a:i386": "1:1"}).argv[-2:] == ("a:i386=1:1", "b=2")
-    assert APT.remove_others_argv(["b", "a"])[-4:] == ("purge", "--", "a", "b")
+    assert APT.remove_others(["b", "a"]).argv[-4:] == ("purge", "--", "a", "b")

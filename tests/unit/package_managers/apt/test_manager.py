@@ -6,6 +6,7 @@ import pytest
 
 from alts.core.command import Completed
 from alts.package_managers.apt.manager import Apt
+from alts.package_managers.apt.programs import WITHOUT_LISTS
 from alts.package_managers.base import Candidate, Identity, InstalledPackage
 from alts.shared.models.report import Finding, Kind, Severity
 from alts.shared.models.task_spec import TaskSpec
@@ -311,7 +312,7 @@ def test_apt_takes_no_name_for_a_regular_expression_whatever_it_is_asked() -> No
         APT.remove(spec).argv,
         APT.purge(spec).argv,
         APT.install_others(spec, {"a+": "1"}).argv,
-        APT.remove_others_argv(["a+"]),
+        APT.remove_others(["a+"]).argv,
         *APT.identity(InstalledPackage("a+", "1", "all"), CANDIDATE).argvs[:2],
         *APT.why(spec, done(unmet, 100)).argvs,
     ]
@@ -540,3 +541,31 @@ def test_an_upgrade_starts_from_what_the_distribution_has(candidates: list[tuple
     found = APT.upgrade_base(SPEC, known[0], known)
 
     assert (found.version if found else None) == base
+
+
+@pytest.mark.parametrize(
+    ("output", "code", "agrees"),
+    [
+        ("Remv hello [2.10-3]\n", 0, True),
+        ("Purg hello [2.10-3]\n", 0, True),
+        ("Remv hello [2.10-3]\nRemv needs-hello [1.0]\n", 0, False),
+        ("Remv hello [2.10-3] []\nInst other (1.0 Debian:12 [amd64])\nConf other (1.0 Debian:12 [amd64])\n", 0, False),
+        ("Remv other [1.0]\n", 0, False),
+        ("Package 'hello' is not installed, so not removed\n", 0, False),
+        ("Remv hello [2.10-3]\nE: Removing essential system-critical packages is not permitted\n", 100, False),
+    ],
+    ids=["removed", "purged", "another goes", "another comes", "another instead", "nothing", "refused"],
+)
+def test_a_removal_without_the_lists_takes_away_just_what_is_named(output: str, code: int, *, agrees: bool) -> None:
+    removal = APT.remove(a_spec())
+    assert removal.rehearsal is not None
+
+    assert removal.rehearsal.agrees(done(output, code)) is agrees
+
+
+def test_the_rehearsal_is_a_simulation_of_the_quicker_command() -> None:
+    for removal in (APT.remove(a_spec()), APT.purge(a_spec()), APT.remove_others(["b", "a:i386"])):
+        assert removal.rehearsal is not None
+        rehearsed, quicker = removal.rehearsal.argv, removal.rehearsal.quicker
+        assert [word for word in rehearsed if word != "--simulate"] == list(quicker)
+        assert [word for word in quicker if word not in WITHOUT_LISTS] == list(removal.argv)

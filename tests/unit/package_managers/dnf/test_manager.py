@@ -347,10 +347,10 @@ def test_yum_does_not_take_a_package_for_another_one_s_version() -> None:
 def test_names_are_removed_and_no_versions_of_others(manager: Dnf) -> None:
     spec = named("foo-1")
 
-    for argv in (manager.remove(spec).argv, manager.remove_others_argv(["foo-1"])):
+    for argv in (manager.remove(spec).argv, manager.remove_others(["foo-1"]).argv):
         assert "remove-n" in argv
     # These have their architecture in their names.
-    assert "remove" in manager.remove_others_argv(["glibc.i686", "zlib"])
+    assert "remove" in manager.remove_others(["glibc.i686", "zlib"]).argv
 
 
 def test_only_the_refresh_asks_the_mirrors_what_there_is() -> None:
