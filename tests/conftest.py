@@ -56,11 +56,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items.sort(key=lambda item: rank(item.nodeid))
 
 
+# There is no garbage to speak of until the tests are collected.
+gc.disable()
+
+
 def pytest_collection_finish() -> None:
     """Leave the thousands of collected tests out of every later look for garbage, and look for it less often."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
+    gc.enable()
 
 
 def uses_the_engine(item: pytest.Item) -> bool:

@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.docker, pytest.mark.services]
 
 @pytest.fixture
 def stack(tmp_path: Path, rabbitmq: PrivateRabbitMQ, s3: PrivateS3) -> Iterator[ServiceStack]:
-    with ServiceStack(tmp_path, rabbitmq, s3) as stack:
+    with ServiceStack(tmp_path, rabbitmq, s3, forked=True) as stack:
         yield stack
 
 

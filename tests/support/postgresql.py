@@ -22,13 +22,14 @@ from tests.support.server_process import ServerProcess
 # Debian keeps the programs out of PATH, in one folder for each version.
 _PROGRAMS = "usr/lib/postgresql/*/bin"
 # A test's database is short-lived and need not survive a power failure.
-_SETTINGS = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=300")
+_FORGETFUL = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 
 
 class PrivatePostgreSQL:
     """Runs between `__enter__` and `__exit__`. stop(), kill() and start() keep the stored data."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, durable: bool = False) -> None:
+        """`durable`: whether a commit waits for the disk."""
         (self.port,) = free_ports(1)
         self.user = "alts"
         self.password = secrets.token_hex(16)
@@ -36,8 +37,17 @@ class PrivatePostgreSQL:
         self._programs = _programs()
         self._env = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "HOME": str(self._folder)}
         options = [f"--port={self.port}", "--listen_addresses=127.0.0.1", f"--unix_socket_directories={self._folder}"]
+        options += _settings(durable=durable)
         self._server = ServerProcess(
-            _as_nobody([str(self._programs / "postgres"), "-D", str(self._folder / "data"), *options, *_settings()]),
+            _as_nobody(
+                [
+                    str(self._programs / "postgres"),
+                    "-D",
+                    str(self._folder / "data"),
+                    *options,
+                    *_settings(durable=durable),
+                ]
+            ),
             env=self._env,
             folder=self._folder,
             log=self._folder / "output.log",
@@ -117,8 +127,9 @@ class PrivatePostgreSQL:
         shutil.rmtree(self._folder)
 
 
-def _settings() -> list[str]:
-    return [word for setting in _SETTINGS for word in ("-c", setting)]
+def _settings(*, durable: bool) -> list[str]:
+    settings = ("max_connections=300", *(() if durable else _FORGETFUL))
+    return [word for setting in settings for word in ("-c", setting)]
 
 
 def _as_nobody(argv: Sequence[str]) -> list[str]:
