@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-run setup-test run token test test-long chaos bench bench-quick bench-posts bench-cancel bench-hostile \
+.PHONY: help setup setup-run setup-test setup-bench run token test test-long chaos bench bench-quick bench-posts bench-scale bench-cancel bench-hostile \
     check check-style check-types check-fast lock docs-picture up down
 
 PYTHON ?= python3
@@ -60,11 +60,19 @@ test: setup-test  ## every test, with real containers, a private RabbitMQ and a 
 test-long: setup-test  ## fifty real packages of Debian, some of them twenty times, and every fault from the beginning
 	$(BIN)/python -m pytest --timeout=3600 -m long --durations=$(SLOWEST) $(ARGS)
 
-bench: setup-test  ## the time of a test beside `docker run` by hand, and with and without a pool: ARGS='--packages hello'
-	$(BIN)/python -m bench.speed $(ARGS)
+setup-bench: setup-test
+	@resources/host/packages.sh bench
+	@test -x .alts/tmt/bin/tmt || { $(BIN)/uv venv --quiet .alts/tmt && \
+	    $(BIN)/uv pip install --quiet --python .alts/tmt/bin/python 'tmt==1.80.0'; } || echo 'tmt could not be installed'
+
+bench: setup-bench  ## the time of a test beside `docker run` by hand and four other systems: ARGS='--packages hello'
+	PATH="$(CURDIR)/.alts/tmt/bin:$$PATH" $(BIN)/python -m bench.speed $(ARGS)
 
 bench-quick: setup-test  ## the same for hello alone, in four minutes
 	$(BIN)/python -m bench.speed --quick $(ARGS)
+
+bench-scale: setup-test  ## 10,000 tasks with stub machines, and a ledger with a million: ARGS='--tasks 1000'
+	$(BIN)/python -m bench.scale $(ARGS)
 
 bench-posts: setup-test  ## the requests accepted in a second, beside the same application without a ledger
 	$(BIN)/python -m bench.posts $(ARGS)

@@ -10,7 +10,7 @@ import socket
 import statistics
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tests.support.scheduler_parts import bearer
@@ -31,19 +31,22 @@ class Load:
 
 
 def post_tasks(
-    port: int, *, clients: int, seconds: float | None = None, count: int | None = None, package: str = "hello"
+    *ports: int, clients: int, seconds: float | None = None, count: int | None = None, package: str = "hello"
 ) -> Load:
-    """Schedule tasks for some seconds, or that many. Raises RuntimeError for an answer other than 201."""
+    """Schedule tasks for some seconds, or that many, at schedulers that share them.
+
+    Raises RuntimeError for an answer other than 201.
+    """
     body = json.dumps({**BODY, "package_name": package}).encode()
     head = ["POST /tasks/schedule HTTP/1.1", *_headers(), "Content-Type: application/json"]
     request = "\r\n".join([*head, f"Content-Length: {len(body)}", "", ""]).encode() + body
-    return _load(port, request, status=201, clients=clients, more=_budget(seconds, count))
+    return _load(ports, request, status=201, clients=clients, more=_budget(seconds, count))
 
 
 def get_results(port: int, task_id: str, *, clients: int, seconds: float) -> Load:
     """Poll a task's result for some seconds. Raises RuntimeError for an answer other than 200."""
     request = "\r\n".join([f"GET /tasks/{task_id}/result HTTP/1.1", *_headers(), "", ""]).encode()
-    return _load(port, request, status=200, clients=clients, more=_budget(seconds, None))
+    return _load([port], request, status=200, clients=clients, more=_budget(seconds, None))
 
 
 def _headers() -> list[str]:
@@ -65,18 +68,18 @@ def _budget(seconds: float | None, count: int | None) -> Callable[[], bool]:
     return more
 
 
-def _load(port: int, request: bytes, *, status: int, clients: int, more: Callable[[], bool]) -> Load:
+def _load(ports: Sequence[int], request: bytes, *, status: int, clients: int, more: Callable[[], bool]) -> Load:
     took: list[float] = []
     errors: list[Exception] = []
 
-    def work() -> None:
+    def work(port: int) -> None:
         try:
             _client(port, request, status=status, more=more, took=took)
         except (OSError, RuntimeError) as error:
             errors.append(error)
 
     begun = time.monotonic()
-    threads = [threading.Thread(target=work) for _ in range(clients)]
+    threads = [threading.Thread(target=work, args=[ports[number % len(ports)]]) for number in range(clients)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -1,12 +1,12 @@
 #!/bin/sh
-# Install the missing Debian packages of a set: resources/host/packages.sh venv|engine|run|test|docs
+# Install the missing Debian packages of a set: resources/host/packages.sh venv|engine|run|test|bench|docs
 #
 # Run it from the project's root. It is quick if nothing is missing. apt's output goes to .alts/apt.log. Installed
 # services are not started, and running services stay as they are. Without permission to install (not root, not Debian)
 # it prints one line for each missing package and exits with 1.
 set -eu
 
-want=${1:?usage: packages.sh venv|engine|run|test|docs}
+want=${1:?usage: packages.sh venv|engine|run|test|bench|docs}
 missing=""
 
 # need PACKAGE WHY TEST...: the package is missing if the test fails.
@@ -49,11 +49,16 @@ case $want in
         need postgresql "for the tests' private PostgreSQL" has_postgresql
         need docker-compose "for the test of docker-compose.yml" has_compose
         ;;
+    bench)
+        need piuparts "to compare with it" has piuparts
+        need autopkgtest "to compare with it" has autopkgtest
+        need podman "to compare with tmt" has podman
+        ;;
     docs)
         need graphviz "to draw docs/rooms.svg" has dot
         ;;
     *)
-        echo "packages.sh: unknown set $want; choose venv, engine, run, test or docs" >&2
+        echo "packages.sh: unknown set $want; choose venv, engine, run, test, bench or docs" >&2
         exit 2
         ;;
 esac
