@@ -63,7 +63,7 @@ test-long: setup-test  ## fifty real packages of Debian, some of them twenty tim
 setup-bench: setup-test
 	@resources/host/packages.sh bench
 	@test -x .alts/tmt/bin/tmt || { $(BIN)/uv venv --quiet .alts/tmt && \
-	    $(BIN)/uv pip install --quiet --python .alts/tmt/bin/python 'tmt==1.80.0'; } || echo 'tmt could not be installed'
+	    $(BIN)/uv pip install --quiet --python .alts/tmt/bin/python 'tmt==1.78.0'; } || echo 'tmt could not be installed'
 
 bench: setup-bench  ## the time of a test beside `docker run` by hand and four other systems: ARGS='--packages hello'
 	PATH="$(CURDIR)/.alts/tmt/bin:$$PATH" $(BIN)/python -m bench.speed $(ARGS)

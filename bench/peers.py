@@ -7,11 +7,12 @@ the package, the predecessor asks testinfra whether the package is there.
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,10 +70,14 @@ def _image(folder: Path, *, proxy: str) -> Iterator[None]:
     (context / "95proxy").write_text(apt_proxy(proxy))
     (context / "Dockerfile").write_text(f"FROM {debian_image()}\nCOPY 95proxy {PROXY_FILE}\n")
     _run(["docker", "build", "--quiet", "--tag", _IMAGE, str(context)])
+    if shutil.which("podman"):
+        _run(["sh", "-c", f"docker save {_IMAGE} | podman load --quiet"])
     try:
         yield
     finally:
         _run(["docker", "rmi", "--force", _IMAGE])
+        if shutil.which("podman"):
+            _run(["podman", "rmi", "--force", f"localhost/{_IMAGE}"])
 
 
 def _piuparts(folder: Path, package: str) -> None:
@@ -95,22 +100,31 @@ def _autopkgtest(folder: Path, package: str) -> None:
     (debian / "tests/control").write_text(
         f"Test-Command: {_SMOKE[package]}\nDepends: {package}\nRestrictions: allow-stderr, superficial\n"
     )
-    argv = ["autopkgtest", "--no-built-binaries", f"{folder}/tree/", "--", "docker", _IMAGE]
+    # Like Debian's own tests, it reads the lists first.
+    setup = "--setup-commands=apt-get update"
+    argv = ["autopkgtest", setup, "--no-built-binaries", f"{folder}/tree/", "--", "docker", _IMAGE]
     # 8: no test, or none of more than superficial value, has failed (autopkgtest(1)).
     _run(argv, fine=(0, 8))
 
 
 def _tmt(folder: Path, package: str) -> None:
-    (folder / ".fmf").mkdir()
-    (folder / ".fmf/version").write_text("1\n")
-    (folder / "plan.fmf").write_text(
+    tree = folder / "tree"
+    (tree / ".fmf").mkdir(parents=True)
+    (tree / ".fmf/version").write_text("1\n")
+    (tree / "plan.fmf").write_text(
         f"provision:\n  how: container\n  image: localhost/{_IMAGE}\n  pull: false\n"
         f"prepare:\n  how: install\n  package: {package}\nexecute:\n  how: tmt\n  script: {_SMOKE[package]}\n"
     )
-    _run(["tmt", "--root", str(folder), "run", "--id", f"{folder}/run", "--scratch", "--all"])
+    # Without the right to raise limits (CAP_SYS_RESOURCE), a container starts only with lower ones; podman's own runtime
+    # does not start with control groups of both versions.
+    (folder / "containers.conf").write_text(
+        '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]\n[engine]\nruntime = "runc"\n'
+    )
+    argv = ["tmt", "--root", str(tree), "run", "--id", f"{folder}/run", "--scratch", "--all"]
+    _run(argv, env={**os.environ, "CONTAINERS_CONF": f"{folder}/containers.conf"})
 
 
-_TOOLS = "python3-pytest python3-testinfra bats"
+_TOOLS = "git python3-pip python3-pytest python3-testinfra bats"
 
 
 def _predecessor(_folder: Path, package: str) -> None:
@@ -132,8 +146,10 @@ def _predecessor(_folder: Path, package: str) -> None:
         _run(["docker", "rm", "--force", name])
 
 
-def _run(argv: Sequence[str], *, fine: Sequence[int] = (0,)) -> None:
-    done = subprocess.run(argv, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=_PATIENCE)
+def _run(argv: Sequence[str], *, fine: Sequence[int] = (0,), env: Mapping[str, str] | None = None) -> None:
+    done = subprocess.run(
+        argv, env=env, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=_PATIENCE
+    )
     if done.returncode not in fine:
         sys.stderr.write(done.stdout.decode(errors="replace")[-4000:])
         raise subprocess.CalledProcessError(done.returncode, argv)
@@ -142,6 +158,6 @@ def _run(argv: Sequence[str], *, fine: Sequence[int] = (0,)) -> None:
 PEERS = (
     Peer("piuparts (docker)", ("piuparts",), "apt-get install piuparts", _piuparts),
     Peer("autopkgtest (docker)", ("autopkgtest",), "apt-get install autopkgtest", _autopkgtest),
-    Peer("tmt (podman)", ("tmt", "podman"), "pip install tmt; apt-get install podman", _tmt),
+    Peer("tmt (podman)", ("tmt", "podman", "rsync"), "pip install tmt; apt-get install podman rsync", _tmt),
     Peer("the predecessor's sequence", ("docker",), "apt-get install docker.io", _predecessor),
 )

@@ -53,6 +53,7 @@ case $want in
         need piuparts "to compare with it" has piuparts
         need autopkgtest "to compare with it" has autopkgtest
         need podman "to compare with tmt" has podman
+        need rsync "to compare with tmt" has rsync
         ;;
     docs)
         need graphviz "to draw docs/rooms.svg" has dot
