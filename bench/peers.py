@@ -115,8 +115,8 @@ def _tmt(folder: Path, package: str) -> None:
         f"provision:\n  how: container\n  image: localhost/{_IMAGE}\n  pull: false\n"
         f"prepare:\n  how: install\n  package: {package}\nexecute:\n  how: tmt\n  script: {_SMOKE[package]}\n"
     )
-    # Without the right to raise limits (CAP_SYS_RESOURCE), a container starts only with lower ones; podman's own runtime
-    # does not start with control groups of both versions.
+    # Without the right to raise limits (CAP_SYS_RESOURCE) a container starts only with lower ones, and podman's own
+    # runtime refuses control groups of both versions.
     (folder / "containers.conf").write_text(
         '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]\n[engine]\nruntime = "runc"\n'
     )

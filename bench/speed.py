@@ -65,12 +65,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder = Path(name)
         with mirror(folder, Memory()) as proxy:
             samples = _run(folder, proxy.url, options)
-    print(table(samples), "\n".join(targets(samples)), sep="\n\n")
-    RESULTS.mkdir(exist_ok=True)
-    result = {"host": host(), "samples": [asdict(sample) for sample in samples]}
-    (RESULTS / "speed.json").write_text(json.dumps(result, indent=1) + "\n")
-    draw(samples, RESULTS)
+    keep(samples, RESULTS)
+    print((RESULTS / "speed.txt").read_text())
     return 0
+
+
+def keep(samples: Sequence[Sample], folder: Path) -> None:
+    """Write speed.json, speed.txt with the table and the targets, and the pictures."""
+    folder.mkdir(exist_ok=True)
+    where = host()
+    result = {"host": where, "samples": [asdict(sample) for sample in samples]}
+    (folder / "speed.json").write_text(json.dumps(result, indent=1) + "\n")
+    about = ", ".join(f"{name}: {value}" for name, value in where.items())
+    (folder / "speed.txt").write_text("\n\n".join((about, table(samples), "\n".join(targets(samples)))) + "\n")
+    draw(samples, folder)
 
 
 def _run(folder: Path, proxy: str, options: argparse.Namespace) -> list[Sample]:
@@ -90,21 +98,21 @@ def _run(folder: Path, proxy: str, options: argparse.Namespace) -> list[Sample]:
                     service.test(options.packages[0])
                     service.test(options.packages[0])
                     time.sleep(_IMAGE_SECONDS)
-                samples += _side_by_side([floor, service], options)
+                samples += _side_by_side([floor, service], options.packages, options.runs)
         if not options.quick:
             with peers(folder, proxy=proxy) as others:
-                samples += _side_by_side([floor, *others], options)
+                samples += _side_by_side([floor, *others], options.peer_packages or options.packages, options.runs)
     return samples
 
 
-def _side_by_side(contenders: Sequence[Contender], options: argparse.Namespace) -> list[Sample]:
+def _side_by_side(contenders: Sequence[Contender], packages: Sequence[str], runs: int) -> list[Sample]:
     samples: list[Sample] = []
-    for package in options.packages:
+    for package in packages:
         for contender in contenders:
             contender.test(package)  # fills the proxy, and the pool
-        for _ in range(options.runs):
+        for _ in range(runs):
             samples += [one_by_one(contender, package) for contender in contenders]
-    samples += [together(contender, options.packages, options.runs) for contender in contenders]
+    samples += [together(contender, packages, runs) for contender in contenders]
     return samples
 
 
@@ -193,6 +201,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.speed", description=__doc__)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--packages", nargs="+", default=["hello", "jq", "nginx-light"])
+    parser.add_argument("--peer-packages", nargs="+", help="fewer packages for the other systems, which are slow")
     parser.add_argument("--quick", action="store_true", help="two runs of hello, only embedded")
     options = parser.parse_args(arguments)
     if options.quick:

@@ -19,6 +19,7 @@ from alts.runners.base import Runner
 from alts.runners.registry import RUNNERS, MakeRunner
 from alts.shared.config import Config
 from alts.shared.errors import AltsError, ConfigurationError
+from alts.shared.freed_memory import return_freed_memory
 from alts.shared.models.ledger import Ledger
 from alts.shared.models.routing import queues_of
 from alts.shared.storage.factory import artifact_store
@@ -53,6 +54,8 @@ def create_worker_app(config: Config, *, runners: Mapping[str, MakeRunner] = RUN
     token = worker_tokens(config.workers_secret, algorithm=config.hmac_algorithm, worker=config.worker_name)
 
     def opened() -> AbstractContextManager[tuple[Worker, Upkeep]]:
+        # The threads of tasks hold large texts for a moment: snapshots, logs, reports.
+        return_freed_memory()
         return open_worker(config, HttpLedger(config.scheduler_url, token), consuming, runners=runners)
 
     return worker_app(config, consuming, opened)

@@ -51,7 +51,7 @@ def test_the_cost_of_a_task_is_what_the_processes_have_used_meanwhile() -> None:
 def test_each_ledger_has_a_line() -> None:
     load = Load(500.0, 0.01, 0.05)
 
-    _, empty, full = ledger_table([Ledger(0, 0, 2.0, load, load), Ledger(10, 5, 2.5, load, load)]).splitlines()
+    _, empty, full = ledger_table([Ledger(0, 0, 1, 2.0, load, load), Ledger(10, 5, 3, 2.5, load, load)]).splitlines()
 
-    assert empty.split() == ["0", "0", "2.0", "s", "500", "50", "ms", "500", "50", "ms"]
-    assert full.split()[:3] == ["10", "5", "2.5"]
+    assert empty.split() == ["0", "0", "1", "2.0", "s", "500", "50", "ms", "500", "50", "ms"]
+    assert full.split()[:4] == ["10", "5", "3", "2.5"]
