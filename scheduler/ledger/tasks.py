@@ -151,11 +151,19 @@ class Tasks:
             with self._database.writing() as db:
                 self._insert(db, [new])
         except _KeyTakenError:
-            [earlier] = [] if new.submission is None else self.submitted([new.submission])
-            return earlier or LedgerUnavailable("the same request is being stored at this moment")
-        except SQLAlchemyError as error:
+            return self._stored_by_another(new)
+        except (LedgerUnavailable, SQLAlchemyError) as error:
+            # As a value: others of the group may be stored already, and must learn it.
             return error
         return new.id
+
+    def _stored_by_another(self, new: NewTask) -> str | Exception:
+        """Return the outcome of a request whose key a concurrent request has taken."""
+        try:
+            earlier = None if new.submission is None else self.submitted([new.submission])[0]
+        except LedgerUnavailable as error:
+            return error
+        return earlier or LedgerUnavailable("the same request is being stored at this moment")
 
     def _earlier(
         self, db: Connection, submission: Submission, firsts: Mapping[tuple[str, str], NewTask]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from alts.shared.errors import KeyReused, LedgerUnavailable
@@ -89,3 +91,27 @@ def test_a_ledger_that_does_not_answer_is_asked_once(ledger: SqlLedger) -> None:
     with pytest.raises(LedgerUnavailable):
         ledger.tasks.add_all([new(), new()])
     assert asked == [1]
+
+
+def test_those_that_are_stored_learn_it_although_the_ledger_fails_for_the_others(
+    ledger: SqlLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database, writing, begun = ledger.tasks._database, ledger.tasks._database.writing, []
+
+    def failing_later() -> AbstractContextManager[Connection]:
+        begun.append(1)
+        # The group's own transaction fails because of `bad`; then each task has one, and the third is too late.
+        if len(begun) > 3:
+            raise LedgerUnavailable("away")
+        return writing()
+
+    monkeypatch.setattr(database, "writing", failing_later)
+    impossible: str = None  # type: ignore[assignment]
+
+    fine, bad, late = ledger.tasks.add_all([new(), new(queue=impossible), new()])
+
+    assert isinstance(fine, str)
+    assert isinstance(bad, SQLAlchemyError)
+    assert isinstance(late, LedgerUnavailable)
+    monkeypatch.undo()
+    assert ledger.tasks.unfinished_of(ME) == 1
